@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+/* The lock, and what fork() has to do with it; see lock.h. */
+#include "api/lock.h"
+
+pthread_mutex_t apb_state_lock = PTHREAD_MUTEX_INITIALIZER;
+bool apb_state_locked;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&apb_state_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&apb_state_lock);
+}
+
+/* The child has one thread, which holds no lock of another process. */
+static void after_fork_in_child(void)
+{
+	pthread_mutex_init(&apb_state_lock, NULL);
+}
+
+__attribute__((constructor)) static void register_fork_handlers(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Arenas: 1 MiB, aligned to their size, cut into pools of one size.
+ *
+ *	+---------------- slot 0 -----------------+- slot 1 -+- slot 2 -+ ...
+ *	| header | descriptor 1 | descriptor 2 |..|  pool 1  |  pool 2  |
+ *	+-----------------------------------------+----------+----------+ ...
+ *
+ * Slot 0 holds the header and the descriptors of the others, 64 bytes each;
+ * they fill one page, the rest of the slot is never touched, so that no block
+ * borders metadata.  Where a descriptor has its owner word, the header has a
+ * word that is no heap's.
+ *
+ * A pool in use belongs to a heap (pool.h).  An unused one is *dirty* while
+ * its pages may be resident, *clean* otherwise.  New pools come from the
+ * fullest arena that has an unused one, dirty ones first.  When the dirty
+ * bytes pass a limit, arenas are purged in the order in which they became
+ * dirty until half the limit is left.  An arena without a pool in use is
+ * unmapped unless it is the only such one, the spare; if the system refuses
+ * to unmap, it is purged and kept as a further spare.
+ *
+ * Invariants (checked by apb_check()):
+ *   arena.kind     the map's byte is the arena's pool shift
+ *   arena.masks    unused has no bit beyond the slots and none for slot 0,
+ *                  dirty is a subset of unused
+ *   arena.bucket   an arena is in the bucket of its kind and of its number of
+ *                  unused pools; if that is all of them, on the spare list
+ *   arena.dirty    it is in the dirty ring exactly if dirty is not 0
+ *   arenas.counts  the counters of struct apb_arenas are what a walk counts
+ *   pool.unused    owner 0 exactly if the pool's bit in unused is set
+ */
+#ifndef APB_ARENA_H
+#define APB_ARENA_H
+
+#include "arena/pool.h"
+#include "heap/class.h"
+
+#define APB_ARENA_GUARD UINT64_C(0x616e657261627061) /* not a heap's address */
+
+struct apb_ring {
+	struct apb_ring *next, *prev;
+};
+
+/* In a descriptor's place; 64 bytes. */
+struct apb_arena {
+	uint64_t guard; /* APB_ARENA_GUARD */
+	struct apb_node node; /* in a bucket, or the spare list */
+	struct apb_ring ring; /* in the dirty ring, or next is NULL */
+	uint64_t unused; /* mask of the pools not in use */
+	uint64_t dirty; /* of these, those not purged */
+	uint8_t kind; /* index of the pool size */
+	uint8_t nr_unused;
+	uint8_t colour; /* of the next pool */
+};
+
+static_assert(sizeof(struct apb_arena) <= sizeof(struct apb_pool),
+	      "the arena's header takes a descriptor's place");
+
+struct apb_arenas {
+	/* by kind and by number of unused pools; [..][0]: full arenas */
+	struct apb_node *bucket[APB_NR_POOL_KINDS][APB_MAX_POOLS];
+	uint64_t buckets[APB_NR_POOL_KINDS]; /* mask of those not empty */
+	struct apb_node *spares;
+	struct apb_ring dirty; /* oldest is dirty.prev; next NULL: not set up */
+	size_t nr;
+	size_t nr_spares;
+	size_t total; /* ever mapped */
+	size_t reclaimed; /* unmapped again */
+	size_t highwater;
+	size_t used_pool_bytes;
+	size_t dirty_bytes;
+	size_t purge_floor; /* after a failed purge: do not retry below */
+	size_t dirty_limit; /* option; APB_DIRTY_AUTO */
+};
+
+static inline struct apb_arena *apb_arena_of(uintptr_t addr)
+{
+	return (struct apb_arena *)(addr & ~(APB_ARENA - 1) & APB_ADDR_MASK);
+}
+
+static inline unsigned int apb_arena_slots(const struct apb_arena *arena)
+{
+	return (unsigned int)(APB_ARENA >> apb_kind_shift(arena->kind));
+}
+
+/* All pool slots of an arena of @kind as a mask: all but slot 0. */
+static inline uint64_t apb_slot_mask(unsigned int kind)
+{
+	return (UINT64_MAX >> (64 - (APB_ARENA >> apb_kind_shift(kind)))) & ~1;
+}
+
+static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
+					      unsigned int slot)
+{
+	return (struct apb_pool *)arena + slot;
+}
+
+/*
+ * An unused pool of @kind, from the arenas there are or, if @may_map, from a
+ * new one.  NULL when there is none.
+ */
+struct apb_pool *apb_arena_get_pool(unsigned int kind, bool may_map);
+
+/* Take back a pool that has no block in use and is on no list. */
+void apb_arena_put_pool(struct apb_pool *pool);
+
+/* Purge the oldest dirty pools until at most @target bytes are left. */
+size_t apb_arena_purge(size_t target);
+
+/* Unmap all spares, purge the rest; returns the bytes given back. */
+size_t apb_arena_trim(void);
+
+/* Apply the dirty limit now. */
+void apb_arena_limit_dirty(void);
+
+/* Unmap everything. */
+void apb_arena_reset(void);
+
+/* Call @fn for each arena, those without a pool in use included. */
+void apb_arena_for_each(void (*fn)(struct apb_arena *arena, void *arg),
+			void *arg);
+
+#endif /* APB_ARENA_H */

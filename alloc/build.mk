@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+# The allocator: libapb.a and libapb.so, release flags.
+
+ALLOC_SRC := $(sort $(wildcard alloc/*/*.c))
+ALLOC_SRC := $(filter-out alloc/tests/%,$(ALLOC_SRC))
+
+$(O)/libapb.a: $(call lib,release)
+	$(call say,CP)
+	$(Q)cp $< $@
+
+$(O)/libapb.so: $(call objs,release,$(ALLOC_SRC))
+	$(call say,LD)
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -Wl,-soname,libapb.so \
+		-o $@ $^

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compile-time constants of the allocator, with assertions on their ranges.
+ * This and the public header are the only places where a number that two
+ * files must agree on is written down.
+ */
+#ifndef APB_CONFIG_H
+#define APB_CONFIG_H
+
+#include <apb/apb.h>
+
+#include <assert.h>
+
+#define APB_PAGE_SHIFT 12
+#define APB_PAGE ((size_t)1 << APB_PAGE_SHIFT)
+
+/* Arenas are 1 MiB, aligned to their size: the map has a byte per MiB. */
+#define APB_ARENA_SHIFT 20
+#define APB_ARENA ((size_t)1 << APB_ARENA_SHIFT)
+
+/* x86-64 and arm64 user space with four-level page tables. */
+#define APB_ADDR_BITS 47
+#define APB_ADDR_MASK (((uintptr_t)1 << APB_ADDR_BITS) - 1)
+
+/* Pools of three sizes; an arena has pools of one size. */
+#define APB_POOL_SHIFT_SMALL 14
+#define APB_POOL_SHIFT_MEDIUM 16
+#define APB_POOL_SHIFT_BIG 17
+#define APB_NR_POOL_KINDS APB_NR_POOL_SIZES
+
+/* The largest block size of each pool size. */
+#define APB_POOL_SMALL_MAX ((size_t)1024)
+#define APB_POOL_MEDIUM_MAX ((size_t)8192)
+
+/* Slot 0 of an arena holds its header and descriptors, never blocks. */
+#define APB_MAX_POOLS (APB_ARENA >> APB_POOL_SHIFT_SMALL)
+
+/* Classes 1..32 in steps of 16, then four to a doubling. */
+#define APB_CLASS_STEP_SHIFT 4
+#define APB_NR_SMALL_CLASSES 32
+#define APB_SMALL_MAX ((size_t)512)
+#define APB_SMALL_MAX_SHIFT 9
+#define APB_DOUBLINGS 6
+
+/* Largest alignment served from pools: their bases are page-aligned. */
+#define APB_MAX_POOL_ALIGN APB_PAGE
+
+/*
+ * Colours: the first block of a pool is offset by a multiple of a cache line,
+ * at most APB_COLOUR_SPAN bytes beyond what the pool's remainder offers.
+ */
+#define APB_CACHE_LINE 64
+#define APB_COLOUR_LINES 16
+#define APB_COLOUR_SPAN ((size_t)512)
+
+/* A refill carves at most about a page of fresh blocks at once. */
+#define APB_CARVE_BYTES APB_PAGE
+
+/* Bounds of the adaptive settle period, in frees and in bytes. */
+#define APB_PERIOD_MIN 8
+#define APB_PERIOD_MAX 4096
+#define APB_PERIOD_MIN_BYTES ((size_t)2048)
+#define APB_PERIOD_MAX_BYTES ((size_t)512 * 1024)
+
+/* Default bound on empty pools that are not purged. */
+#define APB_DIRTY_BASE ((size_t)1 << 20)
+#define APB_DIRTY_SHARE_SHIFT 5
+
+static_assert(sizeof(void *) == 8, "apb is for 64-bit address spaces");
+static_assert(APB_ARENA >> APB_POOL_SHIFT_SMALL == 64,
+	      "an arena's pools must fit into a 64-bit mask");
+static_assert(APB_POOL_SHIFT_SMALL > APB_PAGE_SHIFT &&
+		      APB_POOL_SHIFT_SMALL < APB_POOL_SHIFT_MEDIUM &&
+		      APB_POOL_SHIFT_MEDIUM < APB_POOL_SHIFT_BIG &&
+		      APB_POOL_SHIFT_BIG < APB_ARENA_SHIFT,
+	      "pools are pages, arenas are pools");
+static_assert(APB_SMALL_MAX == (size_t)APB_NR_SMALL_CLASSES
+				       << APB_CLASS_STEP_SHIFT,
+	      "small classes end at APB_SMALL_MAX");
+static_assert(APB_SMALL_MAX == (size_t)1 << APB_SMALL_MAX_SHIFT,
+	      "geometric classes start at a power of two");
+static_assert(APB_SMALL_MAX << APB_DOUBLINGS == APB_MAX_POOLED,
+	      "geometric classes end at APB_MAX_POOLED");
+static_assert(APB_NR_SMALL_CLASSES + 4 * APB_DOUBLINGS == APB_NR_CLASSES,
+	      "number of classes");
+static_assert((size_t)1 << APB_POOL_SHIFT_BIG >= 4 * APB_MAX_POOLED,
+	      "a pool holds some blocks of its largest class");
+static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT &&
+		      APB_MIN_ALIGN >= 2 * sizeof(void *),
+	      "a free block holds a link and a mark");
+static_assert(APB_PERIOD_MIN >= 1 && APB_PERIOD_MIN <= APB_PERIOD_MAX,
+	      "settle period");
+
+#endif /* APB_CONFIG_H */

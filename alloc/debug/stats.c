@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Statistics: counted by a walk when they are asked for, so that allocation
+ * pays nothing for them.  Bins are counted by walking their lists.
+ */
+#include "api/lock.h"
+#include "debug/walk.h"
+
+#include <string.h>
+
+static void count_pool(struct apb_pool *pool, void *arg)
+{
+	struct apb_stats *s = arg;
+	struct apb_class_stats *c = &s->class_[pool->cls - 1];
+
+	c->pools++;
+	/* blocks in bins are taken off later */
+	c->used += pool->used;
+	c->avail += pool->nr_free + (size_t)(pool->count - pool->carved);
+	s->quant_bytes += apb_pool_remainder(pool);
+	s->align_bytes += apb_pool_colour_bytes(pool);
+}
+
+static void count_arena(struct apb_arena *arena, void *arg)
+{
+	size_t pool = (size_t)1 << apb_kind_shift(arena->kind);
+	struct apb_stats *s = arg;
+
+	s->header_bytes += pool;
+	s->unused_pools[arena->kind].nr += arena->nr_unused;
+	s->unused_pool_bytes += arena->nr_unused * pool;
+	apb_walk_pools(arena, count_pool, s);
+}
+
+static void count_classes(struct apb_stats *s)
+{
+	unsigned int cls, kind;
+
+	for (kind = 0; kind < APB_NR_POOL_KINDS; kind++)
+		s->unused_pools[kind].size = (size_t)1 << apb_kind_shift(kind);
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		struct apb_class_stats *c = &s->class_[cls - 1];
+		struct apb_block *block = apb_state.heap.bin[cls].head;
+
+		c->size = apb_class_size(cls);
+		c->pool_size = (size_t)1 << apb_kind_shift(apb_class_kind(cls));
+		for (; block; block = block->next) {
+			c->used--;
+			c->avail++;
+		}
+		s->used_bytes += c->used * c->size;
+		s->avail_bytes += c->avail * c->size;
+	}
+}
+
+void apb_stats(struct apb_stats *s)
+{
+	const struct apb_state *st = &apb_state;
+	bool locked = apb_enter();
+
+	memset(s, 0, sizeof(*s));
+	apb_arena_for_each(count_arena, s);
+	count_classes(s);
+	s->arenas_total = st->arenas.total;
+	s->arenas_reclaimed = st->arenas.reclaimed;
+	s->arenas_highwater = st->arenas.highwater;
+	s->arenas = st->arenas.nr;
+	s->spares = st->arenas.nr_spares;
+	s->arena_bytes = APB_ARENA;
+	s->large = st->larges.nr;
+	s->large_bytes = st->larges.bytes;
+	s->map_bytes = st->map.nr_leaves * APB_LEAF_BYTES;
+	s->slop_bytes = st->os.orphan_bytes;
+	s->mapped_bytes = st->os.mapped;
+	s->mapped_highwater = st->os.mapped_highwater;
+	s->dirty_bytes = st->arenas.dirty_bytes;
+	s->purges = st->os.purges;
+	s->settles = st->heap.settles;
+	s->settled = st->heap.settled;
+	s->recovered = st->heap.recovered;
+	s->unmap_failures = st->os.unmap_failures;
+	apb_leave(locked);
+}

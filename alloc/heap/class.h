@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Size classes: 1..32 are 16, 32, ... 512; 33..56 are 640, 768, 896, 1024,
+ * 1280, ... 32768, four to a doubling.  Class 0 does not exist.
+ */
+#ifndef APB_CLASS_H
+#define APB_CLASS_H
+
+#include "config.h"
+
+/* Class of a request of 1 to APB_MAX_POOLED bytes; 0 for 0 bytes. */
+static inline unsigned int apb_class_of(size_t size)
+{
+	unsigned int top;
+
+	if (size <= APB_SMALL_MAX)
+		return (unsigned int)((size + 15) >> APB_CLASS_STEP_SHIFT);
+	size--;
+	top = 63u - (unsigned int)__builtin_clzl(size);
+	return APB_NR_SMALL_CLASSES + 1 + (top - APB_SMALL_MAX_SHIFT) * 4 +
+	       (unsigned int)((size >> (top - 2)) & 3);
+}
+
+/* Bytes of a block of class @cls. */
+static inline size_t apb_class_size(unsigned int cls)
+{
+	unsigned int geo;
+
+	if (cls <= APB_NR_SMALL_CLASSES)
+		return (size_t)cls << APB_CLASS_STEP_SHIFT;
+	geo = cls - APB_NR_SMALL_CLASSES - 1;
+	return (size_t)(5 + geo % 4) << (APB_SMALL_MAX_SHIFT - 2 + geo / 4);
+}
+
+/* Pool kind (0, 1, 2) of class @cls, and the pool size of a kind. */
+static inline unsigned int apb_class_kind(unsigned int cls)
+{
+	size_t size = apb_class_size(cls);
+
+	return (size > APB_POOL_SMALL_MAX) + (size > APB_POOL_MEDIUM_MAX);
+}
+
+static inline unsigned int apb_kind_shift(unsigned int kind)
+{
+	static const unsigned char shift[APB_NR_POOL_KINDS] = {
+		APB_POOL_SHIFT_SMALL,
+		APB_POOL_SHIFT_MEDIUM,
+		APB_POOL_SHIFT_BIG,
+	};
+
+	return shift[kind];
+}
+
+/*
+ * Class of an aligned request: the smallest that holds @size and whose block
+ * size is a multiple of @align.  Blocks lie at multiples of their size from a
+ * base that is aligned to the largest power of two in it (see pool.h), so
+ * that every block of such a class has the alignment.  @align is a power of
+ * two up to APB_MAX_POOL_ALIGN, @size is 1 to APB_MAX_POOLED.
+ */
+static inline unsigned int apb_class_of_aligned(size_t align, size_t size)
+{
+	unsigned int cls = apb_class_of(size < align ? align : size);
+
+	/* APB_MAX_POOLED is a multiple of every such @align */
+	while (apb_class_size(cls) & (align - 1))
+		cls++;
+	return cls;
+}
+
+#endif /* APB_CLASS_H */

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+/* Heaps; see heap.h. */
+#include "heap/heap.h"
+
+#include "arena/arena.h"
+#include "debug/report.h"
+#include "state.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+/* ---- settle periods --------------------------------------------------- */
+
+static uint32_t clamp_period(size_t frees)
+{
+	if (frees < APB_PERIOD_MIN)
+		return APB_PERIOD_MIN;
+	return frees < APB_PERIOD_MAX ? (uint32_t)frees : APB_PERIOD_MAX;
+}
+
+static uint32_t period_min(unsigned int cls)
+{
+	return clamp_period(APB_PERIOD_MIN_BYTES / apb_class_size(cls));
+}
+
+static uint32_t period_max(unsigned int cls)
+{
+	return clamp_period(APB_PERIOD_MAX_BYTES / apb_class_size(cls));
+}
+
+/* Free blocks that stay in the bin when it is settled. */
+static uint32_t keep_of(const struct apb_bin *bin)
+{
+	return bin->period / 4;
+}
+
+static void adapt(struct apb_heap *heap, unsigned int cls, uint32_t surplus)
+{
+	struct apb_bin *bin = &heap->bin[cls];
+	uint32_t period = bin->period;
+
+	if (surplus > period / 2)
+		period = period / 2 > period_min(cls) ? period / 2 :
+							period_min(cls);
+	else if (!surplus)
+		period = period * 2 < period_max(cls) ? period * 2 :
+							period_max(cls);
+	if (heap->fixed_period)
+		period = heap->fixed_period;
+	bin->period = period;
+	bin->countdown = period;
+}
+
+void apb_heap_set_period(struct apb_heap *heap, uint32_t period)
+{
+	unsigned int cls;
+
+	heap->fixed_period = period;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		struct apb_bin *bin = &heap->bin[cls];
+
+		if (!bin->period)
+			continue;
+		bin->period = period ? period : period_min(cls);
+		bin->countdown = bin->period;
+	}
+}
+
+/* ---- settling --------------------------------------------------------- */
+
+static struct apb_block *check_mark(struct apb_heap *heap,
+				    struct apb_block *block)
+{
+	if (!apb_marked(block, heap->key))
+		apb_report_corrupt(block);
+	return block;
+}
+
+static struct apb_pool *pool_of(const struct apb_block *block)
+{
+	uintptr_t addr = (uintptr_t)block;
+
+	return apb_pool_of(addr, apb_map_kind(&apb_state.map, addr));
+}
+
+/* Give a free block back to its pool, and an emptied pool to its arena. */
+static void give_back(struct apb_heap *heap, struct apb_block *block)
+{
+	struct apb_pool *pool = pool_of(block);
+
+	block->next = pool->free;
+	block->mark = apb_mark(pool->free, heap->key);
+	pool->free = block;
+	pool->nr_free++;
+	pool->used--;
+	if (!pool->used) {
+		if (apb_node_listed(&pool->node))
+			apb_node_del(&pool->node);
+		apb_arena_put_pool(pool);
+	} else if (!apb_node_listed(&pool->node)) {
+		apb_node_add(&heap->partial[pool->cls], &pool->node);
+	}
+}
+
+/* Keep the first @keep blocks of the bin; returns how many others went. */
+static uint32_t settle_bin(struct apb_heap *heap, unsigned int cls,
+			   uint32_t keep)
+{
+	struct apb_block **link = &heap->bin[cls].head, *block;
+	uint32_t n = 0;
+
+	for (; keep && *link; keep--)
+		link = &check_mark(heap, *link)->next;
+	block = *link;
+	if (!block)
+		return 0;
+	/* cut: the last block kept gets the mark of a last block */
+	*link = NULL;
+	if (link != &heap->bin[cls].head)
+		apb_entry(link, struct apb_block, next)->mark =
+			apb_mark(NULL, heap->key);
+	while (block) {
+		struct apb_block *next = check_mark(heap, block)->next;
+
+		give_back(heap, block);
+		block = next;
+		n++;
+	}
+	heap->settles++;
+	heap->settled += n;
+	return n;
+}
+
+void apb_heap_settle(struct apb_heap *heap, unsigned int cls)
+{
+	adapt(heap, cls, settle_bin(heap, cls, keep_of(&heap->bin[cls])));
+}
+
+void apb_heap_settle_all(struct apb_heap *heap)
+{
+	unsigned int cls;
+
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
+		settle_bin(heap, cls, 0);
+}
+
+/* ---- refill ----------------------------------------------------------- */
+
+/* The key of a process's marks: not to be guessed, and never 0. */
+static uint64_t new_key(void)
+{
+	uint64_t x = apb_state.seed;
+	const void *random = (const void *)getauxval(AT_RANDOM);
+
+	if (!x && random)
+		memcpy(&x, random, sizeof(x));
+	/* the finaliser of splitmix64, Steele et al. 2014 */
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return (x ^ x >> 31) | 1;
+}
+
+static struct apb_pool *new_pool(struct apb_heap *heap, unsigned int cls,
+				 bool may_map)
+{
+	struct apb_pool *pool;
+
+	pool = apb_arena_get_pool(apb_class_kind(cls), may_map);
+	if (!pool)
+		return NULL;
+	if (!heap->key)
+		heap->key = new_key();
+	apb_pool_init(pool, heap, cls, apb_arena_of((uintptr_t)pool)->colour++);
+	apb_node_add(&heap->partial[cls], &pool->node);
+	return pool;
+}
+
+static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
+{
+	struct apb_pool *pool;
+
+	if (heap->partial[cls])
+		return apb_entry(heap->partial[cls], struct apb_pool, node);
+	pool = new_pool(heap, cls, true);
+	if (pool)
+		return pool;
+	/* other bins may hold the last blocks of pools that are empty else */
+	apb_heap_settle_all(heap);
+	pool = new_pool(heap, cls, false);
+	if (pool)
+		heap->recovered++;
+	return pool;
+}
+
+struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
+{
+	struct apb_bin *bin = &heap->bin[cls];
+	struct apb_block *block = bin->head;
+	struct apb_pool *pool;
+
+	/* the fast path comes here for a block without its mark, too */
+	if (block)
+		apb_report_corrupt(block);
+	pool = some_pool(heap, cls);
+	if (!pool) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (!bin->period) {
+		bin->period = heap->fixed_period ? heap->fixed_period :
+						   period_min(cls);
+		bin->countdown = bin->period;
+	}
+	block = pool->free;
+	if (block) {
+		pool->used = (uint16_t)(pool->used + pool->nr_free);
+		pool->nr_free = 0;
+		pool->free = NULL;
+	} else {
+		block = apb_pool_carve(pool, heap->key);
+	}
+	if (pool->carved == pool->count)
+		apb_node_del(&pool->node);
+	bin->head = check_mark(heap, block)->next;
+	block->mark = 0;
+	return block;
+}

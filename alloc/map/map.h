@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The address map: for every MiB of the address space a byte that says what
+ * starts there.  Two levels: a static table of 32,768 slices of 4 GiB, and a
+ * leaf of 4,096 bytes for each slice in use.
+ *
+ * A table entry is not a pointer but the distance of the leaf's bytes from
+ * those of a constant empty leaf, so that zeroed memory is an empty map and a
+ * look-up has no branch.
+ *
+ * A leaf also holds the descriptors of the large blocks that start in its
+ * slice, one for each MiB; its pages are touched only where there are any.
+ *
+ * Invariants:
+ *   map.entry   a nonzero entry belongs to a leaf on the list of leaves
+ *   map.used    leaf->used is the number of its nonzero bytes
+ *   map.kind    the byte of an arena's MiB is the shift of its pools, that of
+ *               a large block's first MiB is APB_KIND_LARGE, others are 0
+ */
+#ifndef APB_MAP_H
+#define APB_MAP_H
+
+#include "config.h"
+#include "list.h"
+
+#define APB_SLICE_SHIFT 32
+#define APB_NR_SLICES (1u << (APB_ADDR_BITS - APB_SLICE_SHIFT))
+#define APB_SLICE_KINDS (1u << (APB_SLICE_SHIFT - APB_ARENA_SHIFT))
+
+enum {
+	APB_KIND_NONE = 0,
+	APB_KIND_LARGE = 1,
+	/* from here on: the pool shift of an arena */
+	APB_KIND_ARENA = APB_POOL_SHIFT_SMALL,
+};
+
+/**
+ * struct apb_large - a large block
+ * @node: in the list of all large blocks
+ * @addr: the block and its mapping; a multiple of 1 MiB
+ * @size: bytes mapped, all of them usable; a multiple of the page size
+ */
+struct apb_large {
+	struct apb_node node;
+	uintptr_t addr;
+	size_t size;
+};
+
+struct apb_leaf {
+	uint8_t kind[APB_SLICE_KINDS];
+	struct apb_node node;
+	unsigned int slice;
+	unsigned int used;
+	struct apb_large large[APB_SLICE_KINDS];
+};
+
+struct apb_map {
+	uintptr_t slice[APB_NR_SLICES];
+	struct apb_node *leaves;
+	size_t nr_leaves;
+};
+
+extern const uint8_t apb_empty_leaf[APB_SLICE_KINDS];
+
+#define APB_LEAF_BYTES \
+	((sizeof(struct apb_leaf) + APB_PAGE - 1) & ~(APB_PAGE - 1))
+
+/*
+ * Kind at the MiB of @addr.  Bits 47 and up are ignored here: the caller
+ * compares the whole address with what it finds.
+ */
+static inline unsigned int apb_map_kind(const struct apb_map *map,
+					uintptr_t addr)
+{
+	uintptr_t slice = (addr >> APB_SLICE_SHIFT) & (APB_NR_SLICES - 1);
+	uintptr_t leaf = (uintptr_t)apb_empty_leaf + map->slice[slice];
+
+	return *(const uint8_t *)(leaf + ((addr >> APB_ARENA_SHIFT) &
+					  (APB_SLICE_KINDS - 1)));
+}
+
+/* The leaf of @addr, or NULL. */
+struct apb_leaf *apb_map_leaf(uintptr_t addr);
+
+/* Set the byte of @addr to @kind, not 0: 0, or -1 when there is no memory. */
+int apb_map_set(uintptr_t addr, unsigned int kind);
+
+/* Set the byte of @addr to 0. */
+void apb_map_clear(uintptr_t addr);
+
+/* The descriptor of a large block at @addr, whose byte is set. */
+struct apb_large *apb_map_large(uintptr_t addr);
+
+/* Release leaves that are all zero (@all: every leaf); returns the bytes. */
+size_t apb_map_release(bool all);
+
+#endif /* APB_MAP_H */

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/* The OS layer; see os.h. */
+#define _GNU_SOURCE /* mremap() */
+#include "os/os.h"
+
+#include "state.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+static void *kernel_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	void *p;
+
+	(void)ctx;
+	p = mmap(hint, size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	*zero = true;
+	return p;
+}
+
+static int kernel_unmap(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	return munmap(addr, size);
+}
+
+static int kernel_purge(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	return madvise(addr, size, MADV_DONTNEED);
+}
+
+static int kernel_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+			void *new_addr)
+{
+	void *p;
+
+	(void)ctx;
+	if (new_addr)
+		p = mremap(addr, old_size, new_size,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, new_addr);
+	else
+		p = mremap(addr, old_size, new_size, 0);
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+const struct apb_os apb_os_kernel = {
+	.map = kernel_map,
+	.unmap = kernel_unmap,
+	.purge = kernel_purge,
+	.remap = kernel_remap,
+};
+
+static inline const struct apb_os *ops(void)
+{
+	const struct apb_os *os = &apb_state.os.ops;
+
+	return os->map ? os : &apb_os_kernel;
+}
+
+static bool faulty(enum apb_os_call call)
+{
+	if (!apb_fault_hit(&apb_state.os.fault, call))
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+static void account(ptrdiff_t delta)
+{
+	struct apb_os_state *os = &apb_state.os;
+
+	os->mapped += (size_t)delta;
+	if (os->mapped > os->mapped_highwater)
+		os->mapped_highwater = os->mapped;
+}
+
+static void *map_once(uintptr_t hint, size_t size, bool *zero)
+{
+	void *p;
+
+	*zero = false;
+	if (faulty(APB_OS_MAP))
+		return NULL;
+	p = ops()->map(ops()->ctx, (void *)hint, size, zero);
+	if (p)
+		account((ptrdiff_t)size);
+	return p;
+}
+
+/* A range of @size + @align - a page holds one of @size aligned to @align. */
+static void *map_trimmed(size_t size, size_t align, bool *zero)
+{
+	size_t span = size + align - APB_PAGE;
+	uintptr_t raw, p;
+
+	raw = (uintptr_t)map_once(0, span, zero);
+	if (!raw)
+		return NULL;
+	p = (raw + align - 1) & ~(align - 1);
+	if (p > raw)
+		apb_os_release((void *)raw, p - raw);
+	if (raw + span > p + size)
+		apb_os_release((void *)(p + size), raw + span - p - size);
+	return (void *)p;
+}
+
+/*
+ * Where to ask for an aligned mapping, so that one call does: where one was
+ * unmapped lately, else below all others, as kernels fill the address space
+ * downwards.  Only a hint; reusing holes keeps the address range, and with it
+ * the map, small.
+ */
+static uintptr_t take_hint(size_t size, size_t align)
+{
+	struct apb_os_state *os = &apb_state.os;
+	unsigned int i;
+
+	for (i = 1; i <= APB_NR_HOLES; i++) {
+		struct apb_hole *hole =
+			&os->hole[(os->next_hole - i) % APB_NR_HOLES];
+
+		if (hole->size >= size && !(hole->addr & (align - 1))) {
+			hole->size = 0;
+			return hole->addr;
+		}
+	}
+	return os->lowest > size ? (os->lowest - size) & ~(align - 1) : 0;
+}
+
+static void note_hole(uintptr_t addr, size_t size)
+{
+	struct apb_os_state *os = &apb_state.os;
+
+	if (addr & (APB_ARENA - 1))
+		return;
+	os->hole[os->next_hole % APB_NR_HOLES] = (struct apb_hole){
+		.addr = addr,
+		.size = size,
+	};
+	os->next_hole++;
+}
+
+void *apb_os_map(size_t size, size_t align, bool *zero)
+{
+	struct apb_os_state *os = &apb_state.os;
+	bool aligned = align > APB_PAGE;
+	uintptr_t p;
+
+	p = (uintptr_t)map_once(aligned ? take_hint(size, align) : 0, size,
+				zero);
+	if (p & (align - 1)) {
+		apb_os_release((void *)p, size);
+		p = (uintptr_t)map_trimmed(size, align, zero);
+	}
+	if (!p) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (aligned && (!os->lowest || p < os->lowest))
+		os->lowest = p;
+	return (void *)p;
+}
+
+int apb_os_unmap(void *addr, size_t size)
+{
+	if (faulty(APB_OS_UNMAP) || ops()->unmap(ops()->ctx, addr, size)) {
+		apb_state.os.unmap_failures++;
+		return -1;
+	}
+	account(-(ptrdiff_t)size);
+	note_hole((uintptr_t)addr, size);
+	return 0;
+}
+
+void apb_os_release(void *addr, size_t size)
+{
+	struct apb_os_state *os = &apb_state.os;
+	struct apb_orphan *orphan = addr;
+
+	if (!apb_os_unmap(addr, size))
+		return;
+	apb_os_purge(addr, size);
+	orphan->next = os->orphans;
+	orphan->size = size;
+	os->orphans = orphan;
+	os->orphan_bytes += size;
+}
+
+int apb_os_purge(void *addr, size_t size)
+{
+	if (faulty(APB_OS_PURGE) || ops()->purge(ops()->ctx, addr, size))
+		return -1;
+	apb_state.os.purges++;
+	return 0;
+}
+
+int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr)
+{
+	if (faulty(APB_OS_REMAP) ||
+	    ops()->remap(ops()->ctx, addr, old_size, new_size, new_addr))
+		return -1;
+	/* with @new_addr, its @new_size bytes were accounted for before */
+	if (new_addr)
+		account(-(ptrdiff_t)old_size);
+	else
+		account((ptrdiff_t)(new_size - old_size));
+	return 0;
+}
+
+size_t apb_os_retry_orphans(void)
+{
+	struct apb_os_state *os = &apb_state.os;
+	struct apb_orphan *orphan = os->orphans;
+	size_t before = os->orphan_bytes;
+
+	os->orphans = NULL;
+	os->orphan_bytes = 0;
+	while (orphan) {
+		struct apb_orphan *next = orphan->next;
+
+		/* one that stays links itself in again */
+		apb_os_release(orphan, orphan->size);
+		orphan = next;
+	}
+	return before - os->orphan_bytes;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The OS layer: the only one that asks the system for memory.
+ *
+ * Every call goes through the fault layer to a table of operations, by
+ * default the real kernel's.  On top of them stand two services: mappings
+ * aligned beyond a page, and a release that cannot fail.  A range that the
+ * system refuses to unmap becomes an *orphan*: its pages are purged, its
+ * first bytes link it into a list, and trim and reset try again.
+ */
+#ifndef APB_OS_H
+#define APB_OS_H
+
+#include "config.h"
+#include "os/fault.h"
+
+struct apb_orphan {
+	struct apb_orphan *next;
+	size_t size;
+};
+
+/* Address ranges unmapped lately, for hints: see apb_os_map(). */
+#define APB_NR_HOLES 16
+
+struct apb_hole {
+	uintptr_t addr;
+	size_t size;
+};
+
+struct apb_os_state {
+	struct apb_os ops; /* ops.map NULL: the real kernel's */
+	struct apb_fault_state fault;
+	struct apb_orphan *orphans;
+	size_t orphan_bytes;
+	struct apb_hole hole[APB_NR_HOLES]; /* a ring */
+	unsigned int next_hole;
+	uintptr_t lowest; /* of all aligned mappings made */
+	size_t mapped; /* bytes mapped now, orphans included */
+	size_t mapped_highwater;
+	uint64_t purges;
+	uint64_t unmap_failures;
+};
+
+/* The table of the real kernel. */
+extern const struct apb_os apb_os_kernel;
+
+/*
+ * Map @size bytes aligned to @align, a power of two.  *@zero tells whether
+ * they are zeroes.  NULL with errno ENOMEM, whatever the table said.
+ */
+void *apb_os_map(size_t size, size_t align, bool *zero);
+
+/* One unmap call: 0, or -1 and the range is still mapped. */
+int apb_os_unmap(void *addr, size_t size);
+
+/* Unmap, or keep as an orphan. */
+void apb_os_release(void *addr, size_t size);
+
+/* One purge call: 0 or -1. */
+int apb_os_purge(void *addr, size_t size);
+
+/* One remap call: 0 or -1; see struct apb_os. */
+int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr);
+
+/* Try to unmap the orphans; returns the bytes that went. */
+size_t apb_os_retry_orphans(void);
+
+#endif /* APB_OS_H */
