@@ -88,7 +88,8 @@ static_assert((size_t)1 << APB_POOL_SHIFT_BIG >= 4 * APB_MAX_POOLED,
 static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT &&
 		      APB_MIN_ALIGN >= 2 * sizeof(void *),
 	      "a free block holds a link and a mark");
-static_assert(APB_PERIOD_MIN >= 1 && APB_PERIOD_MIN <= APB_PERIOD_MAX,
+static_assert(APB_PERIOD_MIN >= 1 && APB_PERIOD_MIN <= APB_PERIOD_MAX &&
+		      APB_PERIOD_MAX <= UINT16_MAX,
 	      "settle period");
 
 #endif /* APB_CONFIG_H */

@@ -33,4 +33,10 @@ struct apb_state {
 
 extern struct apb_state apb_state;
 
+/* The pool (of slot 0: the header) of an address that is in an arena. */
+static inline struct apb_pool *apb_pool_at(uintptr_t addr)
+{
+	return apb_pool_of(addr, apb_map_kind(&apb_state.map, addr));
+}
+
 #endif /* APB_STATE_H */

@@ -129,47 +129,56 @@ void *apb_aligned_alloc(size_t align, size_t size)
 /* ---- what a pointer is ------------------------------------------------ */
 
 /*
- * The pool of the live block @addr, or NULL if it is none: large, misuse, or
- * a block that looks free.
+ * Whether @addr is a live block in a pool and does not look free; its bin
+ * then.  If not it may be large, misuse, or hold what looks like a mark.
  */
-static inline struct apb_pool *pool_of_live(uintptr_t addr)
+static inline bool find_live(uintptr_t addr, struct apb_bin **bin)
 {
 	const struct apb_block *block = (const struct apb_block *)addr;
 	struct apb_heap *heap = &apb_state.heap;
 	unsigned int shift = apb_map_kind(&apb_state.map, addr);
-	struct apb_pool *pool;
+	const struct apb_pool *pool;
 
-	if (unlikely(shift < APB_KIND_ARENA))
-		return NULL;
-	pool = apb_pool_of(addr, shift);
-	if (unlikely(pool->owner != (uintptr_t)heap))
-		return NULL;
-	if (unlikely(apb_pool_index(pool, addr) >= pool->carved))
-		return NULL;
-	if (unlikely(apb_marked(block, heap->key)))
-		return NULL;
-	return pool;
+	/* a constant shift need not wait for the map: the branch is predicted */
+	if (likely(shift == APB_POOL_SHIFT_SMALL))
+		pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
+	else if (shift > APB_POOL_SHIFT_SMALL)
+		pool = apb_pool_of(addr, shift);
+	else
+		return false;
+	if (unlikely(!apb_heap_owns(heap, pool->owner)))
+		return false;
+	*bin = (struct apb_bin *)pool->owner;
+	return likely(apb_pool_index(pool, addr) < pool->carved) &&
+	       likely(!apb_marked(block, heap->key));
 }
 
 /* Under the lock: what a pointer that was passed in is. */
 struct target {
-	struct apb_pool *pool; /* of a pooled block */
+	struct apb_bin *bin; /* of a pooled block */
 	struct apb_large *large; /* else */
 	size_t size; /* usable */
 };
+
+static void pooled_target(struct target *t, struct apb_bin *bin)
+{
+	t->bin = bin;
+	t->large = NULL;
+	t->size = apb_class_size((unsigned int)(bin - apb_state.heap.bin));
+}
 
 /* False, with @m filled, if @ptr is no live block. */
 static bool find_target(struct target *t, const void *ptr, const char *call,
 			struct apb_misuse *m)
 {
 	uintptr_t addr = (uintptr_t)ptr;
+	struct apb_bin *bin;
 
-	t->large = NULL;
-	t->pool = pool_of_live(addr);
-	if (likely(t->pool)) {
-		t->size = apb_class_size(t->pool->cls);
+	if (likely(find_live(addr, &bin))) {
+		pooled_target(t, bin);
 		return true;
 	}
+	t->bin = NULL;
 	t->large = apb_large_find(addr);
 	if (t->large) {
 		t->size = t->large->size;
@@ -178,8 +187,7 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 	if (apb_misuse_find(m, ptr, call))
 		return false;
 	/* a live block in which the program wrote what looks like a mark */
-	t->pool = apb_pool_of(addr, apb_map_kind(&apb_state.map, addr));
-	t->size = apb_class_size(t->pool->cls);
+	pooled_target(t, (struct apb_bin *)apb_pool_at(addr)->owner);
 	return true;
 }
 
@@ -191,8 +199,8 @@ static void free_target(const struct target *t, void *ptr)
 
 	if (t->large)
 		apb_large_free(t->large);
-	else if (apb_heap_push(heap, t->pool->cls, ptr))
-		apb_heap_settle(heap, t->pool->cls);
+	else if (apb_bin_push(t->bin, ptr, heap->key))
+		apb_heap_settle(heap, t->bin);
 }
 
 static noinline void free_slow(void *ptr)
@@ -214,29 +222,25 @@ static noinline void free_slow(void *ptr)
 	errno = saved_errno;
 }
 
-static noinline void settle_slow(unsigned int cls)
+static noinline void settle_slow(struct apb_bin *bin)
 {
 	int saved_errno = errno;
 
-	apb_heap_settle(&apb_state.heap, cls);
+	apb_heap_settle(&apb_state.heap, bin);
 	errno = saved_errno;
 }
 
 void apb_free(void *ptr)
 {
-	struct apb_pool *pool;
+	struct apb_bin *bin;
 
-	if (unlikely(!apb_single_threaded())) {
+	if (unlikely(!apb_single_threaded()) ||
+	    unlikely(!find_live((uintptr_t)ptr, &bin))) {
 		free_slow(ptr);
 		return;
 	}
-	pool = pool_of_live((uintptr_t)ptr);
-	if (unlikely(!pool)) {
-		free_slow(ptr);
-		return;
-	}
-	if (unlikely(apb_heap_push(&apb_state.heap, pool->cls, ptr)))
-		settle_slow(pool->cls);
+	if (unlikely(apb_bin_push(bin, ptr, apb_state.heap.key)))
+		settle_slow(bin);
 }
 
 /* Whether a request of @size and @align would have made @t. */
@@ -250,7 +254,8 @@ static bool size_fits(const struct target *t, size_t align, size_t size)
 		size = 1;
 	if (!pooled)
 		return t->large && t->size == apb_page_up(size);
-	return t->pool && t->pool->cls == apb_class_of_aligned(align, size);
+	return t->bin &&
+	       t->size == apb_class_size(apb_class_of_aligned(align, size));
 }
 
 static void free_checked(void *ptr, size_t align, size_t size, const char *call)
@@ -298,8 +303,8 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 {
 	void *p;
 
-	if (t->pool && size <= APB_MAX_POOLED &&
-	    apb_class_of(size) == t->pool->cls)
+	if (t->bin && size <= APB_MAX_POOLED &&
+	    apb_class_size(apb_class_of(size)) == t->size)
 		return ptr;
 	if (t->large && size > APB_MAX_POOLED &&
 	    size <= PTRDIFF_MAX - APB_ARENA)

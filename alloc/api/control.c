@@ -35,7 +35,7 @@ static void keep_settings(struct apb_state *st)
 {
 	struct apb_os ops = st->os.ops;
 	size_t dirty_limit = st->arenas.dirty_limit;
-	uint32_t period = st->heap.fixed_period;
+	uint16_t period = st->heap.fixed_period;
 
 	memset(&st->heap, 0, sizeof(st->heap));
 	memset(&st->larges, 0, sizeof(st->larges));
@@ -116,9 +116,9 @@ static int set_option(enum apb_option opt, size_t value)
 {
 	switch (opt) {
 	case APB_OPT_SETTLE_PERIOD:
-		if (value > 65536)
+		if (value > UINT16_MAX)
 			return EINVAL;
-		apb_heap_set_period(&apb_state.heap, (uint32_t)value);
+		apb_heap_set_period(&apb_state.heap, (uint16_t)value);
 		return 0;
 	case APB_OPT_DIRTY_LIMIT:
 		apb_state.arenas.dirty_limit = value;

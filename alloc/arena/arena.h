@@ -9,7 +9,7 @@
  * Slot 0 holds the header and the descriptors of the others, 64 bytes each;
  * they fill one page, the rest of the slot is never touched, so that no block
  * borders metadata.  Where a descriptor has its owner word, the header has a
- * word that is no heap's.
+ * word that is no bin's address.
  *
  * A pool in use belongs to a heap (pool.h).  An unused one is *dirty* while
  * its pages may be resident, *clean* otherwise.  New pools come from the
@@ -35,7 +35,7 @@
 #include "arena/pool.h"
 #include "heap/class.h"
 
-#define APB_ARENA_GUARD UINT64_C(0x616e657261627061) /* not a heap's address */
+#define APB_ARENA_GUARD UINT64_C(0x616e657261627061) /* not a bin */
 
 struct apb_ring {
 	struct apb_ring *next, *prev;

@@ -3,6 +3,7 @@
 #include "arena/pool.h"
 
 #include "arena/arena.h"
+#include "heap/heap.h"
 
 static inline struct apb_arena *arena_of(const struct apb_pool *pool)
 {
@@ -75,7 +76,7 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	size_t offset = colour_offset(bytes, size, colour);
 	unsigned int rotate = (unsigned int)__builtin_ctzl(size);
 
-	pool->owner = (uintptr_t)heap;
+	pool->owner = (uintptr_t)&heap->bin[cls];
 	pool->base = apb_pool_start(pool) + offset;
 	pool->inverse = inverse_of(size >> rotate);
 	pool->free = NULL;

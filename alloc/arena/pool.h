@@ -15,6 +15,9 @@
  * A carved block is live (the program's), in its heap's bin, or in the pool's
  * own list.  Bins are not counted: @used counts live and binned blocks.
  *
+ * The owner word is the address of the bin that the pool's blocks go to: one
+ * load and one comparison answer whose a block is and where it goes.
+ *
  * The check of a pointer: with d the block size, d = 2^k * m, m odd, and i
  * the inverse of m modulo 2^64, ror((p - base) * i, k) is the quotient if d
  * divides p - base, and at least 2^64 / d otherwise (Granlund & Montgomery,
@@ -47,7 +50,7 @@ struct apb_block {
 
 /* The descriptor, one cache line; see above. */
 struct apb_pool {
-	uintptr_t owner; /* heap's address, or 0: unused */
+	uintptr_t owner; /* address of the heap's bin, or 0: unused */
 	uintptr_t base; /* block 0 */
 	uint64_t inverse;
 	struct apb_block *free;

@@ -76,9 +76,9 @@ static size_t tag_list(struct check *c, const char *invariant,
 			fail(c, invariant, list, "not in an arena");
 			break;
 		}
-		in = apb_walk_pool(list);
+		in = apb_pool_at(addr);
 		if (pool ? in != pool :
-			   in->owner != (uintptr_t)&apb_state.heap) {
+			   in->owner != (uintptr_t)&apb_state.heap.bin[cls]) {
 			fail(c, invariant, list, "in another pool");
 			break;
 		}
@@ -105,7 +105,7 @@ static void untag_list(struct apb_block *list, size_t n)
 {
 	for (; n; n--, list = list->next) {
 		list->mark ^= TAG;
-		apb_walk_pool(list)->scratch = 0;
+		apb_pool_at((uintptr_t)list)->scratch = 0;
 	}
 }
 
@@ -145,12 +145,13 @@ static void check_pool(struct apb_pool *pool, void *arg)
 
 	c->used_pool_bytes += apb_pool_bytes(pool);
 	c->listed_pools += partial;
-	expect(c, pool->owner == (uintptr_t)&apb_state.heap, "pool.unused",
-	       pool, "in use, owner %#lx", (unsigned long)pool->owner);
 	if (pool->cls < 1 || pool->cls > APB_NR_CLASSES) {
 		fail(c, "pool.geometry", pool, "class %u", pool->cls);
 		return;
 	}
+	expect(c, pool->owner == (uintptr_t)&apb_state.heap.bin[pool->cls],
+	       "pool.unused", pool, "in use, owner %#lx",
+	       (unsigned long)pool->owner);
 	check_geometry(c, pool);
 	expect(c, pool->carved >= 1 && pool->carved <= pool->count,
 	       "pool.carved", pool, "%u of %u", pool->carved, pool->count);
@@ -272,7 +273,8 @@ static void check_partial(struct check *c)
 			n++;
 			expect(c,
 			       pool->cls == cls &&
-				       pool->owner == (uintptr_t)heap,
+				       pool->owner ==
+					       (uintptr_t)&heap->bin[cls],
 			       "heap.partial", pool, "class %u on list %u",
 			       pool->cls, cls);
 		}

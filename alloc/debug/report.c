@@ -51,10 +51,9 @@ static bool on_list(const struct apb_block *list, const struct apb_block *block)
 bool apb_block_is_free(const struct apb_pool *pool,
 		       const struct apb_block *block)
 {
-	const struct apb_heap *heap = (const struct apb_heap *)pool->owner;
+	const struct apb_bin *bin = (const struct apb_bin *)pool->owner;
 
-	return on_list(pool->free, block) ||
-	       on_list(heap->bin[pool->cls].head, block);
+	return on_list(pool->free, block) || on_list(bin->head, block);
 }
 
 /* ---- where a pointer points ------------------------------------------- */

@@ -17,12 +17,4 @@ static inline void apb_walk_pools(struct apb_arena *arena,
 		   arg);
 }
 
-/* The pool of a block that is known to be in one. */
-static inline struct apb_pool *apb_walk_pool(const struct apb_block *block)
-{
-	uintptr_t addr = (uintptr_t)block;
-
-	return apb_pool_of(addr, apb_map_kind(&apb_state.map, addr));
-}
-
 #endif /* APB_WALK_H */

@@ -12,47 +12,38 @@
 
 /* ---- settle periods --------------------------------------------------- */
 
-static uint32_t clamp_period(size_t frees)
+static uint16_t clamp_period(size_t frees)
 {
 	if (frees < APB_PERIOD_MIN)
 		return APB_PERIOD_MIN;
-	return frees < APB_PERIOD_MAX ? (uint32_t)frees : APB_PERIOD_MAX;
+	return frees < APB_PERIOD_MAX ? (uint16_t)frees : APB_PERIOD_MAX;
 }
 
-static uint32_t period_min(unsigned int cls)
+static uint16_t period_min(unsigned int cls)
 {
 	return clamp_period(APB_PERIOD_MIN_BYTES / apb_class_size(cls));
 }
 
-static uint32_t period_max(unsigned int cls)
+static uint16_t period_max(unsigned int cls)
 {
 	return clamp_period(APB_PERIOD_MAX_BYTES / apb_class_size(cls));
 }
 
-/* Free blocks that stay in the bin when it is settled. */
-static uint32_t keep_of(const struct apb_bin *bin)
+/* The period after one that ended with @surplus blocks given back. */
+static uint16_t next_period(const struct apb_heap *heap, unsigned int cls,
+			    uint32_t surplus)
 {
-	return bin->period / 4;
-}
+	unsigned int period = heap->bin[cls].period;
 
-static void adapt(struct apb_heap *heap, unsigned int cls, uint32_t surplus)
-{
-	struct apb_bin *bin = &heap->bin[cls];
-	uint32_t period = bin->period;
-
-	if (surplus > period / 2)
-		period = period / 2 > period_min(cls) ? period / 2 :
-							period_min(cls);
-	else if (!surplus)
-		period = period * 2 < period_max(cls) ? period * 2 :
-							period_max(cls);
 	if (heap->fixed_period)
-		period = heap->fixed_period;
-	bin->period = period;
-	bin->countdown = period;
+		return heap->fixed_period;
+	period = surplus > period / 2 ? period / 2 : period * 2;
+	if (period < period_min(cls))
+		return period_min(cls);
+	return period < period_max(cls) ? (uint16_t)period : period_max(cls);
 }
 
-void apb_heap_set_period(struct apb_heap *heap, uint32_t period)
+void apb_heap_set_period(struct apb_heap *heap, uint16_t period)
 {
 	unsigned int cls;
 
@@ -77,17 +68,10 @@ static struct apb_block *check_mark(struct apb_heap *heap,
 	return block;
 }
 
-static struct apb_pool *pool_of(const struct apb_block *block)
-{
-	uintptr_t addr = (uintptr_t)block;
-
-	return apb_pool_of(addr, apb_map_kind(&apb_state.map, addr));
-}
-
 /* Give a free block back to its pool, and an emptied pool to its arena. */
 static void give_back(struct apb_heap *heap, struct apb_block *block)
 {
-	struct apb_pool *pool = pool_of(block);
+	struct apb_pool *pool = apb_pool_at((uintptr_t)block);
 
 	block->next = pool->free;
 	block->mark = apb_mark(pool->free, heap->key);
@@ -132,9 +116,16 @@ static uint32_t settle_bin(struct apb_heap *heap, unsigned int cls,
 	return n;
 }
 
-void apb_heap_settle(struct apb_heap *heap, unsigned int cls)
+void apb_heap_settle(struct apb_heap *heap, struct apb_bin *bin)
 {
-	adapt(heap, cls, settle_bin(heap, cls, keep_of(&heap->bin[cls])));
+	unsigned int cls = (unsigned int)(bin - heap->bin);
+	uint32_t surplus = 0;
+
+	if (!bin->ran_empty)
+		surplus = settle_bin(heap, cls, bin->period / 2);
+	bin->ran_empty = false;
+	bin->period = next_period(heap, cls, surplus);
+	bin->countdown = bin->period;
 }
 
 void apb_heap_settle_all(struct apb_heap *heap)
@@ -222,6 +213,7 @@ struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
 	}
 	if (pool->carved == pool->count)
 		apb_node_del(&pool->node);
+	bin->ran_empty = true;
 	bin->head = check_mark(heap, block)->next;
 	block->mark = 0;
 	return block;

@@ -4,11 +4,12 @@
  * pops and free pushes, and the pools of the class that have blocks to give.
  *
  * malloc touches no counter.  free counts a bin's frees down; at zero the bin
- * is *settled*: the blocks freed last stay (they are warm), the surplus
- * returns to its pools, whose counts become exact, so that empty pools are
- * found.  The period adapts: it halves when most of what was freed turns out
- * to be surplus (the program is giving memory back), and doubles when there
- * is none (it is churning).
+ * is *settled*: half a period's blocks, those freed last, stay (they are
+ * warm), the surplus returns to its pools, whose counts become exact, so that
+ * empty pools are found.  A bin that ran empty since it was last settled has
+ * no surplus worth looking for.  The period adapts: it halves when most of
+ * what was freed is surplus (the program is giving memory back), and doubles
+ * when it is not (it is churning), within bounds by the block size.
  *
  * Invariants (checked by apb_check()):
  *   bin.free       every block in a bin is carved, a block's start, marked,
@@ -26,7 +27,8 @@
 struct apb_bin {
 	struct apb_block *head;
 	uint32_t countdown; /* frees until the bin is settled */
-	uint32_t period; /* what it is set to then; 0: bin never used */
+	uint16_t period; /* what it is set to then; 0: bin never used */
+	uint16_t ran_empty; /* since it was settled */
 };
 
 struct apb_heap {
@@ -36,7 +38,7 @@ struct apb_heap {
 	uint64_t settles;
 	uint64_t settled;
 	uint64_t recovered;
-	uint32_t fixed_period; /* option; 0: adaptive */
+	uint16_t fixed_period; /* option; 0: adaptive */
 };
 
 /*
@@ -58,26 +60,32 @@ static inline struct apb_block *apb_heap_pop(struct apb_heap *heap,
 	return block;
 }
 
-/* Push a block that was live; returns whether the bin is to be settled. */
-static inline bool apb_heap_push(struct apb_heap *heap, unsigned int cls,
-				 struct apb_block *block)
+/* Whether an owner word is the address of one of @heap's bins. */
+static inline bool apb_heap_owns(const struct apb_heap *heap, uintptr_t owner)
 {
-	struct apb_bin *bin = &heap->bin[cls];
+	return __builtin_expect(
+		owner - (uintptr_t)heap->bin < sizeof(heap->bin), 1);
+}
+
+/* Push a block that was live; returns whether the bin is to be settled. */
+static inline bool apb_bin_push(struct apb_bin *bin, struct apb_block *block,
+				uint64_t key)
+{
 	struct apb_block *head = bin->head;
 
 	block->next = head;
-	block->mark = apb_mark(head, heap->key);
+	block->mark = apb_mark(head, key);
 	bin->head = block;
 	return --bin->countdown == 0;
 }
 
-/* Settle the bin of @cls, as its countdown has ended. */
-void apb_heap_settle(struct apb_heap *heap, unsigned int cls);
+/* Settle @bin, as its countdown has ended. */
+void apb_heap_settle(struct apb_heap *heap, struct apb_bin *bin);
 
 /* Settle everything. */
 void apb_heap_settle_all(struct apb_heap *heap);
 
 /* Apply a changed option to all bins. */
-void apb_heap_set_period(struct apb_heap *heap, uint32_t period);
+void apb_heap_set_period(struct apb_heap *heap, uint16_t period);
 
 #endif /* APB_HEAP_H */

@@ -260,7 +260,7 @@ APB_API void apb_fault_get(struct apb_fault_stats *stats);
 
 enum apb_option {
 	/*
-	 * Frees to one list before it is settled, 1 to 65536; 0 (default): by
+	 * Frees to one list before it is settled, 1 to 65535; 0 (default): by
 	 * block size, adapted to what settling finds.
 	 */
 	APB_OPT_SETTLE_PERIOD,
