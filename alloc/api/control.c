@@ -20,14 +20,17 @@ void apb_settle(void)
 size_t apb_trim(void)
 {
 	bool locked = apb_enter();
-	size_t bytes;
+	size_t mapped = apb_state.os.mapped, purged;
 
 	apb_heap_settle_all(&apb_state.heap);
-	bytes = apb_arena_trim();
-	bytes += apb_map_release(false);
-	bytes += apb_os_retry_orphans();
+	apb_arena_unmap_spares();
+	purged = apb_arena_purge(0);
+	apb_map_release(false);
+	apb_os_retry_orphans();
+	/* settling may unmap, too */
+	mapped -= apb_state.os.mapped;
 	apb_leave(locked);
-	return bytes;
+	return mapped + purged;
 }
 
 /* What apb_reset() leaves as it is. */

@@ -276,13 +276,11 @@ void apb_arena_put_pool(struct apb_pool *pool)
 	apb_arena_limit_dirty();
 }
 
-size_t apb_arena_trim(void)
+void apb_arena_unmap_spares(void)
 {
-	struct apb_arenas *as = arenas();
 	struct apb_node *node, *next;
-	size_t bytes = 0;
 
-	for (node = as->spares; node; node = next) {
+	for (node = arenas()->spares; node; node = next) {
 		struct apb_arena *arena =
 			apb_entry(node, struct apb_arena, node);
 
@@ -290,10 +288,7 @@ size_t apb_arena_trim(void)
 		spare_del(arena);
 		if (unmap_arena(arena))
 			spare_add(arena);
-		else
-			bytes += APB_ARENA;
 	}
-	return bytes + apb_arena_purge(0);
 }
 
 void apb_arena_for_each(void (*fn)(struct apb_arena *arena, void *arg),

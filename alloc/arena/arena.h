@@ -104,11 +104,14 @@ struct apb_pool *apb_arena_get_pool(unsigned int kind, bool may_map);
 /* Take back a pool that has no block in use and is on no list. */
 void apb_arena_put_pool(struct apb_pool *pool);
 
-/* Purge the oldest dirty pools until at most @target bytes are left. */
+/*
+ * Purge the oldest dirty pools until at most @target bytes are left; returns
+ * the bytes purged.
+ */
 size_t apb_arena_purge(size_t target);
 
-/* Unmap all spares, purge the rest; returns the bytes given back. */
-size_t apb_arena_trim(void);
+/* Unmap all spares, as far as the system lets. */
+void apb_arena_unmap_spares(void);
 
 /* Apply the dirty limit now. */
 void apb_arena_limit_dirty(void);

@@ -85,6 +85,7 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->count = (uint16_t)((bytes - offset) / size);
 	pool->used = 0;
 	pool->nr_free = 0;
+	pool->scratch = 0;
 	pool->cls = (uint8_t)cls;
 	pool->rotate = (uint8_t)rotate;
 }

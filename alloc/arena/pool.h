@@ -59,7 +59,7 @@ struct apb_pool {
 	uint16_t count;
 	uint16_t used;
 	uint16_t nr_free;
-	uint16_t scratch; /* of apb_check() and apb_stats() */
+	uint16_t scratch; /* of apb_check(), 0 outside */
 	uint8_t cls;
 	uint8_t rotate;
 };

@@ -73,11 +73,10 @@ struct apb_large *apb_map_large(uintptr_t addr)
 	return &apb_map_leaf(addr)->large[index_of(addr)];
 }
 
-size_t apb_map_release(bool all)
+void apb_map_release(bool all)
 {
 	struct apb_map *map = &apb_state.map;
 	struct apb_node *node, *next;
-	size_t bytes = 0;
 
 	for (node = map->leaves; node; node = next) {
 		struct apb_leaf *leaf = apb_entry(node, struct apb_leaf, node);
@@ -89,7 +88,5 @@ size_t apb_map_release(bool all)
 		map->slice[leaf->slice] = 0;
 		map->nr_leaves--;
 		apb_os_release(leaf, APB_LEAF_BYTES);
-		bytes += APB_LEAF_BYTES;
 	}
-	return bytes;
 }

@@ -91,7 +91,7 @@ void apb_map_clear(uintptr_t addr);
 /* The descriptor of a large block at @addr, whose byte is set. */
 struct apb_large *apb_map_large(uintptr_t addr);
 
-/* Release leaves that are all zero (@all: every leaf); returns the bytes. */
-size_t apb_map_release(bool all);
+/* Release the leaves that are all zero, or (@all) every leaf. */
+void apb_map_release(bool all);
 
 #endif /* APB_MAP_H */

@@ -211,11 +211,10 @@ int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr)
 	return 0;
 }
 
-size_t apb_os_retry_orphans(void)
+void apb_os_retry_orphans(void)
 {
 	struct apb_os_state *os = &apb_state.os;
 	struct apb_orphan *orphan = os->orphans;
-	size_t before = os->orphan_bytes;
 
 	os->orphans = NULL;
 	os->orphan_bytes = 0;
@@ -226,5 +225,4 @@ size_t apb_os_retry_orphans(void)
 		apb_os_release(orphan, orphan->size);
 		orphan = next;
 	}
-	return before - os->orphan_bytes;
 }

@@ -62,7 +62,7 @@ int apb_os_purge(void *addr, size_t size);
 /* One remap call: 0 or -1; see struct apb_os. */
 int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr);
 
-/* Try to unmap the orphans; returns the bytes that went. */
-size_t apb_os_retry_orphans(void);
+/* Try to unmap the orphans. */
+void apb_os_retry_orphans(void);
 
 #endif /* APB_OS_H */

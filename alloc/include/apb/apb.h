@@ -152,7 +152,8 @@ APB_API void apb_settle(void);
  * Settles, unmaps every empty arena (the spare too), purges the pages of every
  * empty pool.
  *
- * Return: number of bytes unmapped or purged by this call.
+ * Return: the bytes by which the mapped memory shrank, and those that were
+ * purged of what is still mapped.
  */
 APB_API size_t apb_trim(void);
 
