@@ -53,8 +53,11 @@
 #define APB_COLOUR_LINES 16
 #define APB_COLOUR_SPAN ((size_t)512)
 
-/* A refill carves at most about a page of fresh blocks at once. */
-#define APB_CARVE_BYTES APB_PAGE
+/* A refill takes about a page of blocks at once. */
+#define APB_REFILL_BYTES APB_PAGE
+
+/* No bin's list is longer: two fixed periods and a refill. */
+#define APB_BIN_MAX (3u << 16)
 
 /* Bounds of the adaptive settle period, in frees and in bytes. */
 #define APB_PERIOD_MIN 8

@@ -150,7 +150,7 @@ static inline bool find_live(uintptr_t addr, struct apb_bin **bin)
 		return false;
 	*bin = (struct apb_bin *)pool->owner;
 	return likely(apb_pool_index(pool, addr) < pool->carved) &&
-	       likely(!apb_marked(block, heap->key));
+	       likely(!apb_looks_free(block, heap->key));
 }
 
 /* Under the lock: what a pointer that was passed in is. */

@@ -21,7 +21,11 @@ static void after_fork_in_child(void)
 	pthread_mutex_init(&apb_state_lock, NULL);
 }
 
-__attribute__((constructor)) static void register_fork_handlers(void)
+/*
+ * Before other constructors: prepare handlers run in reverse order, and one
+ * that allocates must not find the lock taken.
+ */
+__attribute__((constructor(101))) static void register_fork_handlers(void)
 {
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }

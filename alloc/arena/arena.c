@@ -182,7 +182,8 @@ static struct apb_arena *map_arena(unsigned int kind)
 	struct apb_arena *arena;
 	bool zero;
 
-	arena = apb_os_map(APB_ARENA, APB_ARENA, &zero);
+	arena = apb_os_map(apb_map_hint(APB_ARENA, APB_ARENA), APB_ARENA,
+			   APB_ARENA, &zero);
 	if (!arena)
 		return NULL;
 	if (apb_map_set((uintptr_t)arena, apb_kind_shift(kind))) {
@@ -221,9 +222,7 @@ static struct apb_arena *take_spare(unsigned int kind)
 	/* pages that may be resident are spread over the new pools: all dirty */
 	if (dirty)
 		dirty_add(arena, arena->unused);
-	apb_map_leaf((uintptr_t)arena)
-		->kind[((uintptr_t)arena >> APB_ARENA_SHIFT) &
-		       (APB_SLICE_KINDS - 1)] = (uint8_t)apb_kind_shift(kind);
+	apb_map_change((uintptr_t)arena, apb_kind_shift(kind));
 	return arena;
 }
 

@@ -3,6 +3,7 @@
 #include "arena/pool.h"
 
 #include "arena/arena.h"
+#include "debug/report.h"
 #include "heap/heap.h"
 
 static inline struct apb_arena *arena_of(const struct apb_pool *pool)
@@ -85,31 +86,70 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->count = (uint16_t)((bytes - offset) / size);
 	pool->used = 0;
 	pool->nr_free = 0;
-	pool->scratch = 0;
 	pool->cls = (uint8_t)cls;
 	pool->rotate = (uint8_t)rotate;
 }
 
-struct apb_block *apb_pool_carve(struct apb_pool *pool, uint64_t key)
+/* How many blocks move at once. */
+static unsigned int batch_of(const struct apb_pool *pool, unsigned int most)
 {
-	size_t size = apb_class_size(pool->cls);
-	unsigned int n = (unsigned int)(APB_CARVE_BYTES / size);
-	uintptr_t addr = pool->base + pool->carved * size;
-	struct apb_block *first = (struct apb_block *)addr, *block = first;
+	unsigned int n =
+		(unsigned int)(APB_REFILL_BYTES / apb_class_size(pool->cls));
 
 	if (!n)
 		n = 1;
-	if (n > pool->count - pool->carved)
-		n = pool->count - pool->carved;
+	return n < most ? n : most;
+}
+
+static struct apb_block *carve(struct apb_pool *pool, uint64_t key)
+{
+	unsigned int n = batch_of(pool, pool->count - pool->carved);
+	size_t size = apb_class_size(pool->cls);
+	uintptr_t addr = pool->base + pool->carved * size;
+	struct apb_block *first = (struct apb_block *)addr, *block = first;
+
 	pool->carved += n;
 	pool->used = (uint16_t)(pool->used + n);
 	while (--n) {
 		addr += size;
 		block->next = (struct apb_block *)addr;
-		block->mark = apb_mark(block->next, key);
+		block->mark = apb_mark(block->next, key, APB_MARK_BIN);
 		block = block->next;
 	}
 	block->next = NULL;
-	block->mark = apb_mark(NULL, key);
+	block->mark = apb_mark(NULL, key, APB_MARK_BIN);
 	return first;
+}
+
+struct apb_block *apb_pool_take(struct apb_pool *pool, uint64_t key)
+{
+	struct apb_block *first = pool->free, *block, *next;
+	unsigned int n;
+
+	if (!first)
+		return carve(pool, key);
+	n = batch_of(pool, pool->nr_free);
+	pool->used = (uint16_t)(pool->used + n);
+	pool->nr_free = (uint16_t)(pool->nr_free - n);
+	for (block = first;; block = next) {
+		next = block->next;
+		if (block->mark != apb_mark(next, key, APB_MARK_POOL))
+			apb_report_corrupt(block);
+		if (!--n)
+			break;
+		block->mark = apb_mark(next, key, APB_MARK_BIN);
+	}
+	pool->free = next;
+	block->next = NULL;
+	block->mark = apb_mark(NULL, key, APB_MARK_BIN);
+	return first;
+}
+
+void apb_pool_put(struct apb_pool *pool, struct apb_block *block, uint64_t key)
+{
+	block->next = pool->free;
+	block->mark = apb_mark(pool->free, key, APB_MARK_POOL);
+	pool->free = block;
+	pool->nr_free++;
+	pool->used--;
 }

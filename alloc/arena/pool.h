@@ -8,9 +8,13 @@
  * of all pools do not meet in one set of the cache.  Blocks are carved in
  * order of address; below @carved they have been handed out at least once.
  *
- * A free block holds a link and a mark, the link XOR the heap's key: so a
- * second free is seen (the mark is there) and so is a write to a free block
- * (it is not when the block is handed out).  malloc clears the mark.
+ * A free block holds a link and a mark: the link XOR the heap's key, and in
+ * the pool's own list XOR 1.  So a second free is seen (the mark is there) and
+ * so is a write to a free block (it is not when the block is handed out or
+ * settled).  malloc clears the mark: a live block has none, hence no block is
+ * handed out while it is live, whatever was written to free ones.  The two
+ * kinds of mark keep the counts right in the same way: no block goes to the
+ * pool's list twice.
  *
  * A carved block is live (the program's), in its heap's bin, or in the pool's
  * own list.  Bins are not counted: @used counts live and binned blocks.
@@ -59,7 +63,7 @@ struct apb_pool {
 	uint16_t count;
 	uint16_t used;
 	uint16_t nr_free;
-	uint16_t scratch; /* of apb_check(), 0 outside */
+	uint16_t scratch; /* of apb_check() */
 	uint8_t cls;
 	uint8_t rotate;
 };
@@ -90,14 +94,26 @@ static inline uint64_t apb_pool_index(const struct apb_pool *pool,
 	return q >> (pool->rotate & 63) | q << (-pool->rotate & 63);
 }
 
-static inline uint64_t apb_mark(const struct apb_block *next, uint64_t key)
+#define APB_MARK_BIN UINT64_C(0)
+#define APB_MARK_POOL UINT64_C(1)
+
+/* The mark of a free block with link @next in a list of @kind. */
+static inline uint64_t apb_mark(const struct apb_block *next, uint64_t key,
+				uint64_t kind)
 {
-	return (uintptr_t)next ^ key;
+	return (uintptr_t)next ^ key ^ kind;
 }
 
+/* Whether a block from a bin is as it was left there. */
 static inline bool apb_marked(const struct apb_block *block, uint64_t key)
 {
-	return block->mark == apb_mark(block->next, key);
+	return block->mark == apb_mark(block->next, key, APB_MARK_BIN);
+}
+
+/* Whether a block holds a mark of either kind. */
+static inline bool apb_looks_free(const struct apb_block *block, uint64_t key)
+{
+	return apb_mark(block->next, key, block->mark) <= APB_MARK_POOL;
 }
 
 /* Set up an unused pool for class @cls; @colour is any number. */
@@ -114,9 +130,18 @@ size_t apb_pool_colour_bytes(const struct apb_pool *pool);
 size_t apb_pool_remainder(const struct apb_pool *pool);
 
 /*
- * Carve up to a page of fresh blocks, at least one; they come linked and
- * marked, in order of address.  The pool has blocks left to carve.
+ * Take free blocks for a bin, about a page of them, at least one, linked and
+ * marked: from the pool's list, else fresh ones.  The pool has some.
  */
-struct apb_block *apb_pool_carve(struct apb_pool *pool, uint64_t key);
+struct apb_block *apb_pool_take(struct apb_pool *pool, uint64_t key);
+
+/* Whether the pool has blocks to take. */
+static inline bool apb_pool_has(const struct apb_pool *pool)
+{
+	return pool->nr_free || pool->carved < pool->count;
+}
+
+/* Put a block that is in use into the pool's list. */
+void apb_pool_put(struct apb_pool *pool, struct apb_block *block, uint64_t key);
 
 #endif /* APB_POOL_H */

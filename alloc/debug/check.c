@@ -2,10 +2,10 @@
 /*
  * apb_check(): every invariant that is stated beside a structure, verified.
  *
- * While lists are walked each block's mark is tagged by its lowest bit, so
- * that a block that stands in two lists, or a list that runs in a circle, is
- * seen at once; a second walk takes the tags off.  Descriptors' scratch words
- * count how many of a pool's blocks are in a bin.
+ * A block that stands in two lists is seen without any memory for it: its mark
+ * says whether it is in a bin or in a pool's list, its pool says in which one,
+ * and twice in the same list makes a circle.  Descriptors' scratch words count
+ * how many of a pool's blocks are in a bin; nothing else is written.
  */
 #include "api/lock.h"
 #include "debug/walk.h"
@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define TAG UINT64_C(1)
 
 struct check {
 	struct apb_violation *v;
@@ -56,57 +54,63 @@ __attribute__((format(printf, 4, 5))) static void fail(struct check *c,
 
 /* ---- free blocks ------------------------------------------------------ */
 
-/*
- * Tag the blocks of @list, which is a bin of @cls or the list of @pool.
- * Returns how many are good; the rest of the list is not followed.
- */
-static size_t tag_list(struct check *c, const char *invariant,
-		       struct apb_block *list, const struct apb_pool *pool,
-		       unsigned int cls)
+/* Whether @block is a good free block of class @cls, of @pool or in a bin. */
+static bool check_free(struct check *c, const char *invariant,
+		       const struct apb_block *block,
+		       const struct apb_pool *pool, unsigned int cls)
 {
-	uint64_t key = apb_state.heap.key;
+	uint64_t kind = pool ? APB_MARK_POOL : APB_MARK_BIN;
+	uintptr_t addr = (uintptr_t)block;
+	struct apb_pool *in;
+
+	if (addr & ~APB_ADDR_MASK ||
+	    apb_map_kind(&apb_state.map, addr) < APB_KIND_ARENA) {
+		fail(c, invariant, block, "not in an arena");
+		return false;
+	}
+	in = apb_pool_at(addr);
+	if (pool ? in != pool :
+		   in->owner != (uintptr_t)&apb_state.heap.bin[cls]) {
+		fail(c, invariant, block, "in another pool");
+		return false;
+	}
+	if (in->cls != cls || apb_pool_index(in, addr) >= in->carved) {
+		fail(c, invariant, block, "no block of class %u", cls);
+		return false;
+	}
+	if (block->mark != apb_mark(block->next, apb_state.heap.key, kind)) {
+		fail(c, invariant, block, "not marked, or in another list");
+		return false;
+	}
+	if (!pool)
+		in->scratch++;
+	return true;
+}
+
+/*
+ * Check the blocks of @list, which is a bin of @cls or the list of @pool;
+ * returns how many there are.  Circles are found as Brent does (1980): the
+ * walk is compared with a block that moves up at each power of two.
+ */
+static size_t check_list(struct check *c, const char *invariant,
+			 const struct apb_block *list,
+			 const struct apb_pool *pool, unsigned int cls)
+{
+	const struct apb_block *seen = NULL;
 	size_t n = 0;
 
 	for (; list; list = list->next) {
-		uintptr_t addr = (uintptr_t)list;
-		struct apb_pool *in;
-
-		if (apb_map_kind(&apb_state.map, addr) < APB_KIND_ARENA ||
-		    addr & ~APB_ADDR_MASK) {
-			fail(c, invariant, list, "not in an arena");
+		if (list == seen) {
+			fail(c, invariant, list, "listed twice");
 			break;
 		}
-		in = apb_pool_at(addr);
-		if (pool ? in != pool :
-			   in->owner != (uintptr_t)&apb_state.heap.bin[cls]) {
-			fail(c, invariant, list, "in another pool");
+		if (!check_free(c, invariant, list, pool, cls))
 			break;
-		}
-		if (in->cls != cls || apb_pool_index(in, addr) >= in->carved) {
-			fail(c, invariant, list, "no block of class %u", cls);
-			break;
-		}
-		if (!apb_marked(list, key)) {
-			fail(c, invariant, list, "%s",
-			     list->mark == (apb_mark(list->next, key) ^ TAG) ?
-				     "listed twice" :
-				     "not marked");
-			break;
-		}
-		list->mark ^= TAG;
-		if (!pool)
-			in->scratch++;
 		n++;
+		if (!(n & (n - 1)))
+			seen = list;
 	}
 	return n;
-}
-
-static void untag_list(struct apb_block *list, size_t n)
-{
-	for (; n; n--, list = list->next) {
-		list->mark ^= TAG;
-		apb_pool_at((uintptr_t)list)->scratch = 0;
-	}
 }
 
 /* ---- pools and arenas ------------------------------------------------- */
@@ -140,7 +144,7 @@ static void check_geometry(struct check *c, const struct apb_pool *pool)
 static void check_pool(struct apb_pool *pool, void *arg)
 {
 	struct check *c = arg;
-	bool partial = pool->nr_free || pool->carved < pool->count;
+	bool partial = apb_pool_has(pool);
 	size_t n;
 
 	c->used_pool_bytes += apb_pool_bytes(pool);
@@ -163,15 +167,9 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	       "%u blocks in bins, %u in use", pool->scratch, pool->used);
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
-	n = tag_list(c, "pool.free", pool->free, pool, pool->cls);
+	n = check_list(c, "pool.free", pool->free, pool, pool->cls);
 	expect(c, n == pool->nr_free, "pool.free", pool, "%zu listed, not %u",
 	       n, pool->nr_free);
-}
-
-static void untag_pool(struct apb_pool *pool, void *arg)
-{
-	(void)arg;
-	untag_list(pool->free, pool->nr_free);
 }
 
 static void check_arena(struct apb_arena *arena, void *arg)
@@ -212,9 +210,15 @@ static void check_arena(struct apb_arena *arena, void *arg)
 		apb_walk_pools(arena, check_pool, c);
 }
 
-static void untag_arena(struct apb_arena *arena, void *arg)
+static void clear_scratch(struct apb_pool *pool, void *arg)
 {
-	apb_walk_pools(arena, untag_pool, arg);
+	(void)arg;
+	pool->scratch = 0;
+}
+
+static void clear_scratches(struct apb_arena *arena, void *arg)
+{
+	apb_walk_pools(arena, clear_scratch, arg);
 }
 
 /* Each arena is where its number of unused pools says. */
@@ -283,8 +287,7 @@ static void check_partial(struct check *c)
 	       "%zu listed, not %zu", n, c->listed_pools);
 }
 
-/* Bins are tagged before pools are looked at, and untagged after. */
-static void tag_bins(struct check *c, size_t tagged[APB_NR_CLASSES + 1])
+static void check_bins(struct check *c)
 {
 	const struct apb_heap *heap = &apb_state.heap;
 	unsigned int cls;
@@ -293,7 +296,7 @@ static void tag_bins(struct check *c, size_t tagged[APB_NR_CLASSES + 1])
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		const struct apb_bin *bin = &heap->bin[cls];
 
-		tagged[cls] = tag_list(c, "bin.free", bin->head, NULL, cls);
+		check_list(c, "bin.free", bin->head, NULL, cls);
 		expect(c,
 		       bin->period ? bin->countdown >= 1 &&
 					     bin->countdown <= bin->period :
@@ -301,14 +304,6 @@ static void tag_bins(struct check *c, size_t tagged[APB_NR_CLASSES + 1])
 		       "bin.countdown", bin, "%u of %u", bin->countdown,
 		       bin->period);
 	}
-}
-
-static void untag_bins(const size_t tagged[APB_NR_CLASSES + 1])
-{
-	unsigned int cls;
-
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
-		untag_list(apb_state.heap.bin[cls].head, tagged[cls]);
 }
 
 /* ---- large blocks, the map, the sums ---------------------------------- */
@@ -391,18 +386,15 @@ static void check_sums(struct check *c)
 
 static void check_all(struct check *c)
 {
-	size_t tagged[APB_NR_CLASSES + 1] = {0};
-
 	check_buckets(c);
 	if (c->failed)
 		return;
-	tag_bins(c, tagged);
+	apb_arena_for_each(clear_scratches, NULL);
+	/* bins first: they count what is compared pool by pool */
+	check_bins(c);
 	apb_arena_for_each(check_arena, c);
-	/* tags of lists that are damaged stay: there is nothing to save */
 	if (c->failed)
 		return;
-	apb_arena_for_each(untag_arena, NULL);
-	untag_bins(tagged);
 	check_partial(c);
 	check_large(c);
 	check_map(c);

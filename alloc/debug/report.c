@@ -34,15 +34,17 @@ __attribute__((format(printf, 2, 3))) static void say(struct apb_misuse *m,
 	va_end(ap);
 }
 
-static bool on_list(const struct apb_block *list, const struct apb_block *block)
+static bool on_list(const struct apb_block *list, const struct apb_block *block,
+		    uint64_t kind)
 {
 	uint64_t key = apb_state.heap.key;
+	unsigned int n;
 
-	for (; list; list = list->next) {
+	/* a damaged link leads nowhere, or round in a circle */
+	for (n = 0; list && n < APB_BIN_MAX; list = list->next, n++) {
 		if (list == block)
 			return true;
-		/* a damaged link leads nowhere */
-		if (!apb_marked(list, key))
+		if (list->mark != apb_mark(list->next, key, kind))
 			return false;
 	}
 	return false;
@@ -53,7 +55,8 @@ bool apb_block_is_free(const struct apb_pool *pool,
 {
 	const struct apb_bin *bin = (const struct apb_bin *)pool->owner;
 
-	return on_list(pool->free, block) || on_list(bin->head, block);
+	return on_list(pool->free, block, APB_MARK_POOL) ||
+	       on_list(bin->head, block, APB_MARK_BIN);
 }
 
 /* ---- where a pointer points ------------------------------------------- */
@@ -194,12 +197,17 @@ void apb_misuse_tell(const struct apb_misuse *m)
 
 void apb_report_corrupt(const struct apb_block *block)
 {
+	static bool seen;
 	struct apb_misuse m;
 
 	find(&m, block, kind_words[APB_MISUSE_CORRUPT], "apb");
 	m.kind = APB_MISUSE_CORRUPT;
 	say(&m, "apb:   it holds: %#lx %#lx\n", (unsigned long)block->next,
 	    (unsigned long)block->mark);
+	/* a handler that allocates may come here again: then without it */
+	if (seen)
+		apb_state.misuse.fn = NULL;
+	seen = true;
 	apb_leave(apb_state_locked);
 	apb_misuse_tell(&m);
 	abort();

@@ -44,7 +44,8 @@ static void count_classes(struct apb_stats *s)
 
 		c->size = apb_class_size(cls);
 		c->pool_size = (size_t)1 << apb_kind_shift(apb_class_kind(cls));
-		for (; block; block = block->next) {
+		/* bounded: a damaged list may run in a circle */
+		for (; block && c->used; block = block->next) {
 			c->used--;
 			c->avail++;
 		}

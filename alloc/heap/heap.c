@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Heaps; see heap.h. */
+#define _GNU_SOURCE /* syscall() */
 #include "heap/heap.h"
 
 #include "arena/arena.h"
@@ -7,8 +8,10 @@
 #include "state.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* ---- settle periods --------------------------------------------------- */
 
@@ -73,11 +76,7 @@ static void give_back(struct apb_heap *heap, struct apb_block *block)
 {
 	struct apb_pool *pool = apb_pool_at((uintptr_t)block);
 
-	block->next = pool->free;
-	block->mark = apb_mark(pool->free, heap->key);
-	pool->free = block;
-	pool->nr_free++;
-	pool->used--;
+	apb_pool_put(pool, block, heap->key);
 	if (!pool->used) {
 		if (apb_node_listed(&pool->node))
 			apb_node_del(&pool->node);
@@ -103,7 +102,7 @@ static uint32_t settle_bin(struct apb_heap *heap, unsigned int cls,
 	*link = NULL;
 	if (link != &heap->bin[cls].head)
 		apb_entry(link, struct apb_block, next)->mark =
-			apb_mark(NULL, heap->key);
+			apb_mark(NULL, heap->key, APB_MARK_BIN);
 	while (block) {
 		struct apb_block *next = check_mark(heap, block)->next;
 
@@ -138,18 +137,35 @@ void apb_heap_settle_all(struct apb_heap *heap)
 
 /* ---- refill ----------------------------------------------------------- */
 
-/* The key of a process's marks: not to be guessed, and never 0. */
-static uint64_t new_key(void)
+/* Mix @x into a hash; the finaliser of splitmix64, Steele et al. 2014. */
+static uint64_t mix(uint64_t hash, uint64_t x)
 {
-	uint64_t x = apb_state.seed;
-	const void *random = (const void *)getauxval(AT_RANDOM);
-
-	if (!x && random)
-		memcpy(&x, random, sizeof(x));
-	/* the finaliser of splitmix64, Steele et al. 2014 */
+	x ^= hash;
 	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (x ^ x >> 31) | 1;
+	return x ^ x >> 31;
+}
+
+/*
+ * The key of the marks: not to be guessed, and never 0.  A program can read it
+ * from stale memory, so nothing else may follow from it: where the kernel has
+ * no random bytes yet, those it gave the process at its start, of which the
+ * stack protector's canary is made, are folded together with an address.
+ */
+static uint64_t new_key(void)
+{
+	const uint64_t *start = (const uint64_t *)getauxval(AT_RANDOM);
+	uint64_t x = apb_state.seed;
+
+	if (x)
+		return mix(0, x) | 1;
+	if (syscall(SYS_getrandom, &x, sizeof(x), GRND_NONBLOCK) !=
+	    (long)sizeof(x)) {
+		x = mix((uintptr_t)&x, (uintptr_t)&apb_state);
+		if (start)
+			x ^= mix(x, start[0]) + mix(~x, start[1]);
+	}
+	return x | 1;
 }
 
 static struct apb_pool *new_pool(struct apb_heap *heap, unsigned int cls,
@@ -203,18 +219,11 @@ struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
 						   period_min(cls);
 		bin->countdown = bin->period;
 	}
-	block = pool->free;
-	if (block) {
-		pool->used = (uint16_t)(pool->used + pool->nr_free);
-		pool->nr_free = 0;
-		pool->free = NULL;
-	} else {
-		block = apb_pool_carve(pool, heap->key);
-	}
-	if (pool->carved == pool->count)
+	block = apb_pool_take(pool, heap->key);
+	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
 	bin->ran_empty = true;
-	bin->head = check_mark(heap, block)->next;
+	bin->head = block->next;
 	block->mark = 0;
 	return block;
 }

@@ -74,7 +74,7 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_block *block,
 	struct apb_block *head = bin->head;
 
 	block->next = head;
-	block->mark = apb_mark(head, key);
+	block->mark = apb_mark(head, key, APB_MARK_BIN);
 	bin->head = block;
 	return --bin->countdown == 0;
 }

@@ -37,7 +37,7 @@ static void *map_large(size_t size, size_t align, bool *zero)
 
 	if (align < APB_ARENA)
 		align = APB_ARENA;
-	p = apb_os_map(size, align, zero);
+	p = apb_os_map(apb_map_hint(size, align), size, align, zero);
 	if (!p)
 		return NULL;
 	if (apb_map_set((uintptr_t)p, APB_KIND_LARGE)) {
@@ -117,16 +117,14 @@ struct apb_large *apb_large_find(uintptr_t addr)
 
 struct apb_large *apb_large_around(uintptr_t addr)
 {
-	struct apb_node *node;
+	/* what starts nearest below is the only one that can reach @addr */
+	uintptr_t start = apb_map_below(addr);
+	struct apb_large *large;
 
-	for (node = larges()->list; node; node = node->next) {
-		struct apb_large *large =
-			apb_entry(node, struct apb_large, node);
-
-		if (addr - large->addr < large->size)
-			return large;
-	}
-	return NULL;
+	if (apb_map_kind(&apb_state.map, start) != APB_KIND_LARGE)
+		return NULL;
+	large = apb_map_large(start);
+	return addr - start < large->size ? large : NULL;
 }
 
 void apb_large_reset(void)

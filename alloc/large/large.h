@@ -38,7 +38,7 @@ void *apb_large_resize(struct apb_large *large, size_t size);
 /* The large block that starts at @addr, or NULL. */
 struct apb_large *apb_large_find(uintptr_t addr);
 
-/* The large block that @addr lies in, or NULL.  Linear: for reports. */
+/* The large block that @addr lies in, or NULL. */
 struct apb_large *apb_large_around(uintptr_t addr);
 
 static inline size_t apb_page_up(size_t size)

@@ -58,6 +58,9 @@ struct apb_map {
 	uintptr_t slice[APB_NR_SLICES];
 	struct apb_node *leaves;
 	size_t nr_leaves;
+	uintptr_t lowest; /* no byte below is set; 0: none at all */
+	uintptr_t highest; /* no byte above is set */
+	uintptr_t cursor; /* where the next search for a gap starts */
 };
 
 extern const uint8_t apb_empty_leaf[APB_SLICE_KINDS];
@@ -85,11 +88,27 @@ struct apb_leaf *apb_map_leaf(uintptr_t addr);
 /* Set the byte of @addr to @kind, not 0: 0, or -1 when there is no memory. */
 int apb_map_set(uintptr_t addr, unsigned int kind);
 
+/* Change the byte of @addr from one kind to another. */
+void apb_map_change(uintptr_t addr, unsigned int kind);
+
 /* Set the byte of @addr to 0. */
 void apb_map_clear(uintptr_t addr);
 
 /* The descriptor of a large block at @addr, whose byte is set. */
 struct apb_large *apb_map_large(uintptr_t addr);
+
+/*
+ * Where a mapping of @size bytes might be put at a multiple of @align, at
+ * least 1 MiB: in a gap between arenas and large blocks, else below them all;
+ * 0 if there are none.  Only a hint: others map memory, too.  Filling gaps
+ * keeps the range of addresses, and with it the map, small.  The search is
+ * next-fit, over at most APB_HINT_STEPS mappings and MiB.
+ */
+#define APB_HINT_STEPS 1024
+uintptr_t apb_map_hint(size_t size, size_t align);
+
+/* The highest address up to @addr whose byte is not 0, or 0. */
+uintptr_t apb_map_below(uintptr_t addr);
 
 /* Release the leaves that are all zero, or (@all) every leaf. */
 void apb_map_release(bool all);

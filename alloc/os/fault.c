@@ -12,8 +12,10 @@ void apb_fault_arm(struct apb_fault_state *st, const struct apb_fault *fault)
 	st->fault = *fault;
 	if (!st->fault.n)
 		st->fault.n = 1;
-	/* xorshift must not start at 0 */
-	st->rng = fault->seed * 2 + 1;
+	/* xorshift must not start at 0; a bijection keeps seeds apart */
+	st->rng = fault->seed ^ UINT64_C(0x9e3779b97f4a7c15);
+	if (!st->rng)
+		st->rng = 1;
 }
 
 static uint64_t next_random(struct apb_fault_state *st)

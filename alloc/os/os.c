@@ -36,15 +36,22 @@ static int kernel_purge(void *ctx, void *addr, size_t size)
 static int kernel_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 			void *new_addr)
 {
-	void *p;
-
 	(void)ctx;
-	if (new_addr)
-		p = mremap(addr, old_size, new_size,
-			   MREMAP_MAYMOVE | MREMAP_FIXED, new_addr);
-	else
-		p = mremap(addr, old_size, new_size, 0);
-	return p == MAP_FAILED ? -1 : 0;
+	if (!new_addr)
+		return mremap(addr, old_size, new_size, 0) == MAP_FAILED ? -1 :
+									   0;
+	if (mremap(addr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   new_addr) != MAP_FAILED)
+		return 0;
+	/*
+	 * The target is unmapped before the move; if it is the move that
+	 * failed it has to be mapped again (if not, this fails and does no
+	 * harm): nothing may have changed.
+	 */
+	mmap(new_addr, new_size, PROT_READ | PROT_WRITE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	errno = ENOMEM;
+	return -1;
 }
 
 const struct apb_os apb_os_kernel = {
@@ -108,50 +115,11 @@ static void *map_trimmed(size_t size, size_t align, bool *zero)
 	return (void *)p;
 }
 
-/*
- * Where to ask for an aligned mapping, so that one call does: where one was
- * unmapped lately, else below all others, as kernels fill the address space
- * downwards.  Only a hint; reusing holes keeps the address range, and with it
- * the map, small.
- */
-static uintptr_t take_hint(size_t size, size_t align)
+void *apb_os_map(uintptr_t hint, size_t size, size_t align, bool *zero)
 {
-	struct apb_os_state *os = &apb_state.os;
-	unsigned int i;
-
-	for (i = 1; i <= APB_NR_HOLES; i++) {
-		struct apb_hole *hole =
-			&os->hole[(os->next_hole - i) % APB_NR_HOLES];
-
-		if (hole->size >= size && !(hole->addr & (align - 1))) {
-			hole->size = 0;
-			return hole->addr;
-		}
-	}
-	return os->lowest > size ? (os->lowest - size) & ~(align - 1) : 0;
-}
-
-static void note_hole(uintptr_t addr, size_t size)
-{
-	struct apb_os_state *os = &apb_state.os;
-
-	if (addr & (APB_ARENA - 1))
-		return;
-	os->hole[os->next_hole % APB_NR_HOLES] = (struct apb_hole){
-		.addr = addr,
-		.size = size,
-	};
-	os->next_hole++;
-}
-
-void *apb_os_map(size_t size, size_t align, bool *zero)
-{
-	struct apb_os_state *os = &apb_state.os;
-	bool aligned = align > APB_PAGE;
 	uintptr_t p;
 
-	p = (uintptr_t)map_once(aligned ? take_hint(size, align) : 0, size,
-				zero);
+	p = (uintptr_t)map_once(hint, size, zero);
 	if (p & (align - 1)) {
 		apb_os_release((void *)p, size);
 		p = (uintptr_t)map_trimmed(size, align, zero);
@@ -160,8 +128,6 @@ void *apb_os_map(size_t size, size_t align, bool *zero)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (aligned && (!os->lowest || p < os->lowest))
-		os->lowest = p;
 	return (void *)p;
 }
 
@@ -172,7 +138,6 @@ int apb_os_unmap(void *addr, size_t size)
 		return -1;
 	}
 	account(-(ptrdiff_t)size);
-	note_hole((uintptr_t)addr, size);
 	return 0;
 }
 

@@ -19,22 +19,11 @@ struct apb_orphan {
 	size_t size;
 };
 
-/* Address ranges unmapped lately, for hints: see apb_os_map(). */
-#define APB_NR_HOLES 16
-
-struct apb_hole {
-	uintptr_t addr;
-	size_t size;
-};
-
 struct apb_os_state {
 	struct apb_os ops; /* ops.map NULL: the real kernel's */
 	struct apb_fault_state fault;
 	struct apb_orphan *orphans;
 	size_t orphan_bytes;
-	struct apb_hole hole[APB_NR_HOLES]; /* a ring */
-	unsigned int next_hole;
-	uintptr_t lowest; /* of all aligned mappings made */
 	size_t mapped; /* bytes mapped now, orphans included */
 	size_t mapped_highwater;
 	uint64_t purges;
@@ -45,10 +34,11 @@ struct apb_os_state {
 extern const struct apb_os apb_os_kernel;
 
 /*
- * Map @size bytes aligned to @align, a power of two.  *@zero tells whether
- * they are zeroes.  NULL with errno ENOMEM, whatever the table said.
+ * Map @size bytes aligned to @align, a power of two, at @hint (a multiple of
+ * @align, or 0) if the system is so kind: then one call does.  *@zero tells
+ * whether they are zeroes.  NULL with errno ENOMEM, whatever the table said.
  */
-void *apb_os_map(size_t size, size_t align, bool *zero);
+void *apb_os_map(uintptr_t hint, size_t size, size_t align, bool *zero);
 
 /* One unmap call: 0, or -1 and the range is still mapped. */
 int apb_os_unmap(void *addr, size_t size);

@@ -98,7 +98,10 @@ APB_API void *apb_aligned_alloc(size_t align, size_t size)
  * @ptr: a live block, or NULL (nothing happens)
  *
  * Keeps errno.  A @ptr that is not the start of a live block is always
- * reported as misuse (see apb_set_misuse()), in release builds too.
+ * reported as misuse (see apb_set_misuse()), in release builds too; one
+ * exception: if the first 16 bytes of a block were written to after it was
+ * freed, a second free of it is found when the block is to be handed out or
+ * settled, as APB_MISUSE_CORRUPT.  No block is ever handed out twice.
  */
 APB_API void apb_free(void *ptr);
 
@@ -126,8 +129,10 @@ APB_API void apb_free_aligned_sized(void *ptr, size_t align, size_t size);
  * apb_usable_size() - how many bytes of a block may be used
  * @ptr: a live block, or NULL
  *
- * All of the usable size may be read and written.  For pooled blocks it is
- * the size of the class, for large ones that of the mapping.
+ * All of the usable size may be read and written (but a compiler that checks
+ * object sizes, _FORTIFY_SOURCE=3, knows only the size that was asked for).
+ * For pooled blocks it is the size of the class, for large ones that of the
+ * mapping.
  *
  * Return: the usable size; 0 for NULL, and after a reported misuse.
  */
@@ -292,9 +297,9 @@ APB_API int apb_set_option(enum apb_option opt, size_t value);
 /* ---- misuse ----------------------------------------------------------- */
 
 enum apb_misuse_kind {
-	APB_MISUSE_DOUBLE_FREE, /* block is free already */
+	APB_MISUSE_DOUBLE_FREE, /* block is free (freed, or not handed out yet) */
 	APB_MISUSE_INTERIOR, /* not the start of a block */
-	APB_MISUSE_NEVER_ALLOCATED, /* block was never handed out */
+	APB_MISUSE_NEVER_ALLOCATED, /* block was never used */
 	APB_MISUSE_UNUSED_POOL, /* pool is empty: it has no blocks now */
 	APB_MISUSE_METADATA, /* the arena's header */
 	APB_MISUSE_FOREIGN, /* no mapping of ours */
