@@ -18,7 +18,7 @@
 #define APB_ARENA_SHIFT 20
 #define APB_ARENA ((size_t)1 << APB_ARENA_SHIFT)
 
-/* x86-64 and arm64 user space with four-level page tables. */
+/* x86-64 user space; the OS layer refuses addresses beyond. */
 #define APB_ADDR_BITS 47
 #define APB_ADDR_MASK (((uintptr_t)1 << APB_ADDR_BITS) - 1)
 

@@ -25,6 +25,28 @@ struct apb_state apb_state = {
 
 /* ---- allocation ------------------------------------------------------- */
 
+/*
+ * Under the lock: a large block.  If the system has no memory, what can be
+ * given back is, and if that was anything the system is asked again.
+ */
+static void *large_locked(size_t size, size_t align, bool zero)
+{
+	void *p = apb_large_alloc(size, align, zero);
+	size_t mapped = apb_state.os.mapped;
+
+	if (likely(p))
+		return p;
+	apb_heap_settle_all(&apb_state.heap);
+	apb_arena_unmap_spares();
+	if (apb_state.os.mapped < mapped)
+		p = apb_large_alloc(size, align, zero);
+	if (p)
+		apb_state.heap.recovered++;
+	else
+		errno = ENOMEM;
+	return p;
+}
+
 /* Under the lock: any size. */
 static void *alloc_locked(size_t size, bool zero)
 {
@@ -32,7 +54,7 @@ static void *alloc_locked(size_t size, bool zero)
 
 	if (unlikely(size > APB_MAX_POOLED)) {
 		if (likely(size <= PTRDIFF_MAX - APB_ARENA))
-			return apb_large_alloc(size, APB_ARENA, zero);
+			return large_locked(size, APB_ARENA, zero);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -121,7 +143,7 @@ void *apb_aligned_alloc(size_t align, size_t size)
 		p = apb_heap_pop(&apb_state.heap,
 				 apb_class_of_aligned(align, size));
 	else
-		p = apb_large_alloc(size, align, false);
+		p = large_locked(size, align, false);
 	apb_leave(locked);
 	return p;
 }
@@ -289,6 +311,16 @@ static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 
 void apb_free_sized(void *ptr, size_t size)
 {
+	struct apb_bin *bin;
+
+	/* the bin of a size is the block's: all is well, and a plain free */
+	if (likely(apb_single_threaded()) && likely(size <= APB_MAX_POOLED) &&
+	    likely(find_live((uintptr_t)ptr, &bin)) &&
+	    likely(bin == &apb_state.heap.bin[apb_class_of(size)])) {
+		if (unlikely(apb_bin_push(bin, ptr, apb_state.heap.key)))
+			settle_slow(bin);
+		return;
+	}
 	free_checked(ptr, APB_MIN_ALIGN, size, "apb_free_sized");
 }
 
@@ -319,6 +351,7 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 
 void *apb_realloc(void *ptr, size_t size)
 {
+	struct apb_bin *bin;
 	struct apb_misuse m;
 	struct target t;
 	bool locked, ok;
@@ -328,6 +361,10 @@ void *apb_realloc(void *ptr, size_t size)
 		return apb_malloc(size);
 	if (!size)
 		size = 1;
+	if (likely(apb_single_threaded()) && size <= APB_MAX_POOLED &&
+	    likely(find_live((uintptr_t)ptr, &bin)) &&
+	    bin == &apb_state.heap.bin[apb_class_of(size)])
+		return ptr;
 	locked = apb_enter();
 	ok = find_target(&t, ptr, "apb_realloc", &m);
 	if (likely(ok))

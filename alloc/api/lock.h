@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The one lock.  As long as the process has a single thread nobody takes it:
- * glibc's __libc_single_threaded is true only while no other thread exists,
- * and only the running thread could create one, which it does not do inside
- * the allocator.
+ * glibc's __libc_single_threaded is true only while pthread_create() has made
+ * no other thread, and only the running thread could make one, which it does
+ * not do inside the allocator (an OS table's operation must not either).
  */
 #ifndef APB_LOCK_H
 #define APB_LOCK_H

@@ -353,6 +353,8 @@ static void check_map(struct check *c)
 		kinds += used;
 		expect(c, used == leaf->used, "map.used", leaf, "%u, not %u",
 		       used, leaf->used);
+		expect(c, used || leaf == map->empty, "map.used", leaf,
+		       "empty, but not the one that is kept");
 		expect(c,
 		       apb_map_leaf((uintptr_t)leaf->slice
 				    << APB_SLICE_SHIFT) == leaf,

@@ -34,6 +34,10 @@ __attribute__((format(printf, 2, 3))) static void say(struct apb_misuse *m,
 	va_end(ap);
 }
 
+/*
+ * Whether @block, which holds a mark, is on @list.  Yes, too, if the list is
+ * damaged before: a mark is a matter of 64 secret bits.
+ */
 static bool on_list(const struct apb_block *list, const struct apb_block *block,
 		    uint64_t kind)
 {
@@ -42,12 +46,11 @@ static bool on_list(const struct apb_block *list, const struct apb_block *block,
 
 	/* a damaged link leads nowhere, or round in a circle */
 	for (n = 0; list && n < APB_BIN_MAX; list = list->next, n++) {
-		if (list == block)
+		if (list == block ||
+		    list->mark != apb_mark(list->next, key, kind))
 			return true;
-		if (list->mark != apb_mark(list->next, key, kind))
-			return false;
 	}
-	return false;
+	return list;
 }
 
 bool apb_block_is_free(const struct apb_pool *pool,
@@ -95,7 +98,8 @@ static enum apb_misuse_kind find_block(struct apb_misuse *m,
 		return APB_MISUSE_INTERIOR;
 	if ((uint32_t)m->block >= pool->carved)
 		return APB_MISUSE_NEVER_ALLOCATED;
-	if (apb_block_is_free(pool, m->ptr))
+	if (apb_looks_free(m->ptr, apb_state.heap.key) &&
+	    apb_block_is_free(pool, m->ptr))
 		return APB_MISUSE_DOUBLE_FREE;
 	return APB_MISUSE_NR;
 }
@@ -179,10 +183,13 @@ void apb_misuse_tell(const struct apb_misuse *m)
 {
 	const char *text = m->text;
 	size_t left = strlen(text);
+	bool locked = apb_enter();
+	struct apb_misuse_state handler = apb_state.misuse;
 	ssize_t n;
 
-	if (apb_state.misuse.fn) {
-		apb_state.misuse.fn(m, apb_state.misuse.arg);
+	apb_leave(locked);
+	if (handler.fn) {
+		handler.fn(m, handler.arg);
 		return;
 	}
 	while (left) {

@@ -30,7 +30,7 @@ void apb_misuse_tell(const struct apb_misuse *m);
 __attribute__((noreturn, cold)) void
 apb_report_corrupt(const struct apb_block *block);
 
-/* Whether a carved block is in its pool's list or its heap's bin. */
+/* Whether a carved block that holds a mark is in its pool's list or its bin. */
 bool apb_block_is_free(const struct apb_pool *pool,
 		       const struct apb_block *block);
 

@@ -16,7 +16,8 @@ static inline unsigned int apb_class_of(size_t size)
 	if (size <= APB_SMALL_MAX)
 		return (unsigned int)((size + 15) >> APB_CLASS_STEP_SHIFT);
 	size--;
-	top = 63u - (unsigned int)__builtin_clzl(size);
+	/* XOR rather than minus: clz is a bsr and an XOR, which cancel out */
+	top = 63u ^ (unsigned int)__builtin_clzl(size);
 	return APB_NR_SMALL_CLASSES + 1 + (top - APB_SMALL_MAX_SHIFT) * 4 +
 	       (unsigned int)((size >> (top - 2)) & 3);
 }

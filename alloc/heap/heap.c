@@ -200,11 +200,27 @@ static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 	return pool;
 }
 
+/* A bin that had to be refilled with @n blocks will have as many to keep. */
+static void lengthen_period(const struct apb_heap *heap, unsigned int cls,
+			    struct apb_bin *bin, uint32_t n)
+{
+	uint32_t room;
+
+	if (heap->fixed_period)
+		return;
+	room = period_max(cls) - bin->period;
+	if (n > room)
+		n = room;
+	bin->period = (uint16_t)(bin->period + n);
+	bin->countdown += n;
+}
+
 struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
 {
 	struct apb_bin *bin = &heap->bin[cls];
 	struct apb_block *block = bin->head;
 	struct apb_pool *pool;
+	uint32_t used;
 
 	/* the fast path comes here for a block without its mark, too */
 	if (block)
@@ -219,7 +235,9 @@ struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
 						   period_min(cls);
 		bin->countdown = bin->period;
 	}
+	used = pool->used;
 	block = apb_pool_take(pool, heap->key);
+	lengthen_period(heap, cls, bin, pool->used - used);
 	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
 	bin->ran_empty = true;

@@ -9,7 +9,8 @@
  * empty pools are found.  A bin that ran empty since it was last settled has
  * no surplus worth looking for.  The period adapts: it halves when most of
  * what was freed is surplus (the program is giving memory back), and doubles
- * when it is not (it is churning), within bounds by the block size.
+ * when it is not (it is churning); it grows by what the bin is refilled with,
+ * as that is about to come back; all within bounds by the block size.
  *
  * Invariants (checked by apb_check()):
  *   bin.free       every block in a bin is carved, a block's start, marked,
@@ -28,7 +29,7 @@ struct apb_bin {
 	struct apb_block *head;
 	uint32_t countdown; /* frees until the bin is settled */
 	uint16_t period; /* what it is set to then; 0: bin never used */
-	uint16_t ran_empty; /* since it was settled */
+	bool ran_empty; /* since it was settled */
 };
 
 struct apb_heap {

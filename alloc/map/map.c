@@ -58,6 +58,8 @@ int apb_map_set(uintptr_t addr, unsigned int kind)
 		return -1;
 	leaf->kind[index_of(addr)] = (uint8_t)kind;
 	leaf->used++;
+	if (leaf == map->empty)
+		map->empty = NULL;
 	if (!map->lowest || addr < map->lowest)
 		map->lowest = addr;
 	if (addr > map->highest)
@@ -74,6 +76,8 @@ static void leaf_release(struct apb_leaf *leaf)
 {
 	struct apb_map *map = &apb_state.map;
 
+	if (leaf == map->empty)
+		map->empty = NULL;
 	apb_node_del(&leaf->node);
 	map->slice[leaf->slice] = 0;
 	map->nr_leaves--;
@@ -86,14 +90,17 @@ void apb_map_clear(uintptr_t addr)
 	struct apb_leaf *leaf = apb_map_leaf(addr);
 
 	leaf->kind[index_of(addr)] = APB_KIND_NONE;
-	leaf->used--;
 	if (addr == map->lowest)
 		map->lowest += APB_ARENA;
 	if (addr < map->cursor)
 		map->cursor = addr;
-	/* the only one stays: it is needed again soon */
-	if (!leaf->used && map->nr_leaves > 1)
+	if (--leaf->used)
+		return;
+	/* one stays empty: it is likely to be needed again */
+	if (map->empty)
 		leaf_release(leaf);
+	else
+		map->empty = leaf;
 }
 
 struct apb_large *apb_map_large(uintptr_t addr)
@@ -111,34 +118,72 @@ static uintptr_t end_of(uintptr_t addr, unsigned int kind)
 	return (addr + size + APB_ARENA - 1) & ~(APB_ARENA - 1);
 }
 
+/* The first address from @addr on whose byte is not 0, or beyond the highest. */
+static uintptr_t next_set(uintptr_t addr)
+{
+	const struct apb_map *map = &apb_state.map;
+	const struct apb_leaf *leaf;
+	unsigned int i;
+	uint64_t word;
+
+	while (addr <= map->highest) {
+		leaf = apb_map_leaf(addr);
+		for (i = index_of(addr); leaf && i < APB_SLICE_KINDS;) {
+			/* eight bytes at a time where they are 0 */
+			memcpy(&word, leaf->kind + (i & ~7u), sizeof(word));
+			if (!(word >> (i & 7u) * 8))
+				i = (i | 7u) + 1;
+			else if (leaf->kind[i])
+				return (addr & ~APB_SLICE_MASK) |
+				       (uintptr_t)i << APB_ARENA_SHIFT;
+			else
+				i++;
+		}
+		addr = (addr | APB_SLICE_MASK) + 1;
+	}
+	return addr;
+}
+
+/* A gap of @size bytes in [@from, @to], or 0; *@steps bounds the work. */
+static uintptr_t find_gap(uintptr_t from, uintptr_t to, size_t size,
+			  size_t align, unsigned int *steps)
+{
+	struct apb_map *map = &apb_state.map;
+
+	while (from <= to && *steps) {
+		uintptr_t start = (from + align - 1) & ~(align - 1);
+		uintptr_t end = next_set(from);
+
+		--*steps;
+		if (end > map->highest)
+			break;
+		if (end >= start && end - start >= size) {
+			map->cursor = start + size;
+			return start;
+		}
+		from = end_of(end, apb_map_kind(map, end));
+		map->cursor = from;
+	}
+	return 0;
+}
+
 uintptr_t apb_map_hint(size_t size, size_t align)
 {
 	struct apb_map *map = &apb_state.map;
-	uintptr_t start, addr = map->cursor;
-	unsigned int steps;
+	unsigned int steps = APB_HINT_STEPS;
+	uintptr_t at, middle = map->cursor;
 
 	if (!map->lowest)
 		return 0;
-	if (addr < map->lowest)
-		addr = map->lowest;
-	start = (addr + align - 1) & ~(align - 1);
-	for (steps = 0; steps < APB_HINT_STEPS && addr <= map->highest;
-	     steps++) {
-		unsigned int kind = apb_map_kind(map, addr);
-
-		if (kind) {
-			addr = end_of(addr, kind);
-			start = (addr + align - 1) & ~(align - 1);
-			continue;
-		}
-		addr += APB_ARENA;
-		if (addr >= start + size) {
-			map->cursor = addr;
-			return start;
-		}
-	}
-	map->cursor = addr <= map->highest ? addr : 0;
-	return map->lowest > size ? (map->lowest - size) & ~(align - 1) : 0;
+	if (middle < map->lowest)
+		middle = map->lowest;
+	size = (size + APB_ARENA - 1) & ~(APB_ARENA - 1);
+	at = find_gap(middle, map->highest, size, align, &steps);
+	if (!at)
+		at = find_gap(map->lowest, middle, size, align, &steps);
+	if (!at && map->lowest > size)
+		at = (map->lowest - size) & ~(align - 1);
+	return at;
 }
 
 uintptr_t apb_map_below(uintptr_t addr)
@@ -147,9 +192,10 @@ uintptr_t apb_map_below(uintptr_t addr)
 	unsigned int index = index_of(addr), slice;
 	const struct apb_leaf *leaf;
 
-	if (addr & ~APB_ADDR_MASK)
+	if (addr & ~APB_ADDR_MASK || addr < map->lowest)
 		return 0;
-	for (slice = slice_of(addr) + 1; slice--; index = APB_SLICE_KINDS - 1) {
+	for (slice = slice_of(addr) + 1; slice-- > slice_of(map->lowest);
+	     index = APB_SLICE_KINDS - 1) {
 		if (!map->slice[slice])
 			continue;
 		leaf = apb_map_leaf((uintptr_t)slice << APB_SLICE_SHIFT);

@@ -13,7 +13,8 @@
  *
  * Invariants:
  *   map.entry   a nonzero entry belongs to a leaf on the list of leaves
- *   map.used    leaf->used is the number of its nonzero bytes
+ *   map.used    leaf->used is the number of its nonzero bytes; one leaf at
+ *               most, the one named empty, has none
  *   map.kind    the byte of an arena's MiB is the shift of its pools, that of
  *               a large block's first MiB is APB_KIND_LARGE, others are 0
  */
@@ -25,6 +26,7 @@
 
 #define APB_SLICE_SHIFT 32
 #define APB_NR_SLICES (1u << (APB_ADDR_BITS - APB_SLICE_SHIFT))
+#define APB_SLICE_MASK (((uintptr_t)1 << APB_SLICE_SHIFT) - 1)
 #define APB_SLICE_KINDS (1u << (APB_SLICE_SHIFT - APB_ARENA_SHIFT))
 
 enum {
@@ -58,6 +60,7 @@ struct apb_map {
 	uintptr_t slice[APB_NR_SLICES];
 	struct apb_node *leaves;
 	size_t nr_leaves;
+	struct apb_leaf *empty; /* the one without a byte set that is kept */
 	uintptr_t lowest; /* no byte below is set; 0: none at all */
 	uintptr_t highest; /* no byte above is set */
 	uintptr_t cursor; /* where the next search for a gap starts */
@@ -102,9 +105,9 @@ struct apb_large *apb_map_large(uintptr_t addr);
  * least 1 MiB: in a gap between arenas and large blocks, else below them all;
  * 0 if there are none.  Only a hint: others map memory, too.  Filling gaps
  * keeps the range of addresses, and with it the map, small.  The search is
- * next-fit, over at most APB_HINT_STEPS mappings and MiB.
+ * next-fit, over at most APB_HINT_STEPS gaps.
  */
-#define APB_HINT_STEPS 1024
+#define APB_HINT_STEPS 256
 uintptr_t apb_map_hint(size_t size, size_t align);
 
 /* The highest address up to @addr whose byte is not 0, or 0. */

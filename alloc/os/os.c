@@ -6,6 +6,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 static void *kernel_map(void *ctx, void *hint, size_t size, bool *zero)
@@ -13,6 +14,9 @@ static void *kernel_map(void *ctx, void *hint, size_t size, bool *zero)
 	void *p;
 
 	(void)ctx;
+	/* a purge must not reach into the next pool */
+	if (getauxval(AT_PAGESZ) != APB_PAGE)
+		return NULL;
 	p = mmap(hint, size, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
@@ -93,8 +97,14 @@ static void *map_once(uintptr_t hint, size_t size, bool *zero)
 	if (faulty(APB_OS_MAP))
 		return NULL;
 	p = ops()->map(ops()->ctx, (void *)hint, size, zero);
-	if (p)
-		account((ptrdiff_t)size);
+	if (!p)
+		return NULL;
+	account((ptrdiff_t)size);
+	/* beyond what the map covers; kernels go there only if hinted to */
+	if (((uintptr_t)p + size - 1) & ~APB_ADDR_MASK) {
+		apb_os_release(p, size);
+		return NULL;
+	}
 	return p;
 }
 

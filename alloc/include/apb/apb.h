@@ -5,8 +5,8 @@
  * Everything a program may call is declared here.  Sizes are in bytes.
  * Unless a comment says otherwise a function
  *   - is thread-safe,
- *   - may sleep (it takes a mutex once the process has a second thread, and
- *     its slow path makes system calls),
+ *   - may sleep (it takes a mutex once the process has had a second thread
+ *     made by pthread_create(), and its slow path makes system calls),
  *   - is not async-signal-safe,
  *   - never calls malloc() or anything that does.
  */
@@ -171,8 +171,8 @@ APB_API size_t apb_trim(void);
  *
  * Context: no other thread may be inside apb or hold a block.
  *
- * Return: 0, or -1 with errno set by the OS when some mapping could not be
- * returned (it is forgotten: the state is fresh all the same).
+ * Return: 0, or -1 with errno ENOMEM when some mapping could not be returned
+ * (it is forgotten: the state is fresh all the same).
  */
 APB_API int apb_reset(void);
 
@@ -208,6 +208,8 @@ struct apb_os {
  * apb_set_os() - replace the OS operations
  * @os: copied; NULL puts the real kernel back
  *
+ * The operations are called with apb's lock held: they must not call apb.
+ *
  * Return: 0, or -1 with errno EBUSY while anything is mapped (apb_reset()
  * first), EINVAL when an operation is missing.
  */
@@ -227,7 +229,7 @@ enum apb_fault_mode {
 	APB_FAULT_OFF,
 	APB_FAULT_ONCE, /* the @n-th counted from arming, 1 is the next */
 	APB_FAULT_FROM, /* the @n-th and all after it */
-	APB_FAULT_RANDOM, /* each with probability 1 / @n, seeded by @seed */
+	APB_FAULT_RANDOM /* each with probability 1 / @n, seeded by @seed */
 };
 
 /**
@@ -271,8 +273,9 @@ enum apb_option {
 	 */
 	APB_OPT_SETTLE_PERIOD,
 	/*
-	 * Bytes of empty pools that may stay unpurged; APB_DIRTY_AUTO
-	 * (default): 1 MiB and 1/32 of the bytes in pools in use.
+	 * Bytes of empty pools that may stay unpurged; when there are more,
+	 * they are purged down to half of it.  APB_DIRTY_AUTO (default): 1 MiB
+	 * and 1/32 of the bytes in pools in use.
 	 */
 	APB_OPT_DIRTY_LIMIT,
 	/*
@@ -290,7 +293,7 @@ enum apb_option {
  * @value: to what
  *
  * Return: 0, or -1 with errno EINVAL for an unknown option or a value out of
- * range, EBUSY for APB_OPT_SEED while blocks exist.
+ * range, EBUSY for APB_OPT_SEED once a block was made since the last reset.
  */
 APB_API int apb_set_option(enum apb_option opt, size_t value);
 
@@ -338,8 +341,9 @@ typedef void (*apb_misuse_fn)(const struct apb_misuse *m, void *arg);
  *	writes the text to stderr and aborts
  * @arg: passed to @fn
  *
- * If @fn returns, the offending call has had no effect; after
- * APB_MISUSE_CORRUPT the process aborts all the same.
+ * If @fn returns, the offending call has had no effect.  After
+ * APB_MISUSE_CORRUPT the process aborts all the same; @fn must return then, as
+ * the heap is no longer fit for use.
  */
 APB_API void apb_set_misuse(apb_misuse_fn fn, void *arg);
 
@@ -407,7 +411,7 @@ struct apb_stats {
 	size_t large; /* large blocks */
 	size_t large_bytes; /* their usable bytes */
 	size_t map_bytes; /* the address map */
-	size_t slop_bytes; /* mapped for alignment, could not be unmapped */
+	size_t slop_bytes; /* not in use, but the system refused to unmap */
 	size_t mapped_bytes; /* all that is mapped */
 	size_t mapped_highwater;
 	size_t dirty_bytes; /* empty pools not purged */
