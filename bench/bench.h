@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the benchmark programs share: which allocator they call, a clock, a
+ * cheap random number generator, and memory that does not come from the
+ * allocator that is measured.
+ *
+ * Each program is compiled twice from the same source.  With BENCH_APB it
+ * calls apb_malloc() and apb_free(), otherwise malloc() and free(), which are
+ * those of the C library or of a preloaded one.  The code around the calls is
+ * the same to the instruction.
+ */
+#ifndef APB_BENCH_H
+#define APB_BENCH_H
+
+#ifndef _GNU_SOURCE
+#error "bench.h wants _GNU_SOURCE"
+#endif
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#ifdef BENCH_APB
+#include <apb/apb.h>
+
+static inline void *bench_malloc(size_t size)
+{
+	return apb_malloc(size);
+}
+
+static inline void bench_free(void *ptr)
+{
+	apb_free(ptr);
+}
+
+static inline void *bench_malloc_addr(void)
+{
+	return (void *)apb_malloc;
+}
+
+static inline const char *bench_trim(void)
+{
+	apb_trim();
+	return "apb_trim";
+}
+#else
+static inline void *bench_malloc(size_t size)
+{
+	return malloc(size);
+}
+
+static inline void bench_free(void *ptr)
+{
+	free(ptr);
+}
+
+static inline void *bench_malloc_addr(void)
+{
+	return (void *)malloc;
+}
+
+/* Call what the allocator offers for giving memory back, if we know it. */
+static inline const char *bench_trim(void)
+{
+	void (*mi_collect)(bool);
+	void (*tc_release)(void);
+	int (*mallctl)(const char *, void *, size_t *, void *, size_t);
+	int (*trim)(size_t);
+	Dl_info of_malloc, of_trim;
+
+	*(void **)&mi_collect = dlsym(RTLD_DEFAULT, "mi_collect");
+	if (mi_collect) {
+		mi_collect(true);
+		return "mi_collect";
+	}
+	*(void **)&tc_release =
+		dlsym(RTLD_DEFAULT, "MallocExtension_ReleaseFreeMemory");
+	if (tc_release) {
+		tc_release();
+		return "ReleaseFreeMemory";
+	}
+	/* 4096 is MALLCTL_ARENAS_ALL of jemalloc 5. */
+	*(void **)&mallctl = dlsym(RTLD_DEFAULT, "mallctl");
+	if (mallctl) {
+		mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+		if (mallctl("arena.4096.purge", NULL, NULL, NULL, 0))
+			return NULL;
+		return "arena.purge";
+	}
+	/* The C library always has one: is it the one that belongs here? */
+	*(void **)&trim = dlsym(RTLD_DEFAULT, "malloc_trim");
+	if (trim && dladdr((void *)malloc, &of_malloc) &&
+	    dladdr((void *)trim, &of_trim) &&
+	    of_malloc.dli_fbase == of_trim.dli_fbase) {
+		trim(0);
+		return "malloc_trim";
+	}
+	return NULL;
+}
+#endif
+
+/* One line to stderr, exit status 2. */
+static inline void __attribute__((noreturn, format(printf, 1, 2)))
+bench_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("bench: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	exit(2);
+}
+
+/* A number from the command line, 1 up to @max. */
+static inline size_t bench_number(const char *what, const char *text,
+				  size_t max)
+{
+	char *end;
+	unsigned long long v = strtoull(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || v < 1 || v > max)
+		bench_die("%s is a number from 1 to %zu, not '%s'", what, max,
+			  text);
+	return v;
+}
+
+/* Memory of our own, resident from the start. */
+static inline void *bench_map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (p == MAP_FAILED)
+		bench_die("no memory for %zu bytes", size);
+	return p;
+}
+
+/* CPU time: what else runs on the machine is not counted. */
+static inline double bench_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+/* xorshift64*; the high half of the product is the good one. */
+static inline uint32_t bench_random(uint64_t *state)
+{
+	uint64_t x = *state;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	*state = x;
+	return (x * 0x2545f4914f6cdd1dull) >> 32;
+}
+
+/* 0 to @n - 1, without the bias and the cost of a division. */
+static inline uint32_t bench_below(uint64_t *state, uint32_t n)
+{
+	return ((uint64_t)bench_random(state) * n) >> 32;
+}
+
+/* A random order of 0 to @n - 1. */
+static inline void bench_shuffle(uint64_t *state, uint32_t *order, uint32_t n)
+{
+	uint32_t i, j, t;
+
+	for (i = 0; i < n; i++)
+		order[i] = i;
+	for (i = n; i > 1; i--) {
+		j = bench_below(state, i);
+		t = order[i - 1];
+		order[i - 1] = order[j];
+		order[j] = t;
+	}
+}
+
+/* The file the measured malloc is in: proof of what was measured. */
+static inline const char *bench_origin(void)
+{
+	Dl_info info;
+
+	if (!dladdr(bench_malloc_addr(), &info) || !info.dli_fname)
+		return "?";
+	return info.dli_fname;
+}
+
+#endif /* APB_BENCH_H */
