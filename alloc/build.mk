@@ -8,7 +8,7 @@ $(O)/libapb.a: $(call lib,release)
 	$(call say,CP)
 	$(Q)cp $< $@
 
-$(O)/libapb.so: $(call objs,release,$(ALLOC_SRC))
+$(O)/libapb.so: $(call objs,release,$(ALLOC_SRC)) $(O)/release/sources
 	$(call say,LD)
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -Wl,-soname,libapb.so \
-		-o $@ $^
+		-o $@ $(filter %.o,$^)

@@ -151,12 +151,14 @@ void apb_arena_limit_dirty(void)
 static int unmap_arena(struct apb_arena *arena)
 {
 	struct apb_arenas *as = arenas();
+	uint64_t dirty = arena->dirty;
 
 	/* the header is gone after the call */
-	if (arena->dirty)
-		dirty_del(arena, arena->dirty);
+	if (dirty)
+		dirty_del(arena, dirty);
 	if (apb_os_unmap(arena, APB_ARENA)) {
-		dirty_add(arena, arena->unused);
+		if (dirty)
+			dirty_add(arena, dirty);
 		return -1;
 	}
 	apb_map_clear((uintptr_t)arena);
