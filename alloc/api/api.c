@@ -349,24 +349,15 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 	return p;
 }
 
-void *apb_realloc(void *ptr, size_t size)
+static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 {
-	struct apb_bin *bin;
 	struct apb_misuse m;
 	struct target t;
 	bool locked, ok;
 	void *p = NULL;
 
-	if (!ptr)
-		return apb_malloc(size);
-	if (!size)
-		size = 1;
-	if (likely(apb_single_threaded()) && size <= APB_MAX_POOLED &&
-	    likely(find_live((uintptr_t)ptr, &bin)) &&
-	    bin == &apb_state.heap.bin[apb_class_of(size)])
-		return ptr;
 	locked = apb_enter();
-	ok = find_target(&t, ptr, "apb_realloc", &m);
+	ok = find_target(&t, ptr, call, &m);
 	if (likely(ok))
 		p = realloc_target(&t, ptr, size);
 	apb_leave(locked);
@@ -377,6 +368,27 @@ void *apb_realloc(void *ptr, size_t size)
 	return p;
 }
 
+static inline void *realloc_from(void *ptr, size_t size, const char *call)
+{
+	struct apb_bin *bin;
+
+	if (!ptr)
+		return apb_malloc(size);
+	if (!size)
+		size = 1;
+	/* in the same class nothing is to be done */
+	if (likely(apb_single_threaded()) && size <= APB_MAX_POOLED &&
+	    likely(find_live((uintptr_t)ptr, &bin)) &&
+	    bin == &apb_state.heap.bin[apb_class_of(size)])
+		return ptr;
+	return realloc_slow(ptr, size, call);
+}
+
+void *apb_realloc(void *ptr, size_t size)
+{
+	return realloc_from(ptr, size, "apb_realloc");
+}
+
 void *apb_reallocarray(void *ptr, size_t n, size_t size)
 {
 	size_t bytes;
@@ -385,7 +397,7 @@ void *apb_reallocarray(void *ptr, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return apb_realloc(ptr, bytes);
+	return realloc_from(ptr, bytes, "apb_reallocarray");
 }
 
 size_t apb_usable_size(const void *ptr)

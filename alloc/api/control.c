@@ -22,7 +22,10 @@ size_t apb_trim(void)
 	bool locked = apb_enter();
 	size_t mapped = apb_state.os.mapped, purged;
 
+	/* what is purged and then unmapped would be counted twice */
+	apb_state.arenas.purge_later = true;
 	apb_heap_settle_all(&apb_state.heap);
+	apb_state.arenas.purge_later = false;
 	apb_arena_unmap_spares();
 	purged = apb_arena_purge(0);
 	apb_map_release(false);

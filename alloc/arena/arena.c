@@ -138,6 +138,8 @@ void apb_arena_limit_dirty(void)
 	struct apb_arenas *as = arenas();
 	size_t limit = as->dirty_limit;
 
+	if (as->purge_later)
+		return;
 	if (limit == APB_DIRTY_AUTO)
 		limit = APB_DIRTY_BASE +
 			(as->used_pool_bytes >> APB_DIRTY_SHARE_SHIFT);
@@ -271,7 +273,8 @@ void apb_arena_put_pool(struct apb_pool *pool)
 	} else if (!as->spares) {
 		spare_add(arena);
 	} else if (unmap_arena(arena)) {
-		purge_arena(arena);
+		if (!as->purge_later)
+			purge_arena(arena);
 		spare_add(arena);
 	}
 	apb_arena_limit_dirty();

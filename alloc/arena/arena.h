@@ -71,6 +71,7 @@ struct apb_arenas {
 	size_t dirty_bytes;
 	size_t purge_floor; /* after a failed purge: do not retry below */
 	size_t dirty_limit; /* option; APB_DIRTY_AUTO */
+	bool purge_later; /* while trim settles: it purges once, at the end */
 };
 
 static inline struct apb_arena *apb_arena_of(uintptr_t addr)

@@ -22,6 +22,7 @@ struct check {
 	size_t arenas;
 	size_t used_pool_bytes;
 	size_t dirty_bytes;
+	size_t dirty_arenas;
 	size_t listed_pools; /* that have to be on a partial list */
 	size_t kinds; /* bytes of the map that have to be set */
 };
@@ -198,6 +199,7 @@ static void check_arena(struct apb_arena *arena, void *arg)
 	       arena->nr_unused);
 	expect(c, !arena->dirty == !arena->ring.next, "arena.dirty", arena,
 	       "dirty %#lx", (unsigned long)arena->dirty);
+	c->dirty_arenas += arena->dirty != 0;
 	c->dirty_bytes += (size_t)__builtin_popcountll(arena->dirty)
 			  << apb_kind_shift(arena->kind);
 	for (slot = 1; slot < apb_arena_slots(arena); slot++)
@@ -241,7 +243,9 @@ static void check_buckets(struct check *c)
 
 				expect(c,
 				       arena->kind == kind &&
-					       arena->nr_unused == n,
+					       arena->nr_unused == n &&
+					       arena->unused !=
+						       apb_slot_mask(kind),
 				       "arena.bucket", arena,
 				       "%u unused pools of kind %u in %u/%u",
 				       arena->nr_unused, arena->kind, kind, n);
@@ -258,6 +262,21 @@ static void check_buckets(struct check *c)
 	}
 	expect(c, spares == as->nr_spares, "arenas.counts", as,
 	       "%zu spares, not %zu", spares, as->nr_spares);
+}
+
+/* The dirty ring has @c->dirty_arenas members, all of them dirty. */
+static void check_ring(struct check *c)
+{
+	const struct apb_ring *head = &apb_state.arenas.dirty, *ring;
+	size_t n = 0;
+
+	if (head->next)
+		for (ring = head->next; ring != head; ring = ring->next)
+			if (!apb_entry(ring, struct apb_arena, ring)->dirty ||
+			    ring->next->prev != ring || ++n > c->dirty_arenas)
+				break;
+	expect(c, n == c->dirty_arenas, "arena.dirty", head,
+	       "%zu arenas in the ring, %zu are dirty", n, c->dirty_arenas);
 }
 
 /* ---- heap ------------------------------------------------------------- */
@@ -397,6 +416,7 @@ static void check_all(struct check *c)
 	apb_arena_for_each(check_arena, c);
 	if (c->failed)
 		return;
+	check_ring(c);
 	check_partial(c);
 	check_large(c);
 	check_map(c);

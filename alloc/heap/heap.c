@@ -57,7 +57,9 @@ void apb_heap_set_period(struct apb_heap *heap, uint16_t period)
 		if (!bin->period)
 			continue;
 		bin->period = period ? period : period_min(cls);
-		bin->countdown = bin->period;
+		/* never later than it was to be: APB_BIN_MAX relies on it */
+		if (bin->countdown > bin->period)
+			bin->countdown = bin->period;
 	}
 }
 

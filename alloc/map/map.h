@@ -12,7 +12,7 @@
  * slice, one for each MiB; its pages are touched only where there are any.
  *
  * Invariants:
- *   map.entry   a nonzero entry belongs to a leaf on the list of leaves
+ *   map.entry   each leaf on the list is found by its slice's entry
  *   map.used    leaf->used is the number of its nonzero bytes; one leaf at
  *               most, the one named empty, has none
  *   map.kind    the byte of an arena's MiB is the shift of its pools, that of
