@@ -55,6 +55,8 @@
 
 /* A refill takes about a page of blocks at once. */
 #define APB_REFILL_BYTES APB_PAGE
+/* The first of a fresh pool takes so many, later ones double it. */
+#define APB_CARVE_MIN 8
 
 /* No bin's list is longer: two fixed periods and a refill. */
 #define APB_BIN_MAX (3u << 16)

@@ -101,9 +101,19 @@ static unsigned int batch_of(const struct apb_pool *pool, unsigned int most)
 	return n < most ? n : most;
 }
 
+/* A fresh pool starts slowly: most classes of most programs need little. */
+static unsigned int carve_batch(const struct apb_pool *pool)
+{
+	unsigned int most = pool->count - pool->carved;
+	unsigned int n =
+		pool->carved > APB_CARVE_MIN ? pool->carved : APB_CARVE_MIN;
+
+	return batch_of(pool, n < most ? n : most);
+}
+
 static struct apb_block *carve(struct apb_pool *pool, uint64_t key)
 {
-	unsigned int n = batch_of(pool, pool->count - pool->carved);
+	unsigned int n = carve_batch(pool);
 	size_t size = apb_class_size(pool->cls);
 	uintptr_t addr = pool->base + pool->carved * size;
 	struct apb_block *first = (struct apb_block *)addr, *block = first;
