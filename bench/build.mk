@@ -2,10 +2,6 @@
 # Benchmarks.  Each program is built twice from one source: bench-apb calls
 # apb_malloc(), bench-peer calls malloc(), whoever provides it.
 
-# Debian packages of the peers, beside $(PACKAGES).
-BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4
-BENCH_DEPS += binutils valgrind # objdump and callgrind for bench-count
-
 ROUNDS ?= 7
 PEERS ?=
 CPU ?=

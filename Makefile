@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+#
+# apb: build, test, fuzz.  `make help` lists the targets.  All output goes
+# below $(O), one folder per flavour; each folder of the project adds its own
+# rules in a build.mk, included below.
+#
+# For those fragments:
+#   $(O)                         output folder; O= on the command line changes
+#                                it for building, scripts work in build/
+#   $(call objs,FLAVOUR,SOURCES) the objects of SOURCES (.c) in a flavour
+#   $(call lib,FLAVOUR)          static library of the allocator
+#   $(call harness,FLAVOUR)      static library of the harness (fuzz/build.mk)
+#   $(eval $(call flavour,NAME)) a new flavour, from NAME.cc (compiler),
+#                                NAME.cflags, NAME.ldflags, and, if needed,
+#                                NAME.deps (what every object depends on)
+#   $(call link,FLAVOUR)         a recipe: link $@ from all .o and .a of $^
+#   $(call say,WORD)             a recipe's first line: "  WORD  target"
+#   $(PARALLEL)                  -j for a sub-make
+# A target that needs installed packages has `setup` as its prerequisite and
+# does its work in its recipe (sub-make or script), so that setup is done.
+
+# ---- what is set from outside ---------------------------------------------
+
+O := build
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CFLAGS ?=
+LDFLAGS ?=
+FUZZ_SECONDS ?= 60
+ENGINE ?= libfuzzer
+JOBS ?= $(shell nproc)
+export FUZZ_SECONDS ENGINE JOBS
+export PYTHONDONTWRITEBYTECODE := 1
+
+# ---- Debian 12 packages, each with its reason -----------------------------
+
+# Everything that `make fuzz` and `make test` need, and install.
+PACKAGES :=
+PACKAGES += make gcc libc6-dev  # make all; also the valgrind flavour
+PACKAGES += python3             # suite.py, fuzz.py and the other scripts
+PACKAGES += clang-19            # libFuzzer, sanitizers, the second compiler
+PACKAGES += libclang-rt-19-dev  # their run-time libraries
+PACKAGES += llvm-19             # llvm-symbolizer-19: lines in ASan's reports
+PACKAGES += clang-format-19     # make style
+PACKAGES += afl++ clang-14      # the second engine, and its compiler
+PACKAGES += valgrind            # memcheck
+PACKAGES += libcmocka-dev       # unit tests
+PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
+
+# What only some targets need, and install beside these.
+BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # the peers
+RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
+
+# ---- flavours -------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wpointer-arith
+BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Ifuzz
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+
+# What is shipped, and the harness around it.
+release.cc = $(CC)
+release.cflags = $(BASE) -O3 -DNDEBUG -fPIC -fvisibility=hidden \
+	-ftls-model=initial-exec $(CFLAGS)
+release.ldflags = $(LDFLAGS)
+
+# Unit tests and replay under ASan and UBSan.
+test.cc = clang-19
+test.cflags = $(BASE) -O1 $(SAN)
+test.ldflags = $(SAN)
+
+# Replay under memcheck.
+valgrind.cc = gcc
+valgrind.cflags = $(BASE) -O1
+
+# Kernel-like quiet build; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-8s%s\n' '$(1)' '$@')
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+MAKEFLAGS += --no-print-directory
+
+objs = $(patsubst %.c,$(O)/$(1)/%.o,$(2))
+lib = $(O)/$(1)/libapb.a
+harness = $(O)/$(1)/libharness.a
+
+define link
+$(call say,LD)
+@mkdir -p $(@D)
+$(Q)$($(1).cc) -g -pthread $($(1).ldflags) -o $@ \
+	$(filter %.o %.a,$^) $(LIBS)
+endef
+
+define archive
+$(call say,AR)
+$(Q)rm -f $@
+$(Q)ar rcs $@ $(filter %.o,$^)
+endef
+
+# Write a text to $@ if that is not what it holds already.
+define keep
+@mkdir -p $(@D)
+@echo '$(strip $(1))' | cmp -s - $@ || echo '$(strip $(1))' >$@
+endef
+
+# $(O)/FLAVOUR/flags holds the compiler and its flags, $(O)/FLAVOUR/sources
+# what is in the libraries; what depends on them is made anew if they change.
+define flavour
+FLAVOURS += $(1)
+
+$(O)/$(1)/%.o: %.c $(O)/$(1)/flags $($(1).deps)
+	$$(call say,CC)
+	@mkdir -p $$(@D)
+	$$(Q)$$($(1).cc) $$($(1).cflags) -MMD -MP -c -o $$@ $$<
+
+$(O)/$(1)/flags: FORCE
+	$$(call keep,$$($(1).cc) $$($(1).cflags) $$($(1).ldflags))
+
+$(O)/$(1)/sources: FORCE
+	$$(call keep,$$(ALLOC_SRC) $$(HARNESS_SRC))
+
+$(O)/$(1)/libapb.a: $$(call objs,$(1),$$(ALLOC_SRC)) $(O)/$(1)/sources
+	$$(archive)
+
+$(O)/$(1)/libharness.a: $$(call objs,$(1),$$(HARNESS_SRC)) $(O)/$(1)/sources
+	$$(archive)
+endef
+
+# ---- targets --------------------------------------------------------------
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all help setup clean FORCE
+
+all: $(O)/libapb.a $(O)/libapb.so # the libraries (what make alone does)
+
+help: # this list
+	@sed -n 's/^\([a-z-]*\):[^#=]*# /  make \1#/p' $(MAKEFILE_LIST) | \
+		awk -F'#' '{ printf "%-24s%s\n", $$1, $$2 }'
+
+setup:
+	$(if $(filter-out build,$(O)),$(error O=$(O) is for building only))
+	@.ci/setup $(PACKAGES)
+
+clean: # remove build/
+	rm -rf $(O)
+
+include alloc/build.mk
+include fuzz/build.mk
+include alloc/tests/build.mk
+-include fuzz/bugs/build.mk
+-include fuzz/record/build.mk
+-include bench/build.mk
+
+$(foreach f,release test valgrind,$(eval $(call flavour,$(f))))
+
+-include $(shell find $(FLAVOURS:%=$(O)/%) -name '*.d' 2>/dev/null)
