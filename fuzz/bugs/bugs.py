@@ -1,0 +1,310 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""make bugs: does the harness find the bugs that are planted?
+
+For each patch beside this file: the allocator with the patch, as the libFuzzer
+target, fuzzed from the committed corpus until something is found.  A bug that
+is not found means that an oracle is missing.  The unpatched allocator goes the
+same way, for a while: were it "found" as well, the rest would say nothing.
+
+Environment:
+    BUG=NN             this bug only (and the control); or several: "03 17"
+    BUGS_SECONDS=60    at most, for each
+    BUGS_CORPUS=none   start from nothing instead of the corpus
+    JOBS=n             processes at the same time
+
+Exit status: 0 all found, 1 not, 2 a patch that does not apply, a failed build,
+a bad option.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import engines
+import proc
+
+PATCHES = "fuzz/bugs"
+OUT = "build/bugs"
+NONE = "none"
+NONE_SECONDS = 10
+GRACE_SECONDS = 120  # to replay the corpus, to end
+MAX_LEN = 16384
+TARGET = "apb-fuzz-asan"
+COLUMNS = "%-34s %-32s %8s %12s"
+
+
+def path(*parts):
+    return os.path.join(proc.ROOT, *parts)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+# ---- what to do -------------------------------------------------------------
+
+def number(name, default, most):
+    text = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]+", text) or not 1 <= int(text) <= most:
+        proc.usage("%s=%s: must be a number from 1 to %d" % (name, text, most))
+    return int(text)
+
+
+def patches():
+    """Their names: NN-name."""
+    return sorted(name[:-len(".patch")] for name in os.listdir(path(PATCHES))
+                  if name.endswith(".patch"))
+
+
+def choose_bugs():
+    """Those that BUG asks for, or all."""
+    names = patches()
+    chosen = set()
+    for wanted in os.environ.get("BUG", "").split():
+        matches = [name for name in names
+                   if wanted.zfill(2) in (name, name.partition("-")[0])]
+        if not matches:
+            proc.usage("BUG=%s: there is no such patch in %s"
+                       % (wanted, PATCHES))
+        chosen.update(matches)
+    return sorted(chosen) or names
+
+
+def choose_seeds():
+    which = os.environ.get("BUGS_CORPUS", "")
+    if which not in ("", NONE):
+        proc.usage("BUGS_CORPUS=%s: must be none or not be set" % which)
+    seeds = [] if which else engines.seed_folders()
+    if not which and not engines.files(*seeds):
+        proc.usage("corpus/seeds holds no inputs")
+    return seeds
+
+
+# ---- planting ---------------------------------------------------------------
+
+def tree(folder):
+    """Every file below a folder, by its relative path."""
+    return {os.path.relpath(os.path.join(base, name), folder)
+            for base, _dirs, names in os.walk(folder) for name in names}
+
+
+def content(name):
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def sync(source, target):
+    """Make @target's sources those of @source; keep what has not changed, so
+    that it is not compiled again."""
+    new = tree(source)
+    for name in tree(target) - new:
+        if name.endswith((".c", ".h")):
+            os.unlink(os.path.join(target, name))
+    for name in new:
+        old = os.path.join(target, name)
+        if os.path.exists(old) and \
+                content(old) == content(os.path.join(source, name)):
+            continue
+        os.makedirs(os.path.dirname(old), exist_ok=True)
+        shutil.copyfile(os.path.join(source, name), old)
+
+
+def plant(name):
+    """A copy of alloc/ with the patch; returns the sources to compile."""
+    scratch = path(OUT, "new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(path("alloc"), os.path.join(scratch, "alloc"),
+                    ignore=shutil.ignore_patterns("tests", ".*", "*.mk"))
+    if name != NONE:
+        patch = os.path.join(PATCHES, name + ".patch")
+        done = subprocess.run(
+            ["patch", "-p1", "-s", "-f", "-F0", "-r-",
+             "--no-backup-if-mismatch", "-d", scratch, "-i", path(patch)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            shutil.rmtree(scratch)
+            proc.usage(patch + " does not apply to alloc/ any more")
+    changed = {file for file in tree(scratch)
+               if content(os.path.join(scratch, file)) != content(path(file))}
+    if any(file.endswith(".h") for file in changed):
+        changed = tree(scratch)
+    sync(scratch, path(OUT, name))
+    shutil.rmtree(scratch)
+    sources = sorted(file for file in changed if file.endswith(".c"))
+    note_sources(name, sources)
+    return sources
+
+
+def note_sources(name, sources):
+    """make cannot see that a target is to be linked from other objects."""
+    note, target = path(OUT, name, "sources"), path(OUT, name, TARGET)
+    text = " ".join(sources).encode()
+    if os.path.exists(target) and \
+            not (os.path.exists(note) and content(note) == text):
+        os.unlink(target)
+    with open(note, "wb") as file:
+        file.write(text)
+
+
+def clean():
+    """Drop what is left of patches that are no more."""
+    known = {NONE, *patches()}
+    for name in os.listdir(path(OUT)):
+        if name not in known:
+            shutil.rmtree(path(OUT, name))
+
+
+def build(names):
+    changed = {name: plant(name) for name in names}
+    say("building %d allocators, %d objects"
+        % (len(names), sum(len(sources) for sources in changed.values())))
+    status, output = proc.make("bug-targets", variables=[
+        "BUGS=" + " ".join(names),
+        *("%s.changed=%s" % (name, " ".join(sources))
+          for name, sources in changed.items())])
+    if proc.stopping():
+        proc.leave(1)
+    if status != 0:
+        errors = [line for line in output.splitlines()
+                  if not re.match("  [A-Z]+ ", line)]
+        print("\n".join(errors[:40]), file=sys.stderr)
+        proc.usage("the build failed")
+
+
+# ---- fuzzing ----------------------------------------------------------------
+
+class Run:
+    """One fuzzing process, until it finds something or its time is over."""
+
+    def __init__(self, name, seconds, seeds):
+        self.name = name
+        self.seconds = seconds
+        folder = os.path.join(OUT, name)
+        self.log = path(folder, "log")
+        corpus = os.path.join(folder, "corpus")
+        shutil.rmtree(path(corpus), ignore_errors=True)
+        os.makedirs(path(corpus))
+        for file in os.listdir(path(folder)):
+            if re.match("(crash|timeout|oom|slow-unit)-", file):
+                os.unlink(path(folder, file))
+        self.started = time.monotonic()
+        with open(self.log, "wb") as log:
+            self.process = proc.spawn(
+                [os.path.join(folder, TARGET), "-seed=1",
+                 "-max_total_time=%d" % seconds, "-print_final_stats=1",
+                 "-artifact_prefix=%s/" % folder, "-timeout=10",
+                 "-max_len=%d" % MAX_LEN, "-detect_leaks=0",
+                 corpus, *seeds],
+                # nobody reads the stacks
+                proc.environment(ASAN_OPTIONS="symbolize=0"),
+                stdout=log, stderr=subprocess.STDOUT)
+        self.taken = 0.0
+        self.killed = False
+
+    def running(self):
+        self.taken = time.monotonic() - self.started
+        if self.process.poll() is not None:
+            return False
+        if self.taken > self.seconds + GRACE_SECONDS:
+            self.kill()
+        return not self.killed
+
+    def kill(self):
+        self.killed = True
+        proc.signal_group(self.process, signal.SIGKILL)
+        self.process.wait()
+
+    def output(self):
+        return content(self.log).decode(errors="replace")
+
+    def executions(self):
+        output = self.output()
+        counts = re.findall(r"^stat::number_of_executed_units:\s*(\d+)",
+                            output, re.M) or \
+            re.findall(r"^#(\d+)\t", output, re.M) or ["0"]
+        return int(counts[-1])
+
+    def found_by(self):
+        """The oracle, or None if nothing was found."""
+        output = self.output()
+        if finding := re.search(r"^FINDING: ([^:]+): (.*)", output, re.M):
+            invariant = re.search(r": ([a-z]+\.[a-z0-9]+): \1 at ", finding[2])
+            return finding[1] + (": " + invariant[1] if invariant else "")
+        for pattern, words in (
+                (r"runtime error: ([\w-]+ [\w-]+)", "UBSan: %s"),
+                (r"ERROR: AddressSanitizer: ([\w-]+)", "ASan: %s"),
+                (r"ERROR: libFuzzer: ([\w -]+)", "libFuzzer: %s")):
+            if match := re.search(pattern, output):
+                return words % match[1]
+        return None
+
+    def ended_well(self):
+        """Of a run that found nothing: it went on to the end."""
+        return not self.killed and self.process.returncode == 0
+
+    def row(self):
+        return COLUMNS % (
+            self.name, self.found_by() or
+            ("-" if self.ended_well() else "- (broken, see build/bugs)"),
+            "%.1f" % self.taken, format(self.executions(), ","))
+
+
+def fuzz(names, seconds, seeds, jobs):
+    """All of them; the rows come in order, each as soon as it can."""
+    waiting, running, done = list(names), [], {}
+    shown = 0
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            name = waiting.pop(0)
+            limit = min(seconds, NONE_SECONDS) if name == NONE else seconds
+            running.append(Run(name, limit, seeds))
+        time.sleep(0.05)
+        for run in running:
+            if proc.stopping():
+                run.kill()
+            if not run.running():
+                done[run.name] = run
+        running = [run for run in running if run.name not in done]
+        if proc.stopping():
+            say("interrupted")
+            proc.leave(1)
+        while shown < len(names) and names[shown] in done:
+            say(done[names[shown]].row())
+            shown += 1
+    return done
+
+
+def main():
+    seconds = number("BUGS_SECONDS", 60, 10 ** 6)
+    jobs = number("JOBS", proc.NCPU, 1024)
+    names = [NONE, *choose_bugs()]
+    seeds = choose_seeds()
+    proc.catch_signals()
+    os.makedirs(path(OUT), exist_ok=True)
+    clean()
+    build(names)
+    say(COLUMNS % ("bug", "found by", "seconds", "executions"))
+    runs = fuzz(names, seconds, seeds, jobs)
+    control = runs.pop(NONE)
+    missed = [name for name, run in runs.items() if not run.found_by()]
+    say("%d of %d planted bugs found" % (len(runs) - len(missed), len(runs)))
+    if missed:
+        say("no oracle saw: " + ", ".join(missed))
+    if control.found_by() or not control.ended_well():
+        say("the allocator without a bug does not pass either (%s): the rest "
+            "means nothing" % os.path.relpath(control.log, proc.ROOT))
+        proc.leave(1)
+    proc.leave(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+#
+# The harness: libFuzzer and AFL++ targets, apb-replay, and what drives them.
+#
+# In the fuzz flavours only the allocator is instrumented.  The harness around
+# it is compiled without coverage and sanitizers: that is what makes an
+# execution cheap, and the engines then aim at the allocator, not the oracle.
+
+HARNESS_MAIN := fuzz/replay.c $(wildcard fuzz/target_*.c)
+HARNESS_SRC := $(filter-out $(HARNESS_MAIN),$(sort $(wildcard fuzz/*.c)))
+REPLAY_SRC := fuzz/replay.c
+
+# The harness itself; the second one knows that it is linked with ASan and
+# poisons what the program must not touch.
+harness.cc = clang-19
+harness.cflags = $(BASE) -O2
+harness-asan.cc = clang-19
+harness-asan.cflags = $(BASE) -O2 -DSIMOS_POISON=1
+
+fuzz-asan.cc = clang-19
+fuzz-asan.cflags = $(BASE) -O2 $(SAN) -fsanitize=fuzzer-no-link
+fuzz-asan.ldflags = $(SAN) -fsanitize=fuzzer
+
+fuzz-release.cc = clang-19
+fuzz-release.cflags = $(BASE) -O2 -DNDEBUG -fsanitize=fuzzer-no-link
+fuzz-release.ldflags = -fsanitize=fuzzer
+
+# main() runs before the fork server and between inputs: denied coverage.
+AFL_DENY := sanitizers/afl-denylist.txt
+afl.cc = AFL_QUIET=1 AFL_LLVM_DENYLIST=$(AFL_DENY) afl-clang-fast
+afl.cflags = $(BASE) -O2 -DNDEBUG
+afl.deps = $(AFL_DENY)
+
+$(foreach f,harness harness-asan fuzz-asan fuzz-release afl,\
+	$(eval $(call flavour,$(f))))
+
+$(O)/fuzz/apb-fuzz-asan: \
+		$(call objs,harness-asan,fuzz/target_libfuzzer.c) \
+		$(call harness,harness-asan) $(call lib,fuzz-asan)
+	$(call link,fuzz-asan)
+
+$(O)/fuzz/apb-fuzz-release: \
+		$(call objs,harness,fuzz/target_libfuzzer.c) \
+		$(call harness,harness) $(call lib,fuzz-release)
+	$(call link,fuzz-release)
+
+$(O)/fuzz/apb-fuzz-afl: $(call objs,afl,fuzz/target_afl.c) \
+		$(call harness,harness) $(call lib,afl)
+	$(call link,afl)
+
+$(O)/fuzz/apb-replay: $(call objs,release,$(REPLAY_SRC)) \
+		$(call harness,release) $(call lib,release)
+	$(call link,release)
+
+$(O)/test/apb-replay: $(call objs,test,$(REPLAY_SRC)) \
+		$(call harness,test) $(call lib,test)
+	$(call link,test)
+
+$(O)/valgrind/apb-replay: $(call objs,valgrind,$(REPLAY_SRC)) \
+		$(call harness,valgrind) $(call lib,valgrind)
+	$(call link,valgrind)
+
+.PHONY: fuzz fuzz-targets corpus
+
+fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
+	replay) $(O)/test/apb-replay
+
+fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl JOBS=n
+	@fuzz/fuzz.py
+
+corpus: setup # merge and minimise what fuzzing found into corpus/seeds
+	@fuzz/corpus.py

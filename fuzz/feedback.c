@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+/* State feedback; see feedback.h. */
+#include "feedback.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BUCKETS 24 /* powers of two */
+#define SMALL_BUCKETS 8
+#define CALLS 8
+
+/* Where each group of states begins. */
+enum {
+	CLASS_STATE = 0, /* none, all free, mixed, all full */
+	CLASS_POOLS = CLASS_STATE + APB_NR_CLASSES * 4,
+	CLASS_AVAIL = CLASS_POOLS + APB_NR_CLASSES * 4,
+	ARENAS = CLASS_AVAIL + APB_NR_CLASSES * SMALL_BUCKETS,
+	SPARES = ARENAS + BUCKETS,
+	UNUSED = SPARES + SMALL_BUCKETS,
+	ARENAS_UNUSED = UNUSED + APB_NR_POOL_SIZES * SMALL_BUCKETS,
+	LARGE = ARENAS_UNUSED + SMALL_BUCKETS * SMALL_BUCKETS,
+	LIVE = LARGE + BUCKETS,
+	SETTLES = LIVE + BUCKETS,
+	SETTLED = SETTLES + BUCKETS,
+	PURGES = SETTLED + BUCKETS,
+	DIRTY = PURGES + BUCKETS,
+	SLOP = DIRTY + BUCKETS,
+	RECOVERED = SLOP + SMALL_BUCKETS,
+	UNMAP_FAILURES = RECOVERED + SMALL_BUCKETS,
+	FAULT = UNMAP_FAILURES + SMALL_BUCKETS,
+	MISUSE = FAULT + OP_NR * APB_OS_NR,
+	REFUSED = MISUSE + APB_MISUSE_NR * CALLS,
+	END = REFUSED + OP_NR
+};
+
+_Static_assert(END <= FEEDBACK_NR, "all states have a counter");
+
+__attribute__((section("__libfuzzer_extra_counters"),
+	       used)) static uint8_t counters[FEEDBACK_NR];
+
+static uint16_t hits[FEEDBACK_NR];
+static unsigned int nr_hits;
+static bool seen[FEEDBACK_NR];
+static unsigned int nr_seen, nr_written;
+
+static unsigned int bucket(uint64_t n, unsigned int buckets)
+{
+	unsigned int b = n ? 64 - (unsigned int)__builtin_clzll(n) : 0;
+
+	return b < buckets ? b : buckets - 1;
+}
+
+static void hit(unsigned int state)
+{
+	if (counters[state])
+		return;
+	counters[state] = 1;
+	hits[nr_hits++] = (uint16_t)state;
+	if (seen[state])
+		return;
+	seen[state] = true;
+	nr_seen++;
+}
+
+static void hit_bucket(unsigned int group, uint64_t n, unsigned int buckets)
+{
+	hit(group + bucket(n, buckets));
+}
+
+void feedback_begin(void)
+{
+	while (nr_hits)
+		counters[hits[--nr_hits]] = 0;
+}
+
+/*
+ * Written whenever it has grown, not at exit: engines also end by a signal,
+ * and after a finding.
+ */
+static void write_seen(void)
+{
+	const char *name = getenv("APB_FEATURES_OUT");
+	char line[16];
+	int fd, n;
+
+	nr_written = nr_seen;
+	if (!name)
+		return;
+	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return;
+	n = snprintf(line, sizeof(line), "%u\n", nr_seen);
+	if (write(fd, line, (size_t)n) != n)
+		perror(name);
+	close(fd);
+}
+
+void feedback_end(void)
+{
+	if (nr_seen > nr_written)
+		write_seen();
+}
+
+static void class_stats(unsigned int i, const struct apb_class_stats *c)
+{
+	unsigned int state = !c->pools ? 0 : !c->used ? 1 : c->avail ? 2 : 3;
+
+	hit(CLASS_STATE + i * 4 + state);
+	if (!c->pools)
+		return;
+	hit_bucket(CLASS_POOLS + i * 4, c->pools - 1, 4);
+	hit_bucket(CLASS_AVAIL + i * SMALL_BUCKETS, c->avail, SMALL_BUCKETS);
+}
+
+void feedback_stats(const struct apb_stats *s, size_t live)
+{
+	uint64_t unused = 0;
+
+	for (unsigned int i = 0; i < APB_NR_CLASSES; i++)
+		if (s->class_[i].pools)
+			class_stats(i, &s->class_[i]);
+	for (unsigned int i = 0; i < APB_NR_POOL_SIZES; i++) {
+		hit_bucket(UNUSED + i * SMALL_BUCKETS, s->unused_pools[i].nr,
+			   SMALL_BUCKETS);
+		unused += s->unused_pools[i].nr;
+	}
+	hit_bucket(ARENAS, s->arenas, BUCKETS);
+	hit_bucket(SPARES, s->spares, SMALL_BUCKETS);
+	hit(ARENAS_UNUSED + bucket(s->arenas, SMALL_BUCKETS) * SMALL_BUCKETS +
+	    bucket(unused, SMALL_BUCKETS));
+	hit_bucket(LARGE, s->large, BUCKETS);
+	hit_bucket(LIVE, live, BUCKETS);
+	hit_bucket(SETTLES, s->settles, BUCKETS);
+	hit_bucket(SETTLED, s->settled, BUCKETS);
+	hit_bucket(PURGES, s->purges, BUCKETS);
+	hit_bucket(DIRTY, s->dirty_bytes >> 12, BUCKETS);
+	hit_bucket(SLOP, s->slop_bytes >> 12, SMALL_BUCKETS);
+	hit_bucket(RECOVERED, s->recovered, SMALL_BUCKETS);
+	hit_bucket(UNMAP_FAILURES, s->unmap_failures, SMALL_BUCKETS);
+}
+
+void feedback_fault(enum op_kind op, enum apb_os_call call)
+{
+	hit(FAULT + op * APB_OS_NR + call);
+}
+
+void feedback_misuse(enum apb_misuse_kind kind, unsigned int call)
+{
+	hit(MISUSE + kind * CALLS + call % CALLS);
+}
+
+void feedback_refused(enum op_kind op)
+{
+	hit(REFUSED + op);
+}
+
+unsigned int feedback_nr_hit(void)
+{
+	return nr_hits;
+}
+
+unsigned int feedback_hit_at(unsigned int i)
+{
+	return hits[i];
+}
+
+unsigned int feedback_seen(void)
+{
+	return nr_seen;
+}

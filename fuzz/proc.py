@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""Child processes for the fuzzing driver and the test suite.
+
+Every child is the leader of a session of its own, so that Ctrl-C reaches the
+driver only, which then ends its children in an orderly way; and it is killed
+by the kernel should the driver die without that (AFL++ then leaves a stopped
+process behind).  SIGINT, SIGTERM and SIGHUP
+set a flag that all waiting here looks at: see stopping().
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NCPU = len(os.sched_getaffinity(0))
+
+_libc = ctypes.CDLL(None)
+_parent = os.getppid()
+_signals = 0
+
+
+def _on_signal(_number, _frame):
+    global _signals
+    _signals += 1
+
+
+def catch_signals():
+    """From here on a signal makes stopping() true instead of ending us.
+
+    What our children leave behind becomes ours, for reap().
+    """
+    pr_set_child_subreaper = 36
+    _libc.prctl(pr_set_child_subreaper, 1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+
+
+def _status_of(pid):
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file
+                        if ":\t" in line)
+    except FileNotFoundError:
+        return {}
+
+
+def _under_make():
+    return _status_of(_parent).get("Name") == "make"
+
+
+_MAKE = _under_make()
+_make_told = False
+
+
+def _look_at_make():
+    """A make that is sent SIGINT alone waits for us, and that it no longer
+    catches that signal is all there is to see of it."""
+    global _make_told, _signals
+    if _MAKE and not _make_told:
+        caught = int(_status_of(_parent).get("SigCgt", "-1"), 16)
+        if not caught >> (signal.SIGINT - 1) & 1:
+            _make_told = True
+            _signals += 1
+
+
+def stopping():
+    """Whether to end: a signal came, or who started us is gone."""
+    _look_at_make()
+    return _signals > 0 or os.getppid() != _parent
+
+
+def rearm():
+    """Forget a signal: what follows ends on the next one."""
+    global _signals
+    _signals = 0
+
+
+def _child():
+    pr_set_pdeathsig = 1
+    _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def environment(**more):
+    """The environment of a child: readable sanitizer reports, no jobserver."""
+    env = dict(os.environ)
+    # Keep the variables given to make, drop its flags: the jobserver's
+    # descriptors are not passed on.
+    variables = env.pop("MAKEFLAGS", "").partition(" -- ")[2]
+    if variables:
+        env["MAKEFLAGS"] = " -- " + variables
+    for name in ("MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+        env.pop(name, None)
+    env.setdefault("ASAN_SYMBOLIZER_PATH", "/usr/bin/llvm-symbolizer-19")
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    env.update(more)
+    return env
+
+
+def spawn(cmd, env=None, **options):
+    return subprocess.Popen(
+        cmd, stdin=subprocess.DEVNULL, start_new_session=True, cwd=ROOT,
+        preexec_fn=_child, env=env or environment(), **options)
+
+
+def signal_group(process, number):
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def run_all(commands, timeout=None, env=None, show=False):
+    """Run commands at the same time, to the end: [(exit status, output)].
+
+    A status below 0 is minus a signal.  None: ended here, because of the
+    timeout or a signal.  With @show the output is passed through instead.
+    """
+    deadline = time.monotonic() + timeout if timeout else None
+    running = []
+    for cmd in commands:
+        out = None if show else tempfile.TemporaryFile()
+        try:
+            running.append((spawn(cmd, env, stdout=out,
+                                  stderr=subprocess.STDOUT), out))
+        except OSError as error:
+            running.append((None, "%s: %s" % (cmd[0], error.strerror)))
+    ended = False
+    while any(process and process.poll() is None for process, _ in running):
+        time.sleep(0.02)
+        if stopping() or (deadline and time.monotonic() > deadline):
+            ended = True
+            break
+    return [_result(process, out, ended) for process, out in running]
+
+
+def _result(process, out, ended):
+    if not process:
+        return 127, out
+    ended = ended and process.poll() is None
+    signal_group(process, signal.SIGKILL)  # also what it may have left behind
+    process.wait()
+    output = b""
+    if out:
+        with out:
+            out.seek(0)
+            output = out.read()
+    return (None if ended else process.returncode,
+            output.decode(errors="replace"))
+
+
+def run(cmd, timeout=None, env=None, show=False):
+    """Run one command as run_all() does: (exit status, output)."""
+    return run_all([cmd], timeout, env, show)[0]
+
+
+def ending(status):
+    """A status of run() in words."""
+    if status is None:
+        return "did not end in time"
+    return "signal %d" % -status if status < 0 else "status %d" % status
+
+
+def make(*targets, show=False, variables=()):
+    """Bring targets up to date: (exit status, output)."""
+    return run(["make", "-j%d" % NCPU, "--keep-going", *variables, *targets],
+               show=show)
+
+
+def reap():
+    """Wait for what killed children left behind, a second at most."""
+    deadline = time.monotonic() + 1
+    try:
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.01)
+    except ChildProcessError:
+        pass
+
+
+def leave(status):
+    """End with @status, also when make runs us.
+
+    make turns every failure into its own status 2.  Told to quit it ends with
+    1, which is what a finding or a failed test is to be seen as.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reap()
+    if status == 1 and _MAKE and os.getppid() == _parent:
+        os.kill(_parent, signal.SIGQUIT)
+    sys.exit(status)
+
+
+def usage(text):
+    """A bad value from outside: one line, exit status 2."""
+    print("apb: " + text, file=sys.stderr)
+    leave(2)
+
+
+def number(name, default, largest):
+    """A whole number from 1 to @largest out of the environment."""
+    value = os.environ.get(name, str(default))
+    if not (value.isascii() and value.isdigit()
+            and 1 <= int(value) <= largest):
+        usage("%s=%s: must be a whole number from 1 to %d"
+              % (name, value, largest))
+    return int(value)

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MIT
+/*
+ * apb-replay: runs inputs, says what they do and what was found; shrinks a
+ * failing one; measures the speed of the harness.
+ */
+#include "child.h"
+#include "files.h"
+#include "minimize.h"
+#include "ops.h"
+#include "run.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define REPLAY_TIMEOUT 300 /* seconds for an input */
+#define BENCH_OPS 64
+#define BENCH_WARM_UP 1000 /* inputs */
+
+static const char usage_text[] =
+	"usage: apb-replay [-v] [--no-fork] FILE|DIR...\n"
+	"       apb-replay --minimize IN -o OUT [--seconds N]\n"
+	"       apb-replay --bench N\n"
+	"  -v           each operation and its result in words\n"
+	"  --no-fork    all in this process, for debuggers and valgrind\n"
+	"  --minimize   shrink a failing input, at most N seconds (30)\n"
+	"  --bench      run N random inputs of 64 operations, print the "
+	"speed\n";
+
+struct settings {
+	bool verbose;
+	bool fork;
+	const char *minimize, *out;
+	unsigned int seconds;
+	unsigned long bench;
+	size_t inputs, findings;
+};
+
+static double seconds(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+	fprintf(stderr, "apb-replay: %s: %s\n", what, strerror(errno));
+	exit(2);
+}
+
+static double now(void)
+{
+	return seconds(CLOCK_MONOTONIC);
+}
+
+/* ---- replay ----------------------------------------------------------- */
+
+static void print_finding(const struct run_finding *f, void *arg)
+{
+	(void)arg;
+	fflush(stdout);
+	run_print_finding(f, stderr);
+}
+
+static bool run_here(const struct settings *s, const struct file *file)
+{
+	struct run_options options = {
+		.allow_real_kernel = true,
+		.fill = true,
+		.describe = s->verbose ? stdout : NULL,
+		.on_finding = print_finding,
+	};
+
+	return run_input(file->data, file->size, &options);
+}
+
+static bool run_forked(const struct settings *s, const struct file *file)
+{
+	struct child_options options = {
+		.timeout = REPLAY_TIMEOUT,
+		.describe = s->verbose ? stdout : NULL,
+	};
+	struct child_result result;
+
+	if (child_run(file->data, file->size, &options, &result))
+		die("fork");
+	/* an oracle has told, a sanitizer too; of a signal nobody has */
+	if (result.finding && !result.has_op)
+		fprintf(stderr, "FINDING: %s\n", result.signature);
+	return result.finding;
+}
+
+static int replay_file(const char *path, void *arg)
+{
+	struct settings *s = arg;
+	struct file file;
+	bool finding;
+
+	if (file_read(path, &file))
+		die(path);
+	if (s->verbose)
+		printf("%s: %zu operations\n", path, ops_count(file.size));
+	finding = s->fork ? run_forked(s, &file) : run_here(s, &file);
+	file_free(&file);
+	s->inputs++;
+	s->findings += finding;
+	if (finding)
+		fprintf(stderr, "in %s\n", path);
+	return 0;
+}
+
+static int replay(struct settings *s, char **paths)
+{
+	char *bad;
+
+	for (; *paths; paths++)
+		if (files_walk(*paths, replay_file, s, &bad))
+			die(bad);
+	printf("%zu input%s, %zu finding%s\n", s->inputs,
+	       s->inputs == 1 ? "" : "s", s->findings,
+	       s->findings == 1 ? "" : "s");
+	return s->findings ? 1 : 0;
+}
+
+/* ---- minimize --------------------------------------------------------- */
+
+struct shrinking {
+	struct child_options options;
+	char signature[64];
+	double end; /* when time is out */
+	size_t runs;
+};
+
+static bool fails_alike(const uint8_t *data, size_t size, void *arg)
+{
+	struct shrinking *sh = arg;
+	struct child_result result;
+
+	sh->runs++;
+	if (child_run(data, size, &sh->options, &result))
+		die("fork");
+	return result.finding && !strcmp(result.signature, sh->signature);
+}
+
+static bool time_left(void *arg)
+{
+	return now() < ((struct shrinking *)arg)->end;
+}
+
+static void print_words(const struct file *file)
+{
+	struct op op;
+	char buf[160];
+
+	for (size_t i = 0; i < ops_count(file->size); i++) {
+		ops_decode(file->data, file->size, i, &op);
+		printf("  #%zu %s\n", i, ops_describe(&op, buf, sizeof(buf)));
+	}
+}
+
+/* What follows the operation that failed has no part in it. */
+static void cut_tail(struct file *file, const struct child_result *result,
+		     struct shrinking *sh)
+{
+	size_t size =
+		OPS_HEADER_SIZE + (result->op_index + 1) * OPS_RECORD_SIZE;
+
+	if (result->has_op && size < file->size &&
+	    fails_alike(file->data, size, sh))
+		file->size = size;
+}
+
+static int minimize_file(const struct settings *s)
+{
+	struct shrinking sh = {
+		.options = {.timeout = REPLAY_TIMEOUT, .quiet = true}};
+	double begin = now();
+	struct child_result result;
+	uint8_t *scratch;
+	size_t before;
+	struct file file;
+
+	if (file_read(s->minimize, &file))
+		die(s->minimize);
+	scratch = malloc(file.size + 1);
+	if (!scratch || child_run(file.data, file.size, &sh.options, &result))
+		die(s->minimize);
+	if (!result.finding) {
+		fprintf(stderr, "apb-replay: %s: no finding to minimize\n",
+			s->minimize);
+		return 2;
+	}
+	snprintf(sh.signature, sizeof(sh.signature), "%s", result.signature);
+	sh.options.timeout = 2 + (unsigned int)(2 * (now() - begin));
+	sh.end = now() + s->seconds;
+	before = ops_count(file.size);
+	cut_tail(&file, &result, &sh);
+	minimize(file.data, &file.size, scratch, fails_alike, time_left, &sh);
+	if (file_write(s->out, file.data, file.size))
+		die(s->out);
+	printf("%s: %s: %zu operations -> %zu, %zu runs, %.1f s\n", s->out,
+	       sh.signature, before, ops_count(file.size), sh.runs,
+	       now() - begin);
+	print_words(&file);
+	free(scratch);
+	file_free(&file);
+	return 0;
+}
+
+/* ---- bench ------------------------------------------------------------ */
+
+static uint64_t next_random(uint64_t *state)
+{
+	/* xorshift64*, Vigna 2014 */
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static void random_input(uint64_t *state, uint8_t *data, size_t size)
+{
+	struct ops_header header = {
+		.small_period = next_random(state) >> 61 == 0,
+		.no_dirty = next_random(state) >> 61 == 0,
+		.sim_flags = next_random(state) >> 32 & 0x1f,
+		.seed = (uint32_t)(next_random(state) >> 32),
+	};
+
+	for (size_t i = 0; i < size; i += 8) {
+		uint64_t word = next_random(state);
+
+		memcpy(data + i, &word, sizeof(word));
+	}
+	ops_encode_header(data, &header);
+}
+
+/* Run a random input; one that fails is kept. */
+static bool bench_one(uint64_t *state)
+{
+	static const char name[] = "bench-finding";
+	struct run_options options = {.on_finding = print_finding};
+	uint8_t data[OPS_HEADER_SIZE + BENCH_OPS * OPS_RECORD_SIZE];
+
+	random_input(state, data, sizeof(data));
+	if (!run_input(data, sizeof(data), &options))
+		return true;
+	if (file_write(name, data, sizeof(data)))
+		die(name);
+	fprintf(stderr, "in a random input, written to %s\n", name);
+	return false;
+}
+
+static int bench(unsigned long n)
+{
+	uint64_t state = 1;
+	double begin, time;
+
+	/* the first touch of the simulated kernel's memory is not counted */
+	for (int i = 0; i < BENCH_WARM_UP; i++)
+		if (!bench_one(&state))
+			return 1;
+	/* of this process, whatever else the machine does */
+	begin = seconds(CLOCK_PROCESS_CPUTIME_ID);
+	for (unsigned long i = 0; i < n; i++)
+		if (!bench_one(&state))
+			return 1;
+	time = seconds(CLOCK_PROCESS_CPUTIME_ID) - begin;
+	printf("%lu inputs of %d operations, %.2f s of CPU, "
+	       "%.0f executions/s\n",
+	       n, BENCH_OPS, time, (double)n / time);
+	return 0;
+}
+
+/* ---- main ------------------------------------------------------------- */
+
+__attribute__((noreturn)) static void usage(FILE *to, int status)
+{
+	fputs(usage_text, to);
+	exit(status);
+}
+
+static unsigned long number(const char *text, const char *option)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || !n) {
+		fprintf(stderr, "apb-replay: %s: not a number: %s\n", option,
+			text);
+		exit(2);
+	}
+	return n;
+}
+
+enum {
+	OPT_NO_FORK = 256,
+	OPT_MINIMIZE,
+	OPT_SECONDS,
+	OPT_BENCH,
+};
+
+static void parse(struct settings *s, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"no-fork", no_argument, NULL, OPT_NO_FORK},
+		{"minimize", required_argument, NULL, OPT_MINIMIZE},
+		{"seconds", required_argument, NULL, OPT_SECONDS},
+		{"bench", required_argument, NULL, OPT_BENCH},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "vo:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'v':
+			s->verbose = true;
+			break;
+		case 'o':
+			s->out = optarg;
+			break;
+		case OPT_NO_FORK:
+			s->fork = false;
+			break;
+		case OPT_MINIMIZE:
+			s->minimize = optarg;
+			break;
+		case OPT_SECONDS:
+			s->seconds = (unsigned int)number(optarg, "--seconds");
+			break;
+		case OPT_BENCH:
+			s->bench = number(optarg, "--bench");
+			break;
+		case 'h':
+			usage(stdout, 0);
+		default:
+			usage(stderr, 2);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct settings s = {.fork = true, .seconds = 30};
+	bool files;
+
+	parse(&s, argc, argv);
+	files = optind < argc;
+	if ((s.minimize != NULL) + (s.bench != 0) + files != 1 ||
+	    (s.minimize != NULL) != (s.out != NULL))
+		usage(stderr, 2);
+	if (s.minimize)
+		return minimize_file(&s);
+	if (s.bench)
+		return bench(s.bench);
+	return replay(&s, argv + optind);
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT
+/* The loop over an input's operations; see run.h and runner.h. */
+#include "runner.h"
+
+#include "debug/inspect.h"
+#include "feedback.h"
+#include "simos.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct apb_api apb_api = {
+	.malloc = apb_malloc,
+	.calloc = apb_calloc,
+	.realloc = apb_realloc,
+	.reallocarray = apb_reallocarray,
+	.aligned_alloc = apb_aligned_alloc,
+	.free = apb_free,
+	.free_sized = apb_free_sized,
+	.free_aligned_sized = apb_free_aligned_sized,
+	.usable_size = apb_usable_size,
+	.settle = apb_settle,
+	.trim = apb_trim,
+	.reset = apb_reset,
+	.set_os = apb_set_os,
+	.fault_set = apb_fault_set,
+	.fault_get = apb_fault_get,
+	.set_option = apb_set_option,
+	.set_misuse = apb_set_misuse,
+	.check = apb_check,
+	.stats = apb_stats,
+	.key = apb_inspect_key,
+	.never_allocated = apb_inspect_never_allocated,
+	.unused_pool = apb_inspect_unused_pool,
+};
+
+/* 2 MiB; never on a heap. */
+static struct run the_run;
+
+/* ---- findings and words ----------------------------------------------- */
+
+void run_fail(struct run *r, const char *oracle, const char *fmt, ...)
+{
+	struct run_finding *f = &r->finding;
+	va_list ap;
+
+	if (r->failed)
+		return;
+	r->failed = true;
+	f->oracle = oracle;
+	f->op_index = r->index;
+	if (r->phase)
+		snprintf(f->words, sizeof(f->words), "%s", r->phase);
+	else
+		ops_describe(&r->op, f->words, sizeof(f->words));
+	va_start(ap, fmt);
+	vsnprintf(f->detail, sizeof(f->detail), fmt, ap);
+	va_end(ap);
+	if (r->opt->on_finding)
+		r->opt->on_finding(f, r->opt->arg);
+}
+
+void run_print_finding(const struct run_finding *f, FILE *to)
+{
+	fprintf(to, "FINDING: %s: op #%zu %s: %s\n", f->oracle, f->op_index,
+		f->words, f->detail);
+	fflush(to);
+}
+
+/* Flushed, as the operation may be the last thing the process does. */
+static void describe(struct run *r)
+{
+	char buf[160];
+
+	if (!r->opt->describe)
+		return;
+	fprintf(r->opt->describe, "#%zu %s", r->index,
+		ops_describe(&r->op, buf, sizeof(buf)));
+	fflush(r->opt->describe);
+}
+
+/* ---- faults ----------------------------------------------------------- */
+
+void run_failures(const struct run *r, struct failures *f)
+{
+	struct apb_fault_stats stats;
+
+	memcpy(f->n, r->watch.failed, sizeof(f->n));
+	if (!r->armed[LAYER_ALLOCATOR])
+		return;
+	r->api->fault_get(&stats);
+	for (int i = 0; i < APB_OS_NR; i++)
+		f->n[i] += stats.failed[i];
+}
+
+static void set_fault(struct run *r, enum layer layer,
+		      const struct apb_fault *fault)
+{
+	r->armed[layer] = fault;
+	if (layer == LAYER_KERNEL)
+		simos_fault(fault);
+	else
+		r->api->fault_set(fault);
+}
+
+static void disarm(struct run *r)
+{
+	for (int i = 0; i < LAYER_NR; i++) {
+		r->left[i] = 0;
+		if (r->armed[i])
+			set_fault(r, i, NULL);
+	}
+}
+
+static void do_fault(struct run *r)
+{
+	const struct op *op = &r->op;
+	enum layer layer = op->in_kernel ? LAYER_KERNEL : LAYER_ALLOCATOR;
+	struct apb_fault fault = {
+		.mode = (enum apb_fault_mode)op->mode,
+		.calls = op->calls,
+		.n = op->n,
+		.seed = op->val,
+	};
+
+	/* the real kernel cannot be told to fail, our layer can */
+	if (r->real)
+		layer = LAYER_ALLOCATOR;
+	set_fault(r, layer, fault.mode == APB_FAULT_OFF ? NULL : &fault);
+	r->left[layer] =
+		fault.mode == APB_FAULT_FROM || fault.mode == APB_FAULT_RANDOM ?
+			FAULT_OPS + 1 :
+			0;
+}
+
+static void count_down(struct run *r)
+{
+	for (int i = 0; i < LAYER_NR; i++)
+		if (r->left[i] && !--r->left[i])
+			set_fault(r, i, NULL);
+}
+
+/* ---- operations ------------------------------------------------------- */
+
+static void do_option(struct run *r)
+{
+	static const size_t period[] = {0, 1, 64};
+	static const size_t dirty[] = {APB_DIRTY_AUTO, 0, 64 << 10};
+	unsigned int i = r->op.val % 3;
+	int err;
+
+	if (r->op.arg & 1)
+		err = r->api->set_option(APB_OPT_SETTLE_PERIOD, period[i]);
+	else
+		err = r->api->set_option(APB_OPT_DIRTY_LIMIT,
+					 r->dirty_limit = dirty[i]);
+	if (err)
+		run_fail(r, "option", "refused with errno %d", errno);
+}
+
+static void (*const run_op[OP_NR])(struct run *r) = {
+	[OP_MALLOC] = run_malloc,
+	[OP_FREE] = run_free,
+	[OP_CALLOC] = run_calloc,
+	[OP_REALLOC] = run_realloc,
+	[OP_REALLOCARRAY] = run_reallocarray,
+	[OP_ALIGNED] = run_aligned,
+	[OP_FREE_SIZED] = run_free,
+	[OP_FREE_ALIGNED_SIZED] = run_free,
+	[OP_BULK_ALLOC] = run_bulk_alloc,
+	[OP_BULK_FREE] = run_bulk_free,
+	[OP_USABLE] = run_usable,
+	[OP_VERIFY] = run_verify,
+	[OP_SETTLE] = run_settle,
+	[OP_TRIM] = run_trim,
+	[OP_CHECK] = run_check,
+	[OP_FAULT] = do_fault,
+	[OP_MISUSE] = run_misuse,
+	[OP_MIMIC] = run_mimic,
+	[OP_OPTION] = do_option,
+	[OP_RESET] = run_reset,
+};
+
+/* What every operation must leave behind, whatever it was. */
+static void after_op(struct run *r, const struct failures *before)
+{
+	struct failures now;
+	const char *violation;
+	bool hit = false;
+
+	if (r->reports)
+		run_fail(r, "misuse-false",
+			 "a correct call was reported as misuse of kind %d, %p",
+			 (int)r->report_kind, r->report_ptr);
+	violation = r->real ? NULL : simos_violation();
+	if (violation)
+		run_fail(r, "os-violation", "%s", violation);
+	/* arming starts the allocator's counters anew */
+	if (r->failed || r->op.kind == OP_FAULT)
+		return;
+	run_failures(r, &now);
+	for (int i = 0; i < APB_OS_NR; i++) {
+		if (now.n[i] <= before->n[i])
+			continue;
+		hit = true;
+		feedback_fault(r->op.kind, (enum apb_os_call)i);
+	}
+	if (now.n[APB_OS_UNMAP] > before->n[APB_OS_UNMAP])
+		r->kept = true;
+	if (now.n[APB_OS_PURGE] > before->n[APB_OS_PURGE])
+		r->unpurged = true;
+	if (hit && r->op.kind != OP_CHECK)
+		run_check(r);
+	else if (r->head.check_often)
+		run_self_check(r);
+}
+
+static void step(struct run *r, const uint8_t *data, size_t size)
+{
+	struct failures before;
+
+	ops_decode(data, size, r->index, &r->op);
+	describe(r);
+	r->reports = 0;
+	run_failures(r, &before);
+	run_op[r->op.kind](r);
+	if (!r->failed)
+		after_op(r, &before);
+	count_down(r);
+	run_note(r, "\n");
+}
+
+/* ---- begin and end ---------------------------------------------------- */
+
+static void begin_kernel(struct run *r)
+{
+	const struct apb_os *os = NULL;
+
+	r->real = r->head.real_kernel && r->opt->allow_real_kernel;
+	if (!r->real) {
+		unsigned int flags = r->head.sim_flags;
+
+		if (r->opt->fill)
+			flags |= SIMOS_FILL;
+		if (simos_reset(r->head.seed, flags)) {
+			perror("simulated kernel");
+			_Exit(2);
+		}
+		os = simos_ops();
+	}
+	watch_init(&r->watch, os);
+	if (r->api->set_os(os ? &r->watch.ops : NULL))
+		run_fail(r, "leak-mapping",
+			 "memory is mapped before the input begins");
+}
+
+static void begin(struct run *r, const uint8_t *data, size_t size)
+{
+	ops_header(data, size, &r->head);
+	r->failed = false;
+	r->index = 0;
+	r->recovered = 0;
+	r->kept = false;
+	r->unpurged = false;
+	r->reports = 0;
+	r->freed.ptr = 0;
+	memset(&r->op, 0, sizeof(r->op));
+	r->phase = "(begin)";
+	feedback_begin();
+	begin_kernel(r);
+	r->api->set_misuse(run_on_misuse, r);
+	/* never 0, which would be random */
+	r->api->set_option(APB_OPT_SEED, r->head.seed + (size_t)1);
+	r->api->set_option(APB_OPT_SETTLE_PERIOD, r->head.small_period ? 4 : 0);
+	r->dirty_limit = r->head.no_dirty ? 0 : APB_DIRTY_AUTO;
+	r->api->set_option(APB_OPT_DIRTY_LIMIT, r->dirty_limit);
+	r->phase = NULL;
+}
+
+/* A finding in-process: nothing is known to hold; drop all there was. */
+static void abandon(struct run *r)
+{
+	model_reset(&r->model);
+	r->api->reset();
+}
+
+int run_input(const uint8_t *data, size_t size, const struct run_options *o)
+{
+	struct run *r = &the_run;
+	size_t n = ops_count(size);
+
+	if (!r->ready)
+		model_reset(&r->model);
+	r->ready = true;
+	r->opt = o;
+	r->api = o->api ? o->api : &apb_api;
+	begin(r, data, size);
+	while (!r->failed && r->index < n) {
+		step(r, data, size);
+		r->index += !r->failed;
+	}
+	disarm(r);
+	if (!r->failed) {
+		r->op.kind = OP_CHECK;
+		r->phase = "(end)";
+		run_note(r, "(end: free all, settle, trim)");
+		run_end(r);
+		run_note(r, "\n");
+	}
+	if (r->failed)
+		abandon(r);
+	r->api->set_misuse(NULL, NULL);
+	feedback_end();
+	return r->failed;
+}

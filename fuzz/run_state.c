@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The allocator as a whole against the model and the simulated kernel: what it
+ * says it holds, and that it gives everything back.
+ */
+#include "runner.h"
+
+#include "feedback.h"
+#include "simos.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ARENA ((size_t)1 << 20)
+#define SENTINEL 4711
+
+void run_self_check(struct run *r)
+{
+	struct apb_violation v = {.invariant = "?"};
+
+	if (!r->failed && r->api->check(&v))
+		run_fail(r, "check", "%s: %s", v.invariant, v.text);
+}
+
+static size_t mapped_by_kernel(void)
+{
+	struct simos_stats stats;
+
+	simos_stats(&stats);
+	return stats.mapped;
+}
+
+/* ---- statistics ------------------------------------------------------- */
+
+static void check_classes(struct run *r, const struct apb_stats *s)
+{
+	for (unsigned int c = 1; c <= OPS_CLASSES; c++) {
+		const struct apb_class_stats *cs = &s->class_[c - 1];
+
+		if (cs->size != ops_class_size(c)) {
+			run_fail(r, "accounting",
+				 "class %u has %zu bytes, not %zu", c, cs->size,
+				 ops_class_size(c));
+			return;
+		}
+		if (cs->used != r->model.class_used[c]) {
+			run_fail(r, "accounting",
+				 "class %zu: %zu blocks used, not %zu",
+				 cs->size, cs->used, r->model.class_used[c]);
+			return;
+		}
+	}
+}
+
+static void check_live(struct run *r, const struct apb_stats *s)
+{
+	const struct model *m = &r->model;
+
+	check_classes(r, s);
+	if (s->used_bytes != m->used_bytes)
+		run_fail(r, "accounting", "%zu bytes used, not %zu",
+			 s->used_bytes, m->used_bytes);
+	if (s->large != m->large || s->large_bytes != m->large_bytes)
+		run_fail(r, "accounting",
+			 "%zu large blocks of %zu bytes, not %zu of %zu",
+			 s->large, s->large_bytes, m->large, m->large_bytes);
+}
+
+static void check_conservation(struct run *r, const struct apb_stats *s)
+{
+	size_t sum = s->used_bytes + s->avail_bytes + s->unused_pool_bytes +
+		     s->header_bytes + s->quant_bytes + s->align_bytes;
+	size_t unused = 0, avail = 0;
+
+	if (sum != s->arenas * s->arena_bytes || s->arena_bytes != ARENA)
+		run_fail(r, "conservation",
+			 "%zu used + %zu available + %zu unused + %zu headers "
+			 "+ %zu quantization + %zu alignment is not %zu arenas",
+			 s->used_bytes, s->avail_bytes, s->unused_pool_bytes,
+			 s->header_bytes, s->quant_bytes, s->align_bytes,
+			 s->arenas);
+	if (s->arenas_total - s->arenas_reclaimed != s->arenas ||
+	    s->arenas > s->arenas_highwater ||
+	    s->arenas_highwater > s->arenas_total || s->spares > s->arenas)
+		run_fail(r, "conservation",
+			 "%zu arenas - %zu reclaimed, highwater %zu, now %zu, "
+			 "%zu spares",
+			 s->arenas_total, s->arenas_reclaimed,
+			 s->arenas_highwater, s->arenas, s->spares);
+	for (unsigned int i = 0; i < APB_NR_POOL_SIZES; i++)
+		unused += s->unused_pools[i].nr * s->unused_pools[i].size;
+	for (unsigned int i = 0; i < APB_NR_CLASSES; i++)
+		avail += s->class_[i].avail * s->class_[i].size;
+	if (unused != s->unused_pool_bytes || avail != s->avail_bytes)
+		run_fail(r, "conservation",
+			 "%zu bytes in unused pools, not %zu; %zu available, "
+			 "not %zu",
+			 s->unused_pool_bytes, unused, s->avail_bytes, avail);
+	if (s->dirty_bytes > s->unused_pool_bytes)
+		run_fail(r, "conservation", "%zu dirty of %zu unused bytes",
+			 s->dirty_bytes, s->unused_pool_bytes);
+}
+
+static void check_mapped(struct run *r, const struct apb_stats *s)
+{
+	size_t sum = s->arenas * s->arena_bytes + s->large_bytes +
+		     s->map_bytes + s->slop_bytes;
+
+	if (s->mapped_bytes != sum)
+		run_fail(r, "mapped",
+			 "%zu bytes mapped, but %zu in arenas, large blocks, "
+			 "map and slop",
+			 s->mapped_bytes, sum);
+	if (!r->real && s->mapped_bytes != mapped_by_kernel())
+		run_fail(r, "mapped", "%zu bytes mapped, the kernel says %zu",
+			 s->mapped_bytes, mapped_by_kernel());
+	if (s->mapped_bytes > s->mapped_highwater)
+		run_fail(r, "mapped", "%zu bytes mapped, highwater %zu",
+			 s->mapped_bytes, s->mapped_highwater);
+	/* at any time: an arena that empties beside a spare is unmapped */
+	if (!r->kept && s->spares > 1)
+		run_fail(r, "leak-arena", "%zu spare arenas", s->spares);
+}
+
+/*
+ * Empty pools are purged when they are more than the limit.  A spare arena that
+ * is cut anew counts as dirty wholly, so there may be an arena more.
+ */
+static void check_dirty(struct run *r, const struct apb_stats *s)
+{
+	size_t limit = r->dirty_limit, pools = 0;
+
+	for (unsigned int i = 0; i < APB_NR_CLASSES; i++)
+		pools += s->class_[i].pools * s->class_[i].pool_size;
+	if (limit == APB_DIRTY_AUTO)
+		limit = ((size_t)1 << 20) + pools / 32;
+	if (limit)
+		limit += ARENA;
+	if (!r->unpurged && s->dirty_bytes > limit)
+		run_fail(r, "dirty", "%zu bytes of empty pools unpurged",
+			 s->dirty_bytes);
+}
+
+static void read_stats(struct run *r, struct apb_stats *s)
+{
+	if (r->failed)
+		return;
+	r->api->stats(s);
+	check_live(r, s);
+	check_conservation(r, s);
+	check_mapped(r, s);
+	check_dirty(r, s);
+	if (s->recovered < r->recovered)
+		run_fail(r, "accounting", "recovered went from %lu to %lu",
+			 (unsigned long)r->recovered,
+			 (unsigned long)s->recovered);
+	r->recovered = s->recovered;
+	feedback_stats(s, r->model.live);
+}
+
+void run_check(struct run *r)
+{
+	struct apb_stats stats;
+
+	run_self_check(r);
+	read_stats(r, &stats);
+}
+
+/* ---- memory given back ------------------------------------------------ */
+
+void run_settle(struct run *r)
+{
+	errno = SENTINEL;
+	r->api->settle();
+}
+
+/* How many calls of the kinds that give memory back have failed. */
+static uint64_t refusals(const struct run *r)
+{
+	struct failures f;
+
+	run_failures(r, &f);
+	return f.n[APB_OS_UNMAP] + f.n[APB_OS_PURGE];
+}
+
+static void trim(struct run *r)
+{
+	size_t before = r->real ? 0 : mapped_by_kernel(), after, got;
+	uint64_t refused = refusals(r);
+	struct apb_stats stats;
+
+	got = r->api->trim();
+	run_note(r, " = %zu bytes", got);
+	if (refusals(r) != refused)
+		return;
+	after = r->real ? 0 : mapped_by_kernel();
+	if (!r->real &&
+	    (after > before || got < before - after || got > before))
+		run_fail(r, "trim",
+			 "says %zu bytes, but mapped went from %zu to %zu", got,
+			 before, after);
+	/* nothing was refused, so what was refused before is back as well */
+	r->kept = false;
+	r->unpurged = false;
+	if (!r->real && !r->model.live && after)
+		run_fail(r, "leak-mapping",
+			 "%zu bytes mapped, no block is live, after a trim",
+			 after);
+	/* at the end there is little that statistics could say: now and then */
+	if (r->phase && !r->real && r->head.seed % 4)
+		return;
+	read_stats(r, &stats);
+	if (r->failed)
+		return;
+	if (stats.spares || stats.dirty_bytes || stats.slop_bytes)
+		run_fail(r, "trim",
+			 "left %zu spares, %zu dirty and %zu slop bytes",
+			 stats.spares, stats.dirty_bytes, stats.slop_bytes);
+	if (!r->model.live && stats.mapped_bytes)
+		run_fail(r, "leak-mapping",
+			 "%zu bytes mapped, no block is live, after a trim",
+			 stats.mapped_bytes);
+}
+
+void run_trim(struct run *r)
+{
+	trim(r);
+}
+
+/* ---- reset and end ---------------------------------------------------- */
+
+static void reset(struct run *r, bool may_be_refused)
+{
+	size_t mapped;
+	int err;
+
+	r->freed.ptr = 0;
+	model_reset(&r->model);
+	err = r->api->reset();
+	/* it disarms the allocator's faults */
+	r->armed[LAYER_ALLOCATOR] = false;
+	r->left[LAYER_ALLOCATOR] = 0;
+	r->recovered = 0;
+	r->kept = false;
+	r->unpurged = false;
+	mapped = r->real ? 0 : mapped_by_kernel();
+	if (err && !may_be_refused)
+		run_fail(r, "reset", "failed with errno %d", errno);
+	else if (!r->real && (err != 0) != (mapped != 0))
+		run_fail(r, "leak-mapping", "reset returned %d, %zu mapped",
+			 err, mapped);
+	if (!err || r->real)
+		return;
+	/* what it could not unmap is forgotten: so does the kernel */
+	simos_reset(r->head.seed,
+		    r->head.sim_flags | (r->opt->fill ? SIMOS_FILL : 0));
+	r->armed[LAYER_KERNEL] = false;
+	r->left[LAYER_KERNEL] = 0;
+}
+
+void run_reset(struct run *r)
+{
+	struct apb_stats stats;
+
+	reset(r, r->armed[LAYER_KERNEL]);
+	if (r->failed)
+		return;
+	read_stats(r, &stats);
+	if (!r->failed && (stats.arenas_total || stats.settles || stats.purges))
+		run_fail(r, "reset", "statistics did not start anew");
+}
+
+/*
+ * Everything is freed and settled: one arena may stay, and the map, which is
+ * far smaller than one.
+ */
+static void check_drained(struct run *r)
+{
+	struct apb_stats stats;
+	size_t mapped;
+
+	if (r->failed || r->kept)
+		return;
+	if (r->real) {
+		read_stats(r, &stats);
+		mapped = stats.mapped_bytes;
+	} else {
+		mapped = mapped_by_kernel();
+	}
+	if (mapped >= 2 * ARENA)
+		run_fail(r, "leak-arena",
+			 "%zu bytes are mapped when all is freed and settled",
+			 mapped);
+}
+
+/* The order in which the blocks go is the input's, too. */
+static void free_all(struct run *r)
+{
+	struct model *m = &r->model;
+
+	while (m->live && !r->failed) {
+		size_t at = r->head.seed & 1 ? 0 : m->live - 1;
+
+		run_free_slot(r, m->blocks[at].slot, OP_FREE);
+	}
+}
+
+void run_end(struct run *r)
+{
+	const char *violation;
+	struct apb_stats stats;
+
+	r->reports = 0;
+	/*
+	 * A look at everything takes as long as 64 operations do: some inputs
+	 * end with one before the frees, some with one after them.
+	 */
+	if (r->head.seed % 4 == 3)
+		run_self_check(r);
+	read_stats(r, &stats);
+	free_all(r);
+	if (r->failed)
+		return;
+	run_settle(r);
+	if (r->head.seed % 4 == 1)
+		run_self_check(r);
+	check_drained(r);
+	if (!r->failed)
+		trim(r);
+	if (r->failed)
+		return;
+	reset(r, false);
+	if (r->reports)
+		run_fail(r, "misuse-false",
+			 "a correct free was reported as misuse of kind %d, %p",
+			 (int)r->report_kind, r->report_ptr);
+	violation = r->real ? NULL : simos_violation();
+	if (violation)
+		run_fail(r, "os-violation", "%s", violation);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What run.c and the parts of it share: the state of the input that runs.
+ * Private to them.
+ *
+ *   run.c       the loop: header, operations one after the other, the end
+ *   run_alloc.c operations on blocks, with the oracles for their results
+ *   run_misuse.c misuse on purpose, mimicked marks
+ *   run_state.c statistics and the simulated kernel against the model
+ */
+#ifndef APB_FUZZ_RUNNER_H
+#define APB_FUZZ_RUNNER_H
+
+#include "model.h"
+#include "run.h"
+#include "watch.h"
+
+enum layer {
+	LAYER_ALLOCATOR, /* apb_fault_set() */
+	LAYER_KERNEL, /* simos_fault() */
+	LAYER_NR
+};
+
+/* Operations after which a fault that goes on failing disarms itself. */
+#define FAULT_OPS 8
+
+struct run {
+	const struct apb_api *api;
+	const struct run_options *opt;
+	struct ops_header head;
+	bool real; /* on the real kernel */
+	bool ready; /* the model has been reset */
+	bool failed; /* a finding: stop */
+	const char *phase; /* beside the operations: "(begin)", "(end)"; NULL */
+	struct op op;
+	size_t index;
+
+	bool armed[LAYER_NR];
+	unsigned int
+		left[LAYER_NR]; /* operations until it is disarmed; 0: no */
+	struct watch watch; /* in front of the simulated kernel */
+	uint64_t recovered; /* as last seen in the statistics */
+	bool kept; /* an unmap failed since everything was given back */
+	bool unpurged; /* the same for a purge */
+	size_t dirty_limit; /* the option */
+
+	/* reports of misuse since the operation began */
+	unsigned int reports;
+	enum apb_misuse_kind report_kind;
+	const void *report_ptr;
+
+	/* the block freed last; ptr 0: none */
+	struct {
+		uintptr_t ptr;
+		size_t size;
+		size_t index; /* of the operation */
+	} freed;
+
+	struct run_finding finding;
+	struct model model;
+};
+
+/* Failures of OS calls so far, by call. */
+struct failures {
+	uint64_t n[APB_OS_NR];
+};
+
+/* ---- run.c */
+
+/* A violation; only the first one of an input counts. */
+__attribute__((format(printf, 3, 4))) void
+run_fail(struct run *r, const char *oracle, const char *fmt, ...);
+
+/* Words about an operation's result, if anyone listens. */
+#define run_note(r, ...)                                          \
+	do {                                                      \
+		if ((r)->opt->describe)                           \
+			fprintf((r)->opt->describe, __VA_ARGS__); \
+	} while (0)
+
+void run_failures(const struct run *r, struct failures *f);
+
+/* ---- run_alloc.c */
+
+void run_malloc(struct run *r);
+void run_calloc(struct run *r);
+void run_realloc(struct run *r);
+void run_reallocarray(struct run *r);
+void run_aligned(struct run *r);
+void run_free(struct run *r); /* and sized frees */
+void run_bulk_alloc(struct run *r);
+void run_bulk_free(struct run *r);
+void run_usable(struct run *r);
+void run_verify(struct run *r);
+void run_free_slot(struct run *r, unsigned int slot, enum op_kind how);
+bool run_verify_slot(struct run *r, unsigned int slot, const char *oracle,
+		     const char *when);
+
+/* ---- run_misuse.c */
+
+void run_misuse(struct run *r);
+void run_mimic(struct run *r);
+void run_on_misuse(const struct apb_misuse *m, void *arg);
+
+/* ---- run_state.c */
+
+/* apb_check(), the statistics against the model and the kernel. */
+void run_check(struct run *r);
+void run_settle(struct run *r);
+void run_trim(struct run *r);
+void run_reset(struct run *r);
+/* Free, settle, trim, reset, with what must hold after each. */
+void run_end(struct run *r);
+/* The allocator's own check only. */
+void run_self_check(struct run *r);
+
+#endif /* APB_FUZZ_RUNNER_H */

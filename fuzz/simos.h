@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A simulated kernel for struct apb_os: a deterministic address space of
+ * SIMOS_SPACE bytes at a fixed address, backed by ordinary memory.
+ *
+ * It hands addresses out in an order that depends on the seed only, says
+ * "zero" only of memory that is, scribbles over purged pages and over memory
+ * that it hands out as not zero, refuses what a correct caller never does
+ * (and keeps the first such violation for the harness), and knows at every
+ * moment what is mapped.  Not thread-safe: the allocator's lock covers it.
+ */
+#ifndef APB_SIMOS_H
+#define APB_SIMOS_H
+
+#include <apb/apb.h>
+
+/*
+ * 88 TiB: the same under every sanitizer, for it is no shadow memory of any
+ * of them, and away from where programs, heaps and libraries are loaded.  All
+ * of the space is in one 4 GiB slice.
+ */
+#define SIMOS_BASE ((uintptr_t)0x580000000000)
+#define SIMOS_SPACE ((size_t)256 << 20)
+
+enum simos_flags {
+	SIMOS_HINTS = 1 << 0, /* honour hints that are free (else: ignore) */
+	SIMOS_MISALIGN = 1 << 1, /* prefer addresses not aligned to 1 MiB */
+	SIMOS_REUSE = 1 << 2, /* prefer addresses unmapped last */
+	SIMOS_NONZERO = 1 << 3, /* never say zero */
+	SIMOS_TIGHT = 1 << 4, /* only 8 MiB of address space */
+	/*
+	 * Scribble over all of every page instead of its first words: slow,
+	 * but then all content is a function of the seed and the calls.  For
+	 * replay: a fuzzing process that has run long shows the allocator
+	 * stale bytes everywhere, a fresh one would show it zeroes.
+	 */
+	SIMOS_FILL = 1 << 5,
+};
+
+struct simos_stats {
+	uint64_t calls[APB_OS_NR]; /* since simos_reset() */
+	uint64_t failed[APB_OS_NR]; /* of these, by simos_fault() */
+	uint64_t refused; /* map/remap for want of address space: ENOMEM */
+	size_t mappings; /* maximal contiguous mapped ranges */
+	size_t mapped; /* bytes */
+	size_t mapped_highwater;
+	size_t purged; /* bytes of mapped pages purged since they were mapped;
+			  a page that is used again is not known to be */
+};
+
+/*
+ * Start anew: nothing mapped, everything a function of @seed and @flags.
+ * Cheap: proportional to what was mapped, not to the address space.
+ * Returns 0, or -1 when the address space cannot be had at SIMOS_BASE.
+ */
+int simos_reset(uint64_t seed, unsigned int flags);
+
+/* The table to pass to apb_set_os(). */
+const struct apb_os *simos_ops(void);
+
+/* Whether all of [addr, addr + size) is mapped. */
+bool simos_is_mapped(const void *addr, size_t size);
+
+/*
+ * Fail calls in the simulation itself (beside the allocator's own fault
+ * layer): same meaning as apb_fault_set(), errno ENOMEM.  NULL disarms.
+ */
+void simos_fault(const struct apb_fault *fault);
+
+void simos_stats(struct simos_stats *stats);
+
+/*
+ * The first thing a correct caller never does - an unmap or purge of what is
+ * not mapped, an unaligned range, a remap onto nothing, ... - in words, or
+ * NULL.  The call itself failed with EINVAL.
+ */
+const char *simos_violation(void);
+
+#endif /* APB_SIMOS_H */

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The AFL++ target: persistent mode, input in shared memory.
+ *
+ * AFL++ 4.04c knows no counters but those of its own instrumentation.  So the
+ * states of feedback.h get guards as edges have them, and are hit through the
+ * same function that the instrumentation calls.
+ *
+ * One input runs before the fork server starts: what happens only once in a
+ * process (the first touch of a table, a lazy initialisation) would else look
+ * like an unstable edge.
+ */
+#include "feedback.h"
+#include "run.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LOOPS 100000
+
+__AFL_FUZZ_INIT();
+
+/* Of the instrumentation's run time. */
+void __sanitizer_cov_trace_pc_guard(uint32_t *guard);
+void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop);
+
+static uint32_t guards[FEEDBACK_NR];
+
+/* Before the run time tells the fuzzer how big the map is. */
+__attribute__((constructor(110))) static void register_guards(void)
+{
+	__sanitizer_cov_trace_pc_guard_init(guards, guards + FEEDBACK_NR);
+}
+
+static void on_finding(const struct run_finding *f, void *arg)
+{
+	(void)arg;
+	run_print_finding(f, stderr);
+	abort();
+}
+
+static void run(const uint8_t *data, size_t size)
+{
+	static struct run_options options = {.on_finding = on_finding};
+
+	run_input(data, size, &options);
+	for (unsigned int i = 0; i < feedback_nr_hit(); i++)
+		__sanitizer_cov_trace_pc_guard(&guards[feedback_hit_at(i)]);
+}
+
+int main(void)
+{
+	static const uint8_t warm_up[OPS_HEADER_SIZE + 8 * OPS_RECORD_SIZE];
+	const uint8_t *data;
+
+	run(warm_up, sizeof(warm_up));
+	__AFL_INIT();
+	data = __AFL_FUZZ_TESTCASE_BUF;
+	while (__AFL_LOOP(LOOPS))
+		run(data, (size_t)__AFL_FUZZ_TESTCASE_LEN);
+	return 0;
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+/* Counting failures of OS calls; see watch.h. */
+#include "watch.h"
+
+static void *watch_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	struct watch *w = ctx;
+	void *p = w->os->map(w->os->ctx, hint, size, zero);
+
+	w->failed[APB_OS_MAP] += !p;
+	return p;
+}
+
+static int watch_unmap(void *ctx, void *addr, size_t size)
+{
+	struct watch *w = ctx;
+	int err = w->os->unmap(w->os->ctx, addr, size);
+
+	w->failed[APB_OS_UNMAP] += err != 0;
+	return err;
+}
+
+static int watch_purge(void *ctx, void *addr, size_t size)
+{
+	struct watch *w = ctx;
+	int err = w->os->purge(w->os->ctx, addr, size);
+
+	w->failed[APB_OS_PURGE] += err != 0;
+	return err;
+}
+
+static int watch_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		       void *new_addr)
+{
+	struct watch *w = ctx;
+	int err = w->os->remap(w->os->ctx, addr, old_size, new_size, new_addr);
+
+	w->failed[APB_OS_REMAP] += err != 0;
+	return err;
+}
+
+void watch_init(struct watch *w, const struct apb_os *os)
+{
+	*w = (struct watch){
+		.os = os,
+		.ops =
+			{
+				.ctx = w,
+				.map = watch_map,
+				.unmap = watch_unmap,
+				.purge = watch_purge,
+				.remap = watch_remap,
+			},
+	};
+}

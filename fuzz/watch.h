@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A table of OS operations in front of another one, that counts which calls
+ * came back with a failure: injected by the simulated kernel, for want of
+ * address space, or because the caller did something wrong.
+ */
+#ifndef APB_FUZZ_WATCH_H
+#define APB_FUZZ_WATCH_H
+
+#include <apb/apb.h>
+
+struct watch {
+	const struct apb_os *os; /* the one behind */
+	struct apb_os ops; /* the one to hand to apb_set_os() */
+	uint64_t failed[APB_OS_NR];
+};
+
+/* Put @w in front of @os; the counts start at 0. */
+void watch_init(struct watch *w, const struct apb_os *os);
+
+#endif /* APB_FUZZ_WATCH_H */
