@@ -1,0 +1,698 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of arenas, by getting and putting pools: where new pools come
+ * from, what becomes of an arena that is empty, when and in which order pools
+ * are purged.
+ */
+#include "testlib.h"
+
+#include "arena/arena.h"
+
+static struct apb_arenas *as(void)
+{
+	return &apb_state.arenas;
+}
+
+/* As a heap would have it: a pool in use has an owner. */
+static struct apb_pool *get(unsigned int kind)
+{
+	struct apb_pool *pool = apb_arena_get_pool(kind, true);
+
+	if (pool)
+		pool->owner = 1;
+	return pool;
+}
+
+static struct apb_arena *arena_of(const struct apb_pool *pool)
+{
+	return apb_arena_of((uintptr_t)pool);
+}
+
+static size_t pool_bytes(unsigned int kind)
+{
+	return (size_t)1 << apb_kind_shift(kind);
+}
+
+/* Pools of an arena of @kind. */
+static unsigned int slots(unsigned int kind)
+{
+	return (unsigned int)(APB_ARENA / pool_bytes(kind)) - 1;
+}
+
+static uint64_t calls(enum apb_os_call call)
+{
+	struct simos_stats s;
+
+	simos_stats(&s);
+	return s.calls[call];
+}
+
+/* A whole arena's pools, in ascending order. */
+static struct apb_arena *get_arena(unsigned int kind, struct apb_pool **pool)
+{
+	unsigned int i;
+
+	for (i = 0; i < slots(kind); i++) {
+		pool[i] = get(kind);
+		assert_non_null(pool[i]);
+		assert_ptr_equal(arena_of(pool[i]), arena_of(pool[0]));
+		assert_int_equal(apb_pool_slot(pool[i]), i + 1);
+	}
+	return arena_of(pool[0]);
+}
+
+static void put_all(struct apb_pool **pool, unsigned int n)
+{
+	while (n)
+		apb_arena_put_pool(pool[--n]);
+}
+
+static void no_dirt(void)
+{
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 0), 0);
+}
+
+/* ---- a single arena --------------------------------------------------- */
+
+static void test_an_arena_has_all_its_pools(void **ctx)
+{
+	struct apb_pool *pool[64];
+	unsigned int kind;
+
+	(void)ctx;
+	for (kind = 0; kind < APB_NR_POOL_KINDS; kind++) {
+		struct apb_arena *a;
+
+		fresh_sim(kind, SIMOS_NONZERO);
+		a = get_arena(kind, pool);
+		assert_true(is_aligned(a, APB_ARENA));
+		assert_true(simos_is_mapped(a, APB_ARENA));
+		assert_int_equal(apb_map_kind(&apb_state.map,
+					      (uintptr_t)a + APB_ARENA - 1),
+				 apb_kind_shift(kind));
+		assert_int_equal(a->guard, APB_ARENA_GUARD);
+		assert_int_equal(a->unused, 0);
+		assert_int_equal(a->dirty, 0);
+		assert_int_equal(as()->nr, 1);
+		assert_int_equal(as()->used_pool_bytes,
+				 slots(kind) * pool_bytes(kind));
+		assert_int_equal(apb_state.os.mapped,
+				 APB_ARENA + APB_LEAF_BYTES);
+		/* the next one is in another arena */
+		assert_ptr_not_equal(arena_of(get(kind)), a);
+		assert_int_equal(as()->nr, 2);
+		assert_int_equal(as()->highwater, 2);
+	}
+}
+
+static void test_masks_of_slots(void **ctx)
+{
+	(void)ctx;
+	assert_int_equal(apb_slot_mask(0), UINT64_C(0xfffffffffffffffe));
+	assert_int_equal(apb_slot_mask(1), 0xfffe);
+	assert_int_equal(apb_slot_mask(2), 0xfe);
+}
+
+static void test_no_pool_without_memory(void **ctx)
+{
+	struct apb_pool *pool[64];
+	unsigned int n;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	assert_null(apb_arena_get_pool(0, false));
+	assert_whole();
+	/* no arena, no leaf for the map */
+	for (n = 1; n <= 2; n++) {
+		fault_arm(APB_FAULT_ONCE, FAULT_MASK(APB_OS_MAP), n);
+		errno = 0;
+		assert_null(get(0));
+		assert_int_equal(errno, ENOMEM);
+		assert_int_equal(as()->nr, 0);
+		assert_int_equal(as()->total, 0);
+		assert_int_equal(apb_state.os.mapped, 0);
+		assert_whole();
+	}
+	fault_arm(APB_FAULT_FROM, FAULT_ALL, 3);
+	get_arena(0, pool);
+	assert_null(get(0));
+	assert_int_equal(as()->nr, 1);
+	/* one that was put is there again */
+	apb_arena_put_pool(pool[20]);
+	assert_ptr_equal(get(0), pool[20]);
+	assert_null(get(0));
+	apb_arena_put_pool(pool[20]);
+	assert_ptr_equal(apb_arena_get_pool(0, false), pool[20]);
+}
+
+/* ---- where new pools come from ---------------------------------------- */
+
+static void test_fullest_first(void **ctx)
+{
+	struct apb_pool *pool[3][64];
+	struct apb_arena *a[3];
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(2, 0);
+	for (i = 0; i < 3; i++)
+		a[i] = get_arena(0, pool[i]);
+	put_all(pool[0], 20);
+	put_all(pool[1], 5);
+	put_all(pool[2], 10);
+	for (i = 0; i < 5; i++)
+		assert_ptr_equal(arena_of(get(0)), a[1]);
+	for (i = 0; i < 10; i++)
+		assert_ptr_equal(arena_of(get(0)), a[2]);
+	for (i = 0; i < 20; i++)
+		assert_ptr_equal(arena_of(get(0)), a[0]);
+	assert_int_equal(as()->nr, 3);
+	get(0);
+	assert_int_equal(as()->nr, 4);
+}
+
+/* A kind takes nothing from arenas of another that have pools in use. */
+static void test_kinds_do_not_mix(void **ctx)
+{
+	unsigned int kind;
+
+	(void)ctx;
+	fresh_sim(3, 0);
+	for (kind = 0; kind < APB_NR_POOL_KINDS; kind++) {
+		struct apb_arena *a = arena_of(get(kind));
+
+		assert_int_equal(a->kind, kind);
+		assert_int_equal(as()->nr, kind + 1);
+		assert_int_equal(a->nr_unused, slots(kind) - 1);
+	}
+}
+
+/* Pages that may be there are used before such as have to be faulted in. */
+static void test_dirty_pools_first(void **ctx)
+{
+	struct apb_pool *pool[64];
+
+	(void)ctx;
+	fresh_sim(4, 0);
+	get_arena(0, pool);
+	no_dirt();
+	apb_arena_put_pool(pool[3]);
+	apb_arena_put_pool(pool[4]);
+	assert_int_equal(arena_of(pool[0])->dirty, 0);
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO),
+			 0);
+	apb_arena_put_pool(pool[50]);
+	assert_int_equal(arena_of(pool[0])->dirty, UINT64_C(1) << 51);
+	assert_int_equal(as()->dirty_bytes, 16 * KIB);
+	assert_ptr_equal(get(0), pool[50]);
+	assert_int_equal(as()->dirty_bytes, 0);
+	assert_ptr_equal(get(0), pool[3]);
+	assert_ptr_equal(get(0), pool[4]);
+}
+
+/* ---- empty arenas ----------------------------------------------------- */
+
+static void test_one_spare_is_kept(void **ctx)
+{
+	struct apb_pool *a[64], *b[64];
+
+	(void)ctx;
+	fresh_sim(5, 0);
+	get_arena(1, a);
+	get_arena(1, b);
+	put_all(b, slots(1));
+	assert_int_equal(as()->nr, 2);
+	assert_int_equal(as()->nr_spares, 1);
+	put_all(a + 1, slots(1) - 1);
+	assert_int_equal(as()->nr, 2);
+	apb_arena_put_pool(a[0]);
+	/* the second one to be empty goes */
+	assert_false(simos_is_mapped(arena_of(a[0]), APB_PAGE));
+	assert_true(simos_is_mapped(arena_of(b[0]), APB_ARENA));
+	assert_int_equal(as()->nr, 1);
+	assert_int_equal(as()->nr_spares, 1);
+	assert_int_equal(as()->reclaimed, 1);
+	assert_int_equal(as()->total, 2);
+	assert_int_equal(as()->highwater, 2);
+	assert_int_equal(as()->used_pool_bytes, 0);
+	assert_whole();
+	/* the spare serves without a call */
+	fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+	assert_ptr_equal(arena_of(get(1)), arena_of(b[0]));
+	assert_int_equal(as()->nr_spares, 0);
+	apb_arena_put_pool(b[0]);
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	assert_int_equal(apb_trim(), APB_ARENA + APB_LEAF_BYTES);
+	assert_int_equal(apb_state.os.mapped, 0);
+	assert_int_equal(apb_trim(), 0);
+	assert_whole();
+}
+
+/* Between full and empty there are no system calls at all. */
+static void test_spare_stops_thrashing(void **ctx)
+{
+	struct apb_pool *pool[64];
+	uint64_t maps, unmaps;
+	int i;
+
+	(void)ctx;
+	fresh_sim(6, 0);
+	get_arena(0, pool);
+	apb_arena_put_pool(get(0));
+	maps = calls(APB_OS_MAP);
+	unmaps = calls(APB_OS_UNMAP);
+	for (i = 0; i < 100; i++)
+		apb_arena_put_pool(get(0));
+	assert_int_equal(calls(APB_OS_MAP), maps);
+	assert_int_equal(calls(APB_OS_UNMAP), unmaps);
+}
+
+static void test_spare_is_cut_anew(void **ctx)
+{
+	unsigned int from, to, dirty;
+	struct apb_pool *pool[64];
+
+	(void)ctx;
+	for (from = 0; from < 3; from++) {
+		for (to = 0; to < 3; to++) {
+			for (dirty = 0; dirty < 2; dirty++) {
+				struct apb_arena *a;
+
+				fresh_sim(from * 3 + to, SIMOS_NONZERO);
+				if (!dirty)
+					no_dirt();
+				a = get_arena(from, pool);
+				put_all(pool, slots(from));
+				assert_whole();
+				assert_int_equal(as()->dirty_bytes,
+						 dirty * slots(from) *
+							 pool_bytes(from));
+				assert_ptr_equal(get_arena(to, pool), a);
+				assert_int_equal(as()->nr, 1);
+				assert_int_equal(as()->total, 1);
+				assert_int_equal(as()->nr_spares, 0);
+				assert_int_equal(as()->dirty_bytes, 0);
+				assert_int_equal(apb_map_kind(&apb_state.map,
+							      (uintptr_t)a),
+						 apb_kind_shift(to));
+				put_all(pool, slots(to));
+				assert_whole();
+			}
+		}
+	}
+}
+
+/* What is dirty before the cut is so after it: all that may be resident. */
+static void test_cut_keeps_dirt(void **ctx)
+{
+	struct apb_pool *pool[64], *p;
+
+	(void)ctx;
+	fresh_sim(7, 0);
+	get_arena(0, pool);
+	put_all(pool, slots(0));
+	p = get(2);
+	assert_int_equal(arena_of(p)->dirty, apb_slot_mask(2) & ~UINT64_C(2));
+	assert_int_equal(as()->dirty_bytes, 6 * 128 * KIB);
+	apb_arena_put_pool(p);
+	assert_whole();
+
+	fresh_sim(7, 0);
+	no_dirt();
+	get_arena(0, pool);
+	put_all(pool, slots(0));
+	p = get(2);
+	assert_int_equal(arena_of(p)->dirty, 0);
+	assert_int_equal(as()->dirty_bytes, 0);
+}
+
+static void test_unmap_fails(void **ctx)
+{
+	struct apb_pool *pool[3][64];
+	struct apb_arena *a[3];
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(8, 0);
+	for (i = 0; i < 3; i++)
+		a[i] = get_arena(0, pool[i]);
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_UNMAP), 1);
+	for (i = 0; i < 3; i++)
+		put_all(pool[i], slots(0));
+	/* all are kept, and those that should have gone are purged */
+	assert_int_equal(as()->nr, 3);
+	assert_int_equal(as()->nr_spares, 3);
+	assert_int_equal(as()->reclaimed, 0);
+	assert_int_equal(apb_state.os.unmap_failures, 2);
+	assert_int_equal(a[1]->dirty, 0);
+	assert_int_equal(a[2]->dirty, 0);
+	assert_true(as()->dirty_bytes <= slots(0) * 16 * KIB);
+	assert_whole();
+	/* they serve again, any kind, and nothing new is mapped */
+	fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+	get_arena(0, pool[0]);
+	get_arena(1, pool[1]);
+	get_arena(2, pool[2]);
+	assert_int_equal(as()->nr_spares, 0);
+	assert_int_equal(as()->nr, 3);
+	assert_null(get(0));
+	put_all(pool[0], slots(0));
+	put_all(pool[1], slots(1));
+	put_all(pool[2], slots(2));
+	/* neither unmap nor purge: all stays as it is */
+	assert_int_equal(as()->nr_spares, 3);
+	assert_int_equal(apb_trim(), 0);
+	assert_int_equal(as()->nr_spares, 3);
+	assert_whole();
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	assert_int_equal(apb_trim(), 3 * APB_ARENA + APB_LEAF_BYTES);
+	assert_int_equal(as()->reclaimed, 3);
+	assert_int_equal(apb_state.os.mapped, 0);
+	assert_whole();
+}
+
+/* ---- purging ---------------------------------------------------------- */
+
+static void test_dirty_limit(void **ctx)
+{
+	struct apb_pool *pool[64];
+	struct simos_stats s;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(9, 0);
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 8 * 16 * KIB), 0);
+	get_arena(0, pool);
+	for (i = 0; i < 8; i++)
+		apb_arena_put_pool(pool[2 * i]);
+	assert_int_equal(as()->dirty_bytes, 8 * 16 * KIB);
+	assert_int_equal(calls(APB_OS_PURGE), 0);
+	/* one too many: the arena is purged, a call for each pool */
+	apb_arena_put_pool(pool[2 * i]);
+	assert_int_equal(as()->dirty_bytes, 0);
+	assert_int_equal(calls(APB_OS_PURGE), 9);
+	simos_stats(&s);
+	assert_int_equal(s.purged, 9 * 16 * KIB);
+	/* neighbours go in one call */
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 3 * 16 * KIB), 0);
+	apb_arena_put_pool(pool[61]);
+	apb_arena_put_pool(pool[62]);
+	apb_arena_put_pool(pool[21]);
+	assert_int_equal(calls(APB_OS_PURGE), 9);
+	apb_arena_put_pool(pool[60 - 1]);
+	assert_int_equal(calls(APB_OS_PURGE), 12);
+	simos_stats(&s);
+	assert_int_equal(s.purged, 13 * 16 * KIB);
+	/* lowering the limit acts at once */
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, MIB), 0);
+	apb_arena_put_pool(pool[31]);
+	assert_int_equal(as()->dirty_bytes, 16 * KIB);
+	no_dirt();
+	assert_int_equal(as()->dirty_bytes, 0);
+	assert_int_equal(calls(APB_OS_PURGE), 13);
+}
+
+/* 1 MiB, and 1/32 of what is in use. */
+static void test_automatic_limit(void **ctx)
+{
+	static struct apb_pool *pool[40][64];
+	size_t limit, want = 0;
+	unsigned int i, j;
+
+	(void)ctx;
+	fresh_sim(10, 0);
+	for (i = 0; i < NR_OF(pool); i++)
+		get_arena(0, pool[i]);
+	/* from each arena a few pools: none is empty */
+	for (j = 0; j < 4; j++) {
+		for (i = 0; i < NR_OF(pool); i++) {
+			apb_arena_put_pool(pool[i][j]);
+			want += 16 * KIB;
+			limit = MIB + as()->used_pool_bytes / 32;
+			if (want > limit) {
+				assert_true(as()->dirty_bytes <= limit / 2);
+				assert_true(as()->dirty_bytes + 16 * KIB * 4 >
+					    limit / 2);
+				assert_true(limit > 2 * MIB);
+				return;
+			}
+			assert_int_equal(as()->dirty_bytes, want);
+			assert_int_equal(calls(APB_OS_PURGE), 0);
+		}
+	}
+	fail_msg("the limit was never reached");
+}
+
+/* Arenas are purged in the order in which they became dirty. */
+static void test_purge_order(void **ctx)
+{
+	static const unsigned int order[] = {3, 0, 4, 1, 2};
+	struct apb_pool *pool[5][64];
+	struct apb_arena *a[5];
+	unsigned int i, j;
+
+	(void)ctx;
+	fresh_sim(11, 0);
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 10 * 16 * KIB), 0);
+	for (i = 0; i < 5; i++)
+		a[i] = get_arena(0, pool[i]);
+	/* one pool of each in order, then a second of each, against it */
+	for (i = 0; i < 5; i++)
+		apb_arena_put_pool(pool[order[i]][5]);
+	for (i = 5; i--;)
+		apb_arena_put_pool(pool[order[i]][9]);
+	assert_int_equal(calls(APB_OS_PURGE), 0);
+	/* 11 pools: down to 5 at most, that is 3 arenas of two each */
+	apb_arena_put_pool(pool[order[4]][20]);
+	for (i = 0; i < 5; i++)
+		assert_int_equal(!a[order[i]]->dirty, i < 3);
+	assert_int_equal(as()->dirty_bytes, 5 * 16 * KIB);
+	/* the third was dirty last before: now the first is again */
+	apb_arena_put_pool(pool[order[0]][30]);
+	for (j = 0; j < 5; j++)
+		apb_arena_put_pool(pool[order[4]][40 + j]);
+	for (i = 0; i < 5; i++)
+		assert_int_equal(!a[order[i]]->dirty, i != 0);
+	assert_int_equal(as()->dirty_bytes, 16 * KIB);
+}
+
+/*
+ * An arena that leaves the ring (its dirty pools are used again) and comes
+ * back stands at the end.
+ */
+static void test_purge_order_after_use(void **ctx)
+{
+	struct apb_pool *a[64], *b[64];
+
+	(void)ctx;
+	fresh_sim(12, 0);
+	get_arena(0, a);
+	get_arena(0, b);
+	apb_arena_put_pool(a[0]);
+	apb_arena_put_pool(b[0]);
+	/* both have one unused: get whichever twice, put b, then a */
+	assert_non_null(get(0));
+	assert_non_null(get(0));
+	assert_int_equal(as()->dirty_bytes, 0);
+	apb_arena_put_pool(b[0]);
+	apb_arena_put_pool(a[0]);
+	assert_int_equal(apb_arena_purge(16 * KIB), 16 * KIB);
+	assert_int_equal(arena_of(b[0])->dirty, 0);
+	assert_int_not_equal(arena_of(a[0])->dirty, 0);
+	assert_int_equal(apb_arena_purge(16 * KIB), 0);
+	assert_int_equal(apb_arena_purge(0), 16 * KIB);
+	assert_int_equal(arena_of(a[0])->dirty, 0);
+	assert_int_equal(apb_arena_purge(0), 0);
+}
+
+/* After a refusal nothing is tried before another MiB is dirty. */
+static void test_purge_backs_off(void **ctx)
+{
+	struct apb_pool *pool[3][64];
+	unsigned int i, j = 0;
+	size_t refused_at;
+	uint64_t tries;
+
+	(void)ctx;
+	fresh_sim(13, 0);
+	for (i = 0; i < 3; i++)
+		get_arena(0, pool[i]);
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 4 * 16 * KIB), 0);
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_PURGE), 1);
+	for (; j < 5; j++)
+		apb_arena_put_pool(pool[j % 3][j / 3]);
+	refused_at = as()->dirty_bytes;
+	assert_int_equal(refused_at, 5 * 16 * KIB);
+	tries = apb_state.os.fault.stats.calls[APB_OS_PURGE];
+	assert_true(tries >= 1);
+	for (; as()->dirty_bytes < refused_at + MIB; j++) {
+		assert_true(j < 3 * 62);
+		apb_arena_put_pool(pool[j % 3][j / 3]);
+		assert_int_equal(apb_state.os.fault.stats.calls[APB_OS_PURGE],
+				 tries);
+	}
+	/* now it is tried again, and works */
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	apb_arena_put_pool(pool[j % 3][j / 3]);
+	assert_true(as()->dirty_bytes <= 2 * 16 * KIB);
+	assert_int_equal(as()->purge_floor, 0);
+	/* trim does not back off */
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_PURGE), 1);
+	for (i = 0; i < 8; i++, j++)
+		apb_arena_put_pool(pool[j % 3][j / 3]);
+	assert_int_not_equal(as()->purge_floor, 0);
+	tries = as()->dirty_bytes;
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	assert_int_equal(apb_trim(), tries);
+	assert_int_equal(as()->dirty_bytes, 0);
+}
+
+/* ---- walks, and all of it at random ----------------------------------- */
+
+static void count_arena(struct apb_arena *arena, void *arg)
+{
+	unsigned int *seen = arg;
+
+	assert_int_equal(arena->guard, APB_ARENA_GUARD);
+	seen[arena->kind]++;
+	seen[3] += arena->unused == apb_slot_mask(arena->kind);
+	seen[4] += !arena->unused;
+}
+
+static void test_walk_sees_all(void **ctx)
+{
+	unsigned int seen[5] = {0};
+	struct apb_pool *pool[64];
+
+	(void)ctx;
+	fresh_sim(14, 0);
+	apb_arena_for_each(count_arena, seen);
+	assert_true(all_bytes(seen, sizeof(seen), 0));
+	get_arena(0, pool);
+	get_arena(1, pool);
+	put_all(pool, slots(1));
+	get_arena(1, pool);
+	get(1);
+	get_arena(0, pool);
+	get(2);
+	put_all(pool, slots(0));
+	apb_arena_for_each(count_arena, seen);
+	assert_int_equal(seen[0], 2);
+	assert_int_equal(seen[1], 2);
+	assert_int_equal(seen[2], 1);
+	assert_int_equal(seen[3], 1);
+	assert_int_equal(seen[4], 2);
+}
+
+#define HELD 600
+
+/* Unused pools of the fullest arena of @kind that has any; 0: none has. */
+struct fullest {
+	unsigned int kind;
+	unsigned int unused;
+};
+
+static void find_fullest(struct apb_arena *arena, void *arg)
+{
+	struct fullest *f = arg;
+
+	if (arena->kind != f->kind || !arena->nr_unused ||
+	    arena->nr_unused == slots(arena->kind))
+		return;
+	if (!f->unused || arena->nr_unused < f->unused)
+		f->unused = arena->nr_unused;
+}
+
+static struct apb_pool *get_checked(unsigned int kind)
+{
+	struct fullest f = {.kind = kind};
+	size_t nr = as()->nr, spares = as()->nr_spares;
+	struct apb_pool *pool;
+
+	apb_arena_for_each(find_fullest, &f);
+	pool = get(kind);
+	if (!pool)
+		return NULL;
+	assert_int_equal(arena_of(pool)->kind, kind);
+	if (f.unused) {
+		assert_int_equal(arena_of(pool)->nr_unused, f.unused - 1);
+		assert_int_equal(as()->nr, nr);
+	} else {
+		assert_int_equal(arena_of(pool)->nr_unused, slots(kind) - 1);
+		assert_int_equal(as()->nr, spares ? nr : nr + 1);
+	}
+	return pool;
+}
+
+static void test_random_pools(void **ctx)
+{
+	static struct apb_pool *held[HELD];
+	unsigned int flags;
+	size_t used;
+	uint64_t r;
+	int step;
+
+	(void)ctx;
+	for (flags = 0; flags < SIMOS_TIGHT; flags++) {
+		r = flags;
+		used = 0;
+		fresh_sim(flags, flags);
+		memset(held, 0, sizeof(held));
+		assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 256 * KIB),
+				 0);
+		for (step = 0; step < 4000; step++) {
+			/* the target goes up and down */
+			size_t some = step / 500 % 2 ? HELD : HELD / 8;
+			struct apb_pool **at = &held[rnd(&r) % some];
+
+			if (*at) {
+				used -= apb_pool_bytes(*at);
+				apb_arena_put_pool(*at);
+				*at = NULL;
+				assert_true(as()->dirty_bytes <= 256 * KIB);
+			} else {
+				*at = get_checked(rnd(&r) % 3);
+				assert_non_null(*at);
+				used += apb_pool_bytes(*at);
+			}
+			assert_int_equal(as()->used_pool_bytes, used);
+			assert_true(as()->nr_spares <= 1);
+			assert_int_equal(as()->nr,
+					 as()->total - as()->reclaimed);
+		}
+		for (step = 0; step < HELD; step++)
+			if (held[step])
+				apb_arena_put_pool(held[step]);
+		assert_int_equal(as()->nr, 1);
+		assert_whole();
+		apb_trim();
+		assert_int_equal(apb_state.os.mapped, 0);
+		assert_whole();
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_arena_has_all_its_pools),
+		cmocka_unit_test(test_masks_of_slots),
+		cmocka_unit_test(test_no_pool_without_memory),
+		cmocka_unit_test(test_fullest_first),
+		cmocka_unit_test(test_kinds_do_not_mix),
+		cmocka_unit_test(test_dirty_pools_first),
+		cmocka_unit_test(test_one_spare_is_kept),
+		cmocka_unit_test(test_spare_stops_thrashing),
+		cmocka_unit_test(test_spare_is_cut_anew),
+		cmocka_unit_test(test_cut_keeps_dirt),
+		cmocka_unit_test(test_unmap_fails),
+		cmocka_unit_test(test_dirty_limit),
+		cmocka_unit_test(test_automatic_limit),
+		cmocka_unit_test(test_purge_order),
+		cmocka_unit_test(test_purge_order_after_use),
+		cmocka_unit_test(test_purge_backs_off),
+		cmocka_unit_test(test_walk_sees_all),
+		cmocka_unit_test(test_random_pools),
+	};
+
+	return cmocka_run_group_tests_name("arena", tests, NULL, test_teardown);
+}

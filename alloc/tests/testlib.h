@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What several unit tests need: a fresh allocator over either kernel, a check
+ * of everything, random numbers, content that can be recognised, and calls
+ * that end the process made in a child.
+ */
+#ifndef APB_TESTLIB_H
+#define APB_TESTLIB_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "simos.h"
+#include "state.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define NR_OF(a) (sizeof(a) / sizeof((a)[0]))
+
+/* The size classes as they are documented: [0] is class 1. */
+extern const size_t test_class_sizes[APB_NR_CLASSES];
+
+/* Bytes of a pool of class @cls, from the same documentation. */
+size_t test_pool_bytes(unsigned int cls);
+
+/*
+ * Blocks that are carved of a fresh pool of @count blocks of @cls when @n have
+ * been asked for: 8 at first, then as many as there are, a page at most.
+ */
+unsigned int test_carved(unsigned int cls, unsigned int count, unsigned int n);
+
+/*
+ * The state before the first call, default options, no handler, no faults,
+ * over the simulated or the real kernel.
+ */
+void fresh_sim(uint64_t seed, unsigned int flags);
+void fresh_kernel(void);
+
+/* Fails the test unless every invariant holds, here and in the simulation. */
+#define assert_whole() test_whole(__FILE__, __LINE__)
+void test_whole(const char *file, int line);
+
+/* As a group's teardown: gives everything back. */
+int test_teardown(void **ctx);
+
+/* apb_stats() by value. */
+struct apb_stats stats_now(void);
+
+/* The first pool that @ptr is in: its descriptor. */
+struct apb_pool *pool_of(const void *ptr);
+
+/* The address of the MiB that @ptr is in: of the arena, if it is in one. */
+static inline uintptr_t arena_at(const void *ptr)
+{
+	return (uintptr_t)ptr & ~(MIB - 1);
+}
+
+/* Length of the bin of @cls. */
+size_t bin_length(unsigned int cls);
+
+/* splitmix64; any start value will do. */
+uint64_t rnd(uint64_t *state);
+
+/* Content that depends on @seed: write it, see whether it is there. */
+void fill(void *p, size_t size, uint64_t seed);
+bool filled(const void *p, size_t size, uint64_t seed);
+bool all_bytes(const void *p, size_t size, unsigned char value);
+
+static inline bool is_aligned(const void *p, size_t align)
+{
+	return !((uintptr_t)p & (align - 1));
+}
+
+/* @n, of which the compiler knows nothing: sizes it would warn about. */
+static inline size_t opaque(size_t n)
+{
+	__asm__("" : "+r"(n));
+	return n;
+}
+
+/* Arm the allocator's fault layer. */
+void fault_arm(enum apb_fault_mode mode, unsigned int calls, uint64_t n);
+#define FAULT_MASK(call) (1u << (call))
+#define FAULT_ALL (FAULT_MASK(APB_OS_NR) - 1)
+
+/* What a child wrote to stderr, and how it ended (as of waitpid()). */
+struct child {
+	int status;
+	size_t len;
+	char err[4096];
+};
+
+/*
+ * Run @fn in a forked child; it ends with status 0 if @fn returns.  A child
+ * that hangs is killed.
+ */
+void run_child(struct child *c, void (*fn)(void *arg), void *arg);
+bool died_of(const struct child *c, int sig);
+
+#endif /* APB_TESTLIB_H */
