@@ -42,14 +42,9 @@
 /* Pages of a granule: 64 KiB. */
 #define GRANULE 16u
 
-/* Of a mapping that is not zero, so many pages are scribbled over. */
-#define SCRIBBLE_PAGES 16u
+/* Of a page that is scribbled over, without SIMOS_FILL. */
 #define SCRIBBLE_WORDS 8u
 #define PAGE_WORDS (PAGE / sizeof(uint64_t))
-
-/* A range over 1 MiB is poisoned at its ends only, 64 KiB each. */
-#define POISON_WHOLE (MIB_PAGES / 4)
-#define POISON_EDGE 16u
 
 /* Up to here it is cheaper to clear than to fault every page in again. */
 #define CLEAR_PAGES MIB_PAGES
@@ -126,12 +121,12 @@ static uint32_t mark(uint64_t *map, struct range r, bool value)
 
 static void poison_range(struct range r)
 {
-	struct range low = {r.start, r.start + POISON_EDGE};
-	struct range high = {r.end - POISON_EDGE, r.end};
+	struct range low = {r.start, r.start + SIMOS_POISON_EDGE};
+	struct range high = {r.end - SIMOS_POISON_EDGE, r.end};
 
 	if (!POISON_ACTIVE)
 		return;
-	if (range_pages(r) > POISON_WHOLE) {
+	if (range_pages(r) > SIMOS_POISON_WHOLE) {
 		poison_range(low);
 		poison_range(high);
 		return;
@@ -236,8 +231,8 @@ static void hand_out(struct range r, bool zero)
 	mark(sim.used, granules, true);
 	if (zero)
 		return;
-	if (!(sim.flags & SIMOS_FILL) && range_pages(r) > SCRIBBLE_PAGES)
-		some.end = r.start + SCRIBBLE_PAGES;
+	if (!(sim.flags & SIMOS_FILL) && range_pages(r) > SIMOS_SCRIBBLE_PAGES)
+		some.end = r.start + SIMOS_SCRIBBLE_PAGES;
 	scribble(some, SALT_MAP);
 }
 

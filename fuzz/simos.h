@@ -22,6 +22,15 @@
 #define SIMOS_BASE ((uintptr_t)0x580000000000)
 #define SIMOS_SPACE ((size_t)256 << 20)
 
+/*
+ * What is handed out as not zero is scribbled over on the first so many pages
+ * (SIMOS_FILL: on all).  Under ASan what is unmapped is poisoned: whole up to
+ * so many pages, else that many at each end.
+ */
+#define SIMOS_SCRIBBLE_PAGES 16u
+#define SIMOS_POISON_WHOLE 64u
+#define SIMOS_POISON_EDGE 16u
+
 enum simos_flags {
 	SIMOS_HINTS = 1 << 0, /* honour hints that are free (else: ignore) */
 	SIMOS_MISALIGN = 1 << 1, /* prefer addresses not aligned to 1 MiB */

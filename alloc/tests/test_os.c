@@ -96,7 +96,7 @@ static void test_kernel_map(void **ctx)
 		for (align = 1; align <= 8 * MIB; align *= 2) {
 			struct apb_os_state *os = fresh(NULL);
 			bool zero = false;
-			char *p = apb_os_map(sizes[i], align, &zero);
+			char *p = apb_os_map(0, sizes[i], align, &zero);
 
 			assert_non_null(p);
 			assert_true(is_aligned(p, align));
@@ -120,7 +120,7 @@ static void test_kernel_unmaps_parts(void **ctx)
 	char *p;
 
 	(void)ctx;
-	p = apb_os_map(5 * APB_PAGE, APB_PAGE, &zero);
+	p = apb_os_map(0, 5 * APB_PAGE, APB_PAGE, &zero);
 	assert_non_null(p);
 	memset(p, 1, 5 * APB_PAGE);
 	assert_int_equal(apb_os_unmap(p + APB_PAGE, 2 * APB_PAGE), 0);
@@ -141,7 +141,7 @@ static void test_kernel_purge(void **ctx)
 	char *p;
 
 	(void)ctx;
-	p = apb_os_map(64 * APB_PAGE, APB_PAGE, &zero);
+	p = apb_os_map(0, 64 * APB_PAGE, APB_PAGE, &zero);
 	assert_non_null(p);
 	memset(p, 0x5a, 64 * APB_PAGE);
 	assert_int_equal(resident(p, 64 * APB_PAGE), 64);
@@ -165,7 +165,7 @@ static void test_kernel_remap_in_place(void **ctx)
 
 	(void)ctx;
 	/* what was just unmapped behind it is free to grow into */
-	p = apb_os_map(2 * MIB, APB_PAGE, &zero);
+	p = apb_os_map(0, 2 * MIB, APB_PAGE, &zero);
 	assert_non_null(p);
 	memset(p, 0x5a, 2 * MIB);
 	assert_int_equal(apb_os_unmap(p + MIB, MIB), 0);
@@ -201,8 +201,8 @@ static void test_kernel_remap_moves(void **ctx)
 		char *p, *to;
 		bool zero;
 
-		p = apb_os_map(MIB, APB_PAGE, &zero);
-		to = apb_os_map(news[i], MIB, &zero);
+		p = apb_os_map(0, MIB, APB_PAGE, &zero);
+		to = apb_os_map(0, news[i], MIB, &zero);
 		assert_non_null(p);
 		assert_non_null(to);
 		memset(p, 0x5a, MIB);
@@ -226,9 +226,9 @@ static void test_kernel_out_of_memory(void **ctx)
 
 	(void)ctx;
 	errno = 0;
-	assert_null(apb_os_map((size_t)1 << 62, APB_PAGE, &zero));
+	assert_null(apb_os_map(0, (size_t)1 << 62, APB_PAGE, &zero));
 	assert_int_equal(errno, ENOMEM);
-	assert_null(apb_os_map(MIB, (size_t)1 << 62, &zero));
+	assert_null(apb_os_map(0, MIB, (size_t)1 << 62, &zero));
 	assert_int_equal(errno, ENOMEM);
 	assert_int_equal(os->mapped, 0);
 }
@@ -243,15 +243,15 @@ static void test_faults_do_not_reach_the_kernel(void **ctx)
 	int call;
 
 	(void)ctx;
-	p = apb_os_map(4 * APB_PAGE, APB_PAGE, &zero);
-	to = apb_os_map(4 * APB_PAGE, APB_PAGE, &zero);
+	p = apb_os_map(0, 4 * APB_PAGE, APB_PAGE, &zero);
+	to = apb_os_map(0, 4 * APB_PAGE, APB_PAGE, &zero);
 	assert_non_null(p);
 	assert_non_null(to);
 	memset(p, 0x5a, 4 * APB_PAGE);
 	arm(APB_FAULT_FROM, 15, 1);
 	zero = true;
 	errno = 0;
-	assert_null(apb_os_map(APB_PAGE, APB_PAGE, &zero));
+	assert_null(apb_os_map(0, APB_PAGE, APB_PAGE, &zero));
 	assert_false(zero);
 	assert_int_equal(errno, ENOMEM);
 	assert_int_equal(apb_os_purge(p, APB_PAGE), -1);
@@ -292,7 +292,7 @@ static void test_errno_is_enomem_whatever_the_table_says(void **ctx)
 	for (align = APB_PAGE; align <= 2 * MIB; align *= 2) {
 		errno = 0;
 		zero = true;
-		assert_null(apb_os_map(MIB, align, &zero));
+		assert_null(apb_os_map(0, MIB, align, &zero));
 		assert_int_equal(errno, ENOMEM);
 		assert_false(zero);
 	}
@@ -344,7 +344,7 @@ static void test_aligned_over_any_address(void **ctx)
 				char *p;
 
 				os = fresh_sim(seed, (unsigned int)seed % 16);
-				p = apb_os_map(sizes[i], align, &zero);
+				p = apb_os_map(0, sizes[i], align, &zero);
 				assert_non_null(p);
 				assert_true(is_aligned(p, align));
 				if (zero)
@@ -388,7 +388,7 @@ static void test_trimming_with_failing_unmaps(void **ctx)
 				    1u << APB_OS_UNMAP |
 					    (seed % 3 ? 0 : 1u << APB_OS_PURGE),
 				    n);
-				p = apb_os_map(MIB, MIB, &zero);
+				p = apb_os_map(0, MIB, MIB, &zero);
 				failed = os->fault.stats.failed[APB_OS_UNMAP];
 				assert_non_null(p);
 				assert_true(is_aligned(p, MIB));
@@ -429,7 +429,7 @@ static void test_mapping_with_failing_maps(void **ctx)
 			os = fresh_sim(seed, SIMOS_MISALIGN);
 			arm(APB_FAULT_ONCE, 1u << APB_OS_MAP, n);
 			errno = 0;
-			p = apb_os_map(MIB, MIB, &zero);
+			p = apb_os_map(0, MIB, MIB, &zero);
 			failed = os->fault.stats.failed[APB_OS_MAP];
 			assert_int_equal(!p, failed);
 			if (failed) {
@@ -451,7 +451,7 @@ static void test_orphans_stay_until_they_can_go(void **ctx)
 
 	(void)ctx;
 	for (i = 0; i < NR_OF(p); i++)
-		p[i] = apb_os_map((i + 1) * APB_PAGE, APB_PAGE, &zero);
+		p[i] = apb_os_map(0, (i + 1) * APB_PAGE, APB_PAGE, &zero);
 	arm(APB_FAULT_FROM, 1u << APB_OS_UNMAP, 1);
 	for (i = 0; i < NR_OF(p); i++)
 		apb_os_release(p[i], (i + 1) * APB_PAGE);
@@ -477,33 +477,29 @@ static void test_orphans_stay_until_they_can_go(void **ctx)
 	assert_int_equal(retry(), 0);
 }
 
-static void test_a_hole_is_taken_again_in_one_call(void **ctx)
+static void test_a_hint_is_taken_in_one_call(void **ctx)
 {
+	uintptr_t hint = SIMOS_BASE + SIMOS_SPACE / 2;
 	struct apb_os_state *os;
 	uint64_t maps, seed;
-	char *p[3], *q;
+	char *p, *q;
 	bool zero;
-	size_t i;
 
 	(void)ctx;
 	for (seed = 0; seed < 20; seed++) {
 		os = fresh_sim(seed, SIMOS_HINTS);
-		/* in the middle of the space there is room on all sides */
-		os->lowest = SIMOS_BASE + SIMOS_SPACE / 2;
-		for (i = 0; i < NR_OF(p); i++) {
-			p[i] = apb_os_map(MIB, MIB, &zero);
-			assert_ptr_equal(p[i], SIMOS_BASE + SIMOS_SPACE / 2 -
-						       (i + 1) * MIB);
-		}
-		assert_int_equal(apb_os_unmap(p[1], MIB), 0);
+		p = apb_os_map(hint, MIB, MIB, &zero);
+		assert_ptr_equal(p, hint);
+		assert_int_equal(sim_stats().calls[APB_OS_MAP], 1);
+		/* a hint that is not free is as good as none */
+		q = apb_os_map(hint, 2 * MIB, MIB, &zero);
+		assert_true(is_aligned(q, MIB));
+		assert_true(q >= p + MIB || q + 2 * MIB <= p);
+		assert_int_equal(apb_os_unmap(p, MIB), 0);
 		maps = sim_stats().calls[APB_OS_MAP];
-		/* what does not fit the hole goes below all others */
-		q = apb_os_map(2 * MIB, MIB, &zero);
-		assert_ptr_equal(q, p[2] - 2 * MIB);
-		assert_ptr_equal(apb_os_map(MIB, MIB, &zero), p[1]);
-		assert_ptr_equal(apb_os_map(MIB, MIB, &zero), q - MIB);
-		assert_int_equal(sim_stats().calls[APB_OS_MAP], maps + 3);
-		assert_int_equal(os->mapped, 6 * MIB);
+		assert_ptr_equal(apb_os_map(hint, MIB, MIB, &zero), hint);
+		assert_int_equal(sim_stats().calls[APB_OS_MAP], maps + 1);
+		assert_int_equal(os->mapped, 3 * MIB);
 		assert_accounts_agree();
 	}
 }
@@ -544,7 +540,7 @@ static void test_random_calls(void **ctx)
 			size = (1 + (rng >> 36 & 511)) * APB_PAGE;
 			align = APB_PAGE << (rng >> 45) % 11;
 			if (!held[at].p) {
-				held[at].p = apb_os_map(size, align, &zero);
+				held[at].p = apb_os_map(0, size, align, &zero);
 				held[at].size = size;
 				if (!held[at].p) {
 					assert_int_equal(errno, ENOMEM);
@@ -599,7 +595,7 @@ int main(void)
 		cmocka_unit_test(test_trimming_with_failing_unmaps),
 		cmocka_unit_test(test_mapping_with_failing_maps),
 		cmocka_unit_test(test_orphans_stay_until_they_can_go),
-		cmocka_unit_test(test_a_hole_is_taken_again_in_one_call),
+		cmocka_unit_test(test_a_hint_is_taken_in_one_call),
 		cmocka_unit_test(test_random_calls),
 	};
 

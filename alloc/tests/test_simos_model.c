@@ -138,7 +138,7 @@ static void model_unmap(size_t from, size_t n)
 		model.mapped[i] = false;
 		model.stamp[i] = 0;
 		model_forget_purge(i);
-		if (POISON_ACTIVE && n <= 256)
+		if (POISON_ACTIVE && n <= SIMOS_POISON_WHOLE)
 			assert_true(is_poisoned(page(i), 1));
 	}
 	model.nr_mapped -= n;
@@ -346,8 +346,8 @@ static uint64_t hash_content(uint64_t h, const char *p, size_t size, bool all)
 {
 	size_t i, k, words = all ? PAGE / 8 : 1;
 
-	if (!all && size > 64 * PAGE)
-		size = 64 * PAGE;
+	if (!all && size > SIMOS_SCRIBBLE_PAGES * PAGE)
+		size = SIMOS_SCRIBBLE_PAGES * PAGE;
 	for (i = 0; i < size; i += PAGE)
 		for (k = 0; k < words; k++)
 			h = hash(h, *(const uint64_t *)(p + i + k * 8));
