@@ -10,15 +10,10 @@ static void before_fork(void)
 	pthread_mutex_lock(&apb_state_lock);
 }
 
-static void after_fork_in_parent(void)
+/* In both processes: the child's one thread is the one that took the lock. */
+static void after_fork(void)
 {
 	pthread_mutex_unlock(&apb_state_lock);
-}
-
-/* The child has one thread, which holds no lock of another process. */
-static void after_fork_in_child(void)
-{
-	pthread_mutex_init(&apb_state_lock, NULL);
 }
 
 /*
@@ -27,5 +22,5 @@ static void after_fork_in_child(void)
  */
 __attribute__((constructor(101))) static void register_fork_handlers(void)
 {
-	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	pthread_atfork(before_fork, after_fork, after_fork);
 }

@@ -5,6 +5,7 @@
 #include "api/lock.h"
 #include "state.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,6 +195,8 @@ void apb_misuse_tell(const struct apb_misuse *m)
 	}
 	while (left) {
 		n = write(STDERR_FILENO, text, left);
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n <= 0)
 			break;
 		text += n;
