@@ -18,6 +18,7 @@
 #define CONTENT_EDGE ((size_t)32)
 #define CONTENT_PAGES 16
 #define CONTENT_ZERO_WHOLE ((size_t)4096)
+#define CONTENT_FILL ((size_t)8192) /* up to here, all of it on request */
 #define CONTENT_OK SIZE_MAX
 
 /* The seed of allocation number @gen of an input, in @slot; never 0. */

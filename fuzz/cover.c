@@ -144,8 +144,45 @@ static bool have_regions(struct cover *c, uintptr_t addr, size_t size)
 	return true;
 }
 
+/*
+ * The usual case: a small block in the region that was looked up last, so that
+ * it takes two words of the bitmap at most.
+ */
+struct quick {
+	uint64_t *bits;
+	uint64_t mask[2];
+};
+
+static inline bool is_quick(const struct cover *c, uintptr_t addr, size_t size,
+			    struct quick *q)
+{
+	size_t off = addr & (REGION - 1);
+	size_t from = off >> COVER_GRANULE_SHIFT;
+	size_t last = (off + size - 1) >> COVER_GRANULE_SHIFT;
+	uint64_t low, high;
+
+	if (!c->last || c->last->id != addr >> COVER_REGION_SHIFT ||
+	    c->nr_big || last - from >= 64 || last / 64 >= COVER_WORDS - 1)
+		return false;
+	low = UINT64_MAX << from % 64;
+	high = UINT64_MAX >> (63 - last % 64);
+	q->bits = &c->last->bits[from / 64];
+	q->mask[0] = from / 64 == last / 64 ? low & high : low;
+	q->mask[1] = from / 64 == last / 64 ? 0 : high;
+	return true;
+}
+
+static inline bool quick_any(const struct quick *q)
+{
+	return (q->bits[0] & q->mask[0]) | (q->bits[1] & q->mask[1]);
+}
+
 bool cover_any(struct cover *c, uintptr_t addr, size_t size)
 {
+	struct quick q;
+
+	if (is_quick(c, addr, size, &q))
+		return quick_any(&q);
 	if (c->nr_big && in_big(c, addr, size))
 		return true;
 	if (size >= BIG)
@@ -155,6 +192,15 @@ bool cover_any(struct cover *c, uintptr_t addr, size_t size)
 
 bool cover_add(struct cover *c, uintptr_t addr, size_t size)
 {
+	struct quick q;
+
+	if (is_quick(c, addr, size, &q)) {
+		if (quick_any(&q))
+			return false;
+		q.bits[0] |= q.mask[0];
+		q.bits[1] |= q.mask[1];
+		return true;
+	}
 	if (addr + size < addr || cover_any(c, addr, size))
 		return false;
 	if (have_regions(c, addr, size))
@@ -167,6 +213,13 @@ bool cover_add(struct cover *c, uintptr_t addr, size_t size)
 
 void cover_remove(struct cover *c, uintptr_t addr, size_t size)
 {
+	struct quick q;
+
+	if (is_quick(c, addr, size, &q)) {
+		q.bits[0] &= ~q.mask[0];
+		q.bits[1] &= ~q.mask[1];
+		return;
+	}
 	for (size_t i = 0; i < c->nr_big; i++) {
 		if (c->big[i].addr != addr)
 			continue;

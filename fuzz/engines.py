@@ -191,7 +191,7 @@ class Afl(Worker):
             self.screen += self.ESCAPE.sub("", data.decode(errors="replace"))
             self.screen = self.screen[-self.SCREENS:]
         self.execs = int(self.shown("total execs", self.execs))
-        self.rate = self.shown("exec speed", self.rate)
+        self.rate = self.execs / (time.monotonic() - self.started)
         self.corpus = int(self.shown("corpus count", self.corpus))
         if stats := self.stats():
             self.execs = max(self.execs, int(stats["execs_done"]))

@@ -230,7 +230,7 @@ void model_fill(struct model *m, unsigned int slot)
 	struct block *b = model_block(m, slot);
 
 	b->filled = b->usable;
-	b->whole = b->cls != MODEL_LARGE;
+	b->whole = b->usable <= CONTENT_FILL;
 	b->mark = 0;
 	content_write(b->ptr, b->filled, b->seed, b->whole);
 }

@@ -110,7 +110,7 @@ bool model_resize(struct model *m, unsigned int slot, void *ptr, size_t size,
  */
 void model_before_resize(struct model *m, unsigned int slot, size_t limit);
 
-/* Write the pattern into all usable bytes (of a large block: a sample). */
+/* Write the pattern into all usable bytes (beyond CONTENT_FILL: a sample). */
 void model_fill(struct model *m, unsigned int slot);
 
 /* Write @mark into the second word; from then on it is part of the content. */

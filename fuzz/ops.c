@@ -56,7 +56,7 @@ static const uint8_t kind_of[32] = {
 #define HEAVY_ARG 32
 #define MISUSE_ARG 64
 
-/* The size modes are for an arg below this: 1 in 8; else the input's classes */
+/* The size modes are for an arg below this, and a slot below OPS_SLOTS */
 #define MODE_ARG 32
 #define BULK_MODE_BITS 0x3c /* of a bulk's arg: the same if any is set */
 
@@ -324,7 +324,8 @@ void ops_decode(const uint8_t *data, size_t size, size_t i, struct op *op)
 		.val = le32(b + 4),
 	};
 	op->kind = light_kind(op->kind, op->arg, op->slot);
-	mode = op->arg < MODE_ARG ? op->arg & 7 : OPS_MODE_OWN;
+	mode = op->arg < MODE_ARG && op->slot < OPS_SLOTS ? op->arg & 7 :
+							    OPS_MODE_OWN;
 	switch (op->kind) {
 	case OP_MALLOC:
 	case OP_REALLOC:

@@ -16,6 +16,8 @@
 #include <time.h>
 
 #define REPLAY_TIMEOUT 300 /* seconds for an input */
+#define MINIMIZE_TIMEOUT 20 /* for one that is to be minimized */
+#define HANG_TIMEOUT 2 /* for what becomes of one that hangs */
 #define BENCH_OPS 64
 #define BENCH_WARM_UP 1000 /* inputs */
 
@@ -195,7 +197,9 @@ static int minimize_file(const struct settings *s)
 		return 2;
 	}
 	snprintf(sh.signature, sizeof(sh.signature), "%s", result.signature);
-	sh.options.timeout = 2 + (unsigned int)(2 * (now() - begin));
+	sh.options.timeout = HANG_TIMEOUT;
+	if (strcmp(sh.signature, "timeout"))
+		sh.options.timeout += (unsigned int)(2 * (now() - begin));
 	sh.end = now() + s->seconds;
 	before = ops_count(file.size);
 	cut_tail(&file, &result, &sh);

@@ -10,8 +10,31 @@
 #include "run.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/*
+ * libFuzzer watches the memory from a second thread, and with a second thread
+ * the allocator leaves its fast paths: nobody would fuzz them.  So the watch is
+ * off, unless a later argument puts it on.
+ */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	static char no_watch[] = "-rss_limit_mb=0";
+	size_t n = (size_t)*argc;
+	char **args = calloc(n + 2, sizeof(*args));
+
+	if (!args)
+		abort();
+	args[0] = (*argv)[0];
+	args[1] = no_watch;
+	memcpy(args + 2, *argv + 1, (n - 1) * sizeof(*args));
+	*argv = args;
+	*argc += 1;
+	return 0;
+}
 
 static void on_finding(const struct run_finding *f, void *arg)
 {

@@ -26,25 +26,46 @@ struct apb_state apb_state = {
 /* ---- allocation ------------------------------------------------------- */
 
 /*
- * Under the lock: a large block.  If the system has no memory, what can be
- * given back is, and if that was anything the system is asked again.
+ * Under the lock, when the system has no memory: give back what can be.
+ * Returns whether that was anything, so that it is worth asking again.
  */
-static void *large_locked(size_t size, size_t align, bool zero)
+static bool reclaim(void)
 {
-	void *p = apb_large_alloc(size, align, zero);
 	size_t mapped = apb_state.os.mapped;
 
-	if (likely(p))
-		return p;
 	apb_heap_settle_all(&apb_state.heap);
 	apb_arena_unmap_spares();
-	if (apb_state.os.mapped < mapped)
-		p = apb_large_alloc(size, align, zero);
+	return apb_state.os.mapped < mapped;
+}
+
+/* Count @p, had after all, as recovered; or say that there is no memory. */
+static void *after_reclaim(void *p)
+{
 	if (p)
 		apb_state.heap.recovered++;
 	else
 		errno = ENOMEM;
 	return p;
+}
+
+/* Under the lock: a large block. */
+static void *large_locked(size_t size, size_t align, bool zero)
+{
+	void *p = apb_large_alloc(size, align, zero);
+
+	if (likely(p))
+		return p;
+	return after_reclaim(reclaim() ? apb_large_alloc(size, align, zero) :
+					 NULL);
+}
+
+static void *large_resize_locked(struct apb_large *large, size_t size)
+{
+	void *p = apb_large_resize(large, size);
+
+	if (likely(p))
+		return p;
+	return after_reclaim(reclaim() ? apb_large_resize(large, size) : NULL);
 }
 
 /* Under the lock: any size. */
@@ -340,7 +361,7 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 		return ptr;
 	if (t->large && size > APB_MAX_POOLED &&
 	    size <= PTRDIFF_MAX - APB_ARENA)
-		return apb_large_resize(t->large, size);
+		return large_resize_locked(t->large, size);
 	p = alloc_locked(size, false);
 	if (!p)
 		return NULL;

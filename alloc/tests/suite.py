@@ -128,8 +128,9 @@ def unit_test(program):
         bad.append("all tests passed, but: " + proc.ending(status))
     if bad:
         bad[-1] += "\n" + why
-    return passed, bad, "%d tests%s" % (
-        planned, ", %d skipped" % skipped if skipped else "")
+    return passed, bad, "%d test%s%s" % (
+        planned, "" if planned == 1 else "s",
+        ", %d skipped" % skipped if skipped else "")
 
 
 def unit_test_steps():

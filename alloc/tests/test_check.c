@@ -170,8 +170,43 @@ struct damage {
 /* map.h */
 DAMAGE(leaves_counted, POKE(apb_state.map.nr_leaves, 3))
 DAMAGE(leaf_of_another_slice, POKE(sc.leaf->slice, sc.leaf->slice + 1))
+DAMAGE(entry_lost, POKE(apb_state.map.slice[EMPTY_SLICE], 0))
+DAMAGE(empty_not_named, POKE(apb_state.map.empty, NULL))
+DAMAGE(leaf_more, POKE(sc.leaf->used, sc.leaf->used + 1))
+DAMAGE(leaf_fewer, POKE(sc.leaf->used, sc.leaf->used - 1))
+
+static void stray_kind(unsigned int kind)
+{
+	unsigned int i = 0;
+
+	while (sc.leaf->kind[i])
+		i++;
+	POKE(sc.leaf->kind[i], (uint8_t)kind);
+	POKE(sc.leaf->used, sc.leaf->used + 1);
+}
+
+DAMAGE(stray_arena, stray_kind(14))
+DAMAGE(stray_large, stray_kind(APB_KIND_LARGE))
+
+static uint8_t *kind_of(const void *p)
+{
+	return &sc.leaf->kind[(uintptr_t)p >> APB_ARENA_SHIFT &
+			      (APB_SLICE_KINDS - 1)];
+}
+
+/* arena.h */
+DAMAGE(no_guard, POKE(sc.arena->guard, 0))
+DAMAGE(kind_in_map, POKE(*kind_of(sc.other), APB_POOL_SHIFT_BIG))
+DAMAGE(kind_of_spare, POKE(*kind_of(sc.spare), APB_POOL_SHIFT_SMALL))
+DAMAGE(slot_0_unused, POKE(sc.arena->unused, sc.arena->unused | 1))
+DAMAGE(beyond_the_slots, POKE(sc.other->unused, sc.other->unused | 1 << 16))
+DAMAGE(dirty_beyond, POKE(sc.other->dirty, UINT64_C(1) << 63))
+DAMAGE(dirty_in_use, POKE(sc.arena->dirty, sc.arena->dirty | 2))
+DAMAGE(one_more_unused,
+       POKE(sc.arena->nr_unused, (uint8_t)(sc.arena->nr_unused + 1)))
 DAMAGE(bucket_not_in_mask, POKE(as()->buckets[1], 0))
 DAMAGE(empty_bucket_in_mask, POKE(as()->buckets[2], 4))
+DAMAGE(no_full_arena_but_in_mask, POKE(as()->buckets[2], 1))
 
 static void wrong_bucket(void)
 {
@@ -412,6 +447,7 @@ static const struct damage damages[] = {
 	{"arena.bucket", one_more_unused},
 	{"arena.bucket", bucket_not_in_mask},
 	{"arena.bucket", empty_bucket_in_mask},
+	{"arena.bucket", no_full_arena_but_in_mask},
 	{"arena.bucket", wrong_bucket},
 	{"arena.bucket", wrong_kind_of_bucket},
 	{"arena.bucket", spare_in_use},

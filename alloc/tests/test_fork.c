@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define THREADS 3
-#define FORKS 300
+#define THREADS 2
+#define FORKS 100
 #define HANG_SECONDS 50
 
 static atomic_bool stop;
@@ -97,9 +97,12 @@ static void child(int i)
 
 static void fork_once(int i)
 {
-	pid_t pid = fork();
 	int status = 0;
+	pid_t pid;
 
+	/* of the parent: it hangs if fork() does */
+	alarm(HANG_SECONDS);
+	pid = fork();
 	if (!pid)
 		child(i);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
@@ -147,6 +150,7 @@ static void run_forks(bool in_main)
 	assert_true(rounds > 0);
 	for (i = 0; i < NR_OF(inherited); i++)
 		apb_free(inherited[i]);
+	alarm(0);
 	apb_free(kept);
 	kept = NULL;
 	assert_int_equal(stats_now().used_bytes, 0);
@@ -219,7 +223,5 @@ int main(void)
 		cmocka_unit_test(test_handlers_that_allocate),
 	};
 
-	/* of the parent: it hangs if a child's fork() does */
-	alarm(2 * HANG_SECONDS);
 	return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }

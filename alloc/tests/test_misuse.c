@@ -6,6 +6,8 @@
  */
 #include "testreport.h"
 
+#include "debug/inspect.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -113,7 +115,7 @@ static void test_double_free_in_every_class(void **ctx)
 		c.ptr = p[1];
 		report_in_pool(&r, APB_MISUSE_DOUBLE_FREE, p[1], cls, p[0], all,
 			       0);
-		assert_reported(&r, &c);
+		assert_noted(&r, &c);
 	}
 }
 
@@ -164,7 +166,7 @@ static void test_double_free_of_large(void **ctx)
 /* However long the list is: the block freed first of very many. */
 static void test_double_free_in_a_long_list(void **ctx)
 {
-	static char *p[300000];
+	static char *p[150000];
 	struct apb_pool *pool;
 	struct report r;
 	struct call c = {.entry = FREE};
@@ -174,12 +176,14 @@ static void test_double_free_in_a_long_list(void **ctx)
 	fresh_sim(6, 0);
 	apb_set_option(APB_OPT_SETTLE_PERIOD, 65535);
 	alloc_n(p, NR_OF(p), 16);
-	for (i = 0; i < NR_OF(p); i++) {
+	/* the bin ran empty: one period passes without a look */
+	for (i = 0; i < 2 * 65535 - 1; i++) {
 		apb_free(p[i]);
-		/* a new period begins: nothing is settled before its end */
+		/* an option that is set again makes none longer */
 		if (i % 60000 == 0)
 			apb_set_option(APB_OPT_SETTLE_PERIOD, 65535);
 	}
+	assert_true(bin_length(1) >= i);
 	pool = pool_of(p[0]);
 	c.ptr = p[0];
 	report_in_pool(&r, APB_MISUSE_DOUBLE_FREE, p[0], 1, p[0], pool->carved,
@@ -208,8 +212,9 @@ static void test_interior(void **ctx)
 	for (i = 0; i < NR_OF(at); i++) {
 		report_in_pool(&r, APB_MISUSE_INTERIOR, p[20] + at[i], CLS,
 			       p[0], carved(NR_OF(p)), 0);
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 	}
+	assert_misuse(&r, SIZE);
 	/* of a free block, and of one that was never handed out */
 	report_in_pool(&r, APB_MISUSE_INTERIOR, p[50] + 16, CLS, p[0],
 		       carved(NR_OF(p)), 0);
@@ -239,11 +244,11 @@ static void test_beside_the_blocks(void **ctx)
 		report_in_pool(&r, APB_MISUSE_INTERIOR, p - 16, CLS, p,
 			       pool->count, 0);
 		if (apb_pool_colour_bytes(pool))
-			assert_misuse(&r, SIZE);
+			assert_misuse_noted(&r, SIZE);
 		report_in_pool(&r, APB_MISUSE_INTERIOR, p + (size_t)i * SIZE,
 			       CLS, p, pool->count, 0);
 		if (apb_pool_remainder(pool))
-			assert_misuse(&r, SIZE);
+			assert_misuse_noted(&r, SIZE);
 	}
 	/* of one pool the blocks began later, at least */
 	assert_true(apb_pool_colour_bytes(pool_of(p)) > 0);
@@ -286,13 +291,41 @@ static void test_unused_pool(void **ctx)
 		assert_int_equal(apb_arena_of((uintptr_t)p)->kind, kind);
 		report_in_arena(&r, APB_MISUSE_UNUSED_POOL, arena + 2 * bytes,
 				bytes);
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 		report_in_arena(&r, APB_MISUSE_UNUSED_POOL, arena + MIB - 16,
 				bytes);
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 		report_in_arena(&r, APB_MISUSE_UNUSED_POOL,
 				arena + 3 * bytes + 1, bytes);
 		assert_misuse(&r, SIZE);
+	}
+}
+
+/* What tests and fuzzers aim with finds such places. */
+static void test_inspection(void **ctx)
+{
+	const void *p;
+	size_t skip;
+
+	(void)ctx;
+	fresh_sim(22, 0);
+	assert_null(apb_inspect_never_allocated(0));
+	assert_null(apb_inspect_unused_pool(3));
+	apb_set_misuse(note_misuse, NULL);
+	apb_malloc(48);
+	apb_malloc(5000);
+	for (skip = 0; skip < 200; skip++) {
+		p = apb_inspect_never_allocated(skip);
+		assert_ptr_equal(p, apb_inspect_never_allocated(skip + 2));
+		assert_ptr_not_equal(p, apb_inspect_never_allocated(skip + 1));
+		assert_int_equal(apb_usable_size(p), 0);
+		assert_int_equal(told.kind, APB_MISUSE_NEVER_ALLOCATED);
+		/* 62 small ones and 14 of 64 KiB */
+		p = apb_inspect_unused_pool(skip);
+		assert_ptr_equal(p, apb_inspect_unused_pool(skip + 76));
+		assert_ptr_not_equal(p, apb_inspect_unused_pool(skip + 1));
+		assert_int_equal(apb_usable_size(p), 0);
+		assert_int_equal(told.kind, APB_MISUSE_UNUSED_POOL);
 	}
 }
 
@@ -309,11 +342,11 @@ static void test_metadata(void **ctx)
 		fresh_sim(11, SIMOS_NONZERO);
 		arena = (char *)arena_at(apb_malloc(kind ? 4096 << kind : 1));
 		report_in_arena(&r, APB_MISUSE_METADATA, arena, bytes);
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 		report_in_arena(&r, APB_MISUSE_METADATA, arena + 64, bytes);
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 		report_in_arena(&r, APB_MISUSE_METADATA, arena + 4096, bytes);
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 		report_in_arena(&r, APB_MISUSE_METADATA, arena + bytes - 1,
 				bytes);
 		assert_misuse(&r, SIZE);
@@ -358,8 +391,9 @@ static void test_foreign(void **ctx)
 				    APB_KIND_LARGE)
 				continue;
 			report_nowhere(&r, foreign[i]);
-			assert_misuse(&r, SIZE);
+			assert_misuse_noted(&r, SIZE);
 		}
+		assert_misuse(&r, SIZE);
 	}
 }
 
@@ -381,8 +415,9 @@ static void test_interior_of_large(void **ctx)
 		for (i = 0; i < NR_OF(at); i++) {
 			report_in_large(&r, APB_MISUSE_INTERIOR, p + at[i], p,
 					3 * MIB + 4096);
-			assert_misuse(&r, 3 * MIB + 1);
+			assert_misuse_noted(&r, 3 * MIB + 1);
 		}
+		assert_misuse(&r, 3 * MIB + 1);
 	}
 }
 
@@ -401,9 +436,9 @@ static void test_high_bits(void **ctx)
 	large = apb_malloc(100000);
 	for (bit = 47; bit < 64; bit++) {
 		report_nowhere(&r, (void *)((uintptr_t)p | HIGH_BIT(bit)));
-		assert_misuse(&r, SIZE);
+		assert_misuse_noted(&r, SIZE);
 		report_nowhere(&r, (void *)((uintptr_t)large | HIGH_BIT(bit)));
-		assert_misuse(&r, 100000);
+		assert_misuse_noted(&r, 100000);
 	}
 	report_nowhere(&r, (void *)((uintptr_t)free_one | HIGH_BIT(60)));
 	assert_misuse(&r, SIZE);
@@ -439,7 +474,7 @@ static void test_wrong_size(void **ctx)
 		report_in_pool(&r, APB_MISUSE_WRONG_SIZE, p[1], CLS, p[0],
 			       carved(NR_OF(p)), 0);
 		freed_with(&r, sizes[i], 16);
-		assert_reported(&r, &c);
+		assert_noted(&r, &c);
 		c = (struct call){FREE_ALIGNED_SIZED, p[1], 8, sizes[i]};
 		report_in_pool(&r, APB_MISUSE_WRONG_SIZE, p[1], CLS, p[0],
 			       carved(NR_OF(p)), 0);
@@ -494,7 +529,7 @@ static void test_wrong_size_of_large(void **ctx)
 		c = (struct call){FREE_SIZED, p, 0, sizes[i]};
 		report_in_large(&r, APB_MISUSE_WRONG_SIZE, p, p, 102400);
 		freed_with(&r, sizes[i], 16);
-		assert_reported(&r, &c);
+		assert_noted(&r, &c);
 		c = (struct call){FREE_ALIGNED_SIZED, p, 4096, sizes[i]};
 		report_in_large(&r, APB_MISUSE_WRONG_SIZE, p, p, 102400);
 		freed_with(&r, sizes[i], 4096);
@@ -610,6 +645,38 @@ static void test_no_lock_is_held(void **ctx)
 	assert_int_equal(WEXITSTATUS(c.status), 77);
 }
 
+static void misuse_with_short_writes(void *arg)
+{
+	write_faults.at_most = 5;
+	write_faults.interrupted = 3;
+	apb_free((char *)arg + 1);
+}
+
+static void misuse_with_no_write(void *arg)
+{
+	write_faults.nothing = UINT32_MAX;
+	apb_free((char *)arg + 1);
+}
+
+static void test_stderr_that_takes_little(void **ctx)
+{
+	struct report r;
+	struct child c;
+	char *p;
+
+	(void)ctx;
+	fresh_sim(23, 0);
+	p = apb_malloc(SIZE);
+	report_in_pool(&r, APB_MISUSE_INTERIOR, p + 1, CLS, p, carved(1), 0);
+	report_finish(&r, "apb_free");
+	run_child(&c, misuse_with_short_writes, p);
+	assert_string_equal(c.err, r.m.text);
+	assert_true(died_of(&c, SIGABRT));
+	run_child(&c, misuse_with_no_write, p);
+	assert_int_equal(c.len, 0);
+	assert_true(died_of(&c, SIGABRT));
+}
+
 static void misuse_without_stderr(void *arg)
 {
 	close(STDERR_FILENO);
@@ -640,6 +707,7 @@ int main(void)
 		cmocka_unit_test(test_beside_the_blocks),
 		cmocka_unit_test(test_never_allocated),
 		cmocka_unit_test(test_unused_pool),
+		cmocka_unit_test(test_inspection),
 		cmocka_unit_test(test_metadata),
 		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_interior_of_large),
@@ -651,6 +719,7 @@ int main(void)
 		cmocka_unit_test(test_handler_may_allocate),
 		cmocka_unit_test(test_no_lock_is_held),
 		cmocka_unit_test(test_aborts_without_stderr),
+		cmocka_unit_test(test_stderr_that_takes_little),
 	};
 
 	return cmocka_run_group_tests_name("misuse", tests, NULL,

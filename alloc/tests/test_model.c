@@ -326,7 +326,8 @@ static void test_content_sample(void **ctx)
 		}
 		/* and all of it once it was filled */
 		model_fill(&model, 0);
-		for (size_t at = 0; at < size && size <= 32768; at += 7) {
+		for (size_t at = 0; at < size && size <= CONTENT_FILL;
+		     at += 7) {
 			memory[at] ^= 0x80;
 			assert_int_equal(
 				model_verify(&model, 0, NULL, SIZE_MAX), at);

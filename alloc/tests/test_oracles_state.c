@@ -338,7 +338,7 @@ static const struct faulty faulties[] = {
 	 "option",
 	 in_option,
 	 {.set_option = stubborn_set_option}},
-	{"trim: does nothing", "trim", in_trim, {.trim = idle_trim}},
+	{"trim: does nothing", "leak-mapping", in_trim, {.trim = idle_trim}},
 	{"trim: says too little", "trim", in_trim, {.trim = modest_trim}},
 	{"trim: purges foreign pages",
 	 "os-violation",

@@ -468,6 +468,50 @@ static void test_table_is_copied(void **ctx)
 	assert_int_equal(apb_reset(), 0);
 }
 
+static unsigned int far_unmaps;
+
+static void *far_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	(void)hint;
+	(void)size;
+	*zero = true;
+	return ctx;
+}
+
+static int far_unmap(void *ctx, void *addr, size_t size)
+{
+	(void)size;
+	assert_ptr_equal(addr, ctx);
+	far_unmaps++;
+	return 0;
+}
+
+/* What the map cannot hold is not used but given back. */
+static void test_addresses_beyond_the_map(void **ctx)
+{
+	struct apb_os os = *simos_ops();
+
+	(void)ctx;
+	fresh_kernel();
+	os.map = far_map;
+	os.unmap = far_unmap;
+	/* the first address beyond, and a range that reaches it */
+	os.ctx = (void *)((uintptr_t)1 << 47);
+	assert_int_equal(apb_set_os(&os), 0);
+	far_unmaps = 0;
+	errno = 0;
+	assert_null(apb_malloc(100));
+	assert_int_equal(errno, ENOMEM);
+	assert_null(apb_malloc(100000));
+	assert_int_equal(stats_now().mapped_bytes, 0);
+	os.ctx = (void *)(((uintptr_t)1 << 47) - MIB);
+	assert_int_equal(apb_set_os(&os), 0);
+	assert_null(apb_malloc(MIB + 1));
+	assert_int_equal(stats_now().mapped_bytes, 0);
+	assert_int_equal(far_unmaps, 3);
+	assert_int_equal(apb_check(NULL), 0);
+}
+
 /* Of the options only the seed may not change at any time. */
 static void test_seed_while_blocks_exist(void **ctx)
 {
@@ -499,6 +543,7 @@ int main(void)
 		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_incomplete_tables),
 		cmocka_unit_test(test_table_is_copied),
+		cmocka_unit_test(test_addresses_beyond_the_map),
 		cmocka_unit_test(test_seed_while_blocks_exist),
 	};
 

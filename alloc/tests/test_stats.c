@@ -477,6 +477,32 @@ static void test_print_changes_nothing(void **ctx)
 	assert_whole();
 }
 
+/* What write() leaves over is written, and an interruption is no error. */
+static void test_short_writes(void **ctx)
+{
+	static char whole[32768];
+
+	(void)ctx;
+	fresh_sim(11, 0);
+	apb_malloc(100);
+	apb_malloc(100000);
+	errno = 77;
+	strcpy(whole, print_to_string());
+	assert_int_not_equal(errno, 0);
+	write_faults.at_most = 7;
+	assert_string_equal(print_to_string(), whole);
+	write_faults.interrupted = 20;
+	assert_string_equal(print_to_string(), whole);
+	write_faults.at_most = 0;
+	assert_int_equal(write_faults.interrupted, 0);
+	/* nothing written, again and again, would take for ever */
+	write_faults.nothing = 1000;
+	errno = 0;
+	assert_int_equal(apb_stats_print(STDOUT_FILENO), -1);
+	assert_int_equal(errno, EIO);
+	write_faults.nothing = 0;
+}
+
 static void test_write_errors(void **ctx)
 {
 	int fd = open("/dev/full", O_WRONLY), pipe_fd[2];
@@ -594,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_print_of_every_class),
 		cmocka_unit_test(test_print_changes_nothing),
+		cmocka_unit_test(test_short_writes),
 		cmocka_unit_test(test_write_errors),
 		cmocka_unit_test(test_same_lines_as_the_interpreter),
 	};

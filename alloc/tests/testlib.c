@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* What several unit tests need; see testlib.h. */
+#define _GNU_SOURCE /* syscall() */
 #include "testlib.h"
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,6 +169,26 @@ void fault_arm(enum apb_fault_mode mode, unsigned int calls, uint64_t n)
 	struct apb_fault fault = {.mode = mode, .calls = calls, .n = n};
 
 	apb_fault_set(&fault);
+}
+
+struct write_faults write_faults;
+
+/* In the place of the C library's, for what is linked statically. */
+ssize_t write(int fd, const void *buf, size_t size)
+{
+	if (write_faults.interrupted) {
+		write_faults.interrupted--;
+		errno = EINTR;
+		return -1;
+	}
+	if (write_faults.nothing) {
+		write_faults.nothing--;
+		errno = EINTR; /* of no meaning: this is no error */
+		return 0;
+	}
+	if (write_faults.at_most && size > write_faults.at_most)
+		size = write_faults.at_most;
+	return syscall(SYS_write, fd, buf, size);
 }
 
 /* ---- children --------------------------------------------------------- */

@@ -86,6 +86,17 @@ static inline size_t opaque(size_t n)
 	return n;
 }
 
+/*
+ * write() as the programs here see it can be made to behave: to take no more
+ * than so many bytes at a time, and then to fail this often with EINTR or to
+ * write nothing.
+ */
+extern struct write_faults {
+	size_t at_most; /* 0: all of them */
+	unsigned int interrupted;
+	unsigned int nothing;
+} write_faults;
+
 /* Arm the allocator's fault layer. */
 void fault_arm(enum apb_fault_mode mode, unsigned int calls, uint64_t n);
 #define FAULT_MASK(call) (1u << (call))

@@ -69,12 +69,17 @@ void assert_told(const struct report *want);
 
 /*
  * Make the call with a handler that returns: told once, all as expected, and
- * nothing in memory has changed.  Then with none, in a child: the text on
- * stderr, and SIGABRT.
+ * nothing in memory has changed.
+ */
+void assert_noted(struct report *want, const struct call *c);
+
+/*
+ * That, and with no handler, in a child: the text on stderr, and SIGABRT.
  */
 void assert_reported(struct report *want, const struct call *c);
 
-/* The same through every function, with @size, which would be right. */
+/* Through every function, with @size, which would be right. */
+void assert_misuse_noted(struct report *want, size_t size);
 void assert_misuse(struct report *want, size_t size);
 
 #endif /* APB_TESTREPORT_H */

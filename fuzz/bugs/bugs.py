@@ -11,6 +11,7 @@ Environment:
     BUG=NN             this bug only (and the control); or several: "03 17"
     BUGS_SECONDS=60    at most, for each
     BUGS_CORPUS=none   start from nothing instead of the corpus
+    BUGS_UNSEEN=1      also those in unseen/, for which an oracle is missing
     JOBS=n             processes at the same time
 
 Exit status: 0 all found, 1 not, 2 a patch that does not apply, a failed build,
@@ -32,6 +33,7 @@ import engines
 import proc
 
 PATCHES = "fuzz/bugs"
+UNSEEN = "fuzz/bugs/unseen"
 OUT = "build/bugs"
 NONE = "none"
 NONE_SECONDS = 10
@@ -59,14 +61,18 @@ def number(name, default, most):
 
 
 def patches():
-    """Their names: NN-name."""
-    return sorted(name[:-len(".patch")] for name in os.listdir(path(PATCHES))
-                  if name.endswith(".patch"))
+    """Their names, NN-name, and the file of each."""
+    folders = [PATCHES]
+    if os.environ.get("BUGS_UNSEEN") and os.path.isdir(path(UNSEEN)):
+        folders.append(UNSEEN)
+    return {name[:-len(".patch")]: os.path.join(folder, name)
+            for folder in folders for name in os.listdir(path(folder))
+            if name.endswith(".patch")}
 
 
 def choose_bugs():
     """Those that BUG asks for, or all."""
-    names = patches()
+    names = sorted(patches())
     chosen = set()
     for wanted in os.environ.get("BUG", "").split():
         matches = [name for name in names
@@ -124,7 +130,7 @@ def plant(name):
     shutil.copytree(path("alloc"), os.path.join(scratch, "alloc"),
                     ignore=shutil.ignore_patterns("tests", ".*", "*.mk"))
     if name != NONE:
-        patch = os.path.join(PATCHES, name + ".patch")
+        patch = patches()[name]
         done = subprocess.run(
             ["patch", "-p1", "-s", "-f", "-F0", "-r-",
              "--no-backup-if-mismatch", "-d", scratch, "-i", path(patch)],
