@@ -106,6 +106,7 @@ void ops_header(const uint8_t *data, size_t size, struct ops_header *h)
 		.no_dirty = b[1] & 0x20,
 		.sim_flags = b[2] & 0x1f,
 		.check_often = (b[3] & 0x1f) == 0x1f,
+		.locked = (b[3] & 0xe0) == 0xe0,
 		.seed = le32(b + 4),
 	};
 }
@@ -117,7 +118,7 @@ void ops_encode_header(uint8_t out[OPS_HEADER_SIZE], const struct ops_header *h)
 	out[1] = (h->real_kernel ? 7 : 0) | (h->small_period ? 0x10 : 0) |
 		 (h->no_dirty ? 0x20 : 0);
 	out[2] = h->sim_flags & 0x1f;
-	out[3] = h->check_often ? 0x1f : 0;
+	out[3] = (h->check_often ? 0x1f : 0) | (h->locked ? 0xe0 : 0);
 	put_le32(out + 4, h->seed);
 }
 

@@ -58,6 +58,7 @@ struct ops_header {
 	uint8_t version; /* 0 is taken as 1; others are read as 1 too */
 	bool real_kernel; /* only where the runner allows it */
 	bool check_often; /* apb_check() after each operation */
+	bool locked; /* as in a process of several threads: no fast path */
 	bool small_period; /* settle after few frees */
 	bool no_dirty; /* purge at once */
 	unsigned int sim_flags; /* enum simos_flags */

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 
 const struct apb_api apb_api = {
 	.malloc = apb_malloc,
@@ -270,6 +271,12 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	r->phase = "(begin)";
 	feedback_begin();
 	begin_kernel(r);
+	/*
+	 * Not what the C library found, which depends on the engine
+	 * (libFuzzer has a thread that watches the memory): nobody but this
+	 * thread calls the allocator.
+	 */
+	__libc_single_threaded = !r->head.locked;
 	r->api->set_misuse(run_on_misuse, r);
 	/* never 0, which would be random */
 	r->api->set_option(APB_OPT_SEED, r->head.seed + (size_t)1);
@@ -289,6 +296,7 @@ static void abandon(struct run *r)
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 {
 	struct run *r = &the_run;
+	char single_threaded = __libc_single_threaded;
 	size_t n = ops_count(size);
 
 	if (!r->ready)
@@ -312,6 +320,7 @@ int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 	if (r->failed)
 		abandon(r);
 	r->api->set_misuse(NULL, NULL);
+	__libc_single_threaded = single_threaded;
 	feedback_end();
 	return r->failed;
 }

@@ -45,6 +45,39 @@ static bool call_failed(const struct run *r, const struct request *q,
 	return now.n[call] != q->before.n[call];
 }
 
+/*
+ * Before it refuses a block the allocator takes back all free ones and uses or
+ * gives back what becomes empty thereby.
+ */
+static void judge_exhausted(struct run *r, const struct request *q)
+{
+	struct apb_stats before, after;
+	size_t unused = 0;
+
+	r->api->stats(&before);
+	if (before.recovered != r->recovered)
+		run_fail(r, "accounting",
+			 "NULL, but counted as recovered (%lu, was %lu)",
+			 (unsigned long)before.recovered,
+			 (unsigned long)r->recovered);
+	for (int i = 0; q->cls && i < APB_NR_POOL_SIZES; i++)
+		if (before.unused_pools[i].size ==
+		    before.class_[q->cls - 1].pool_size)
+			unused += before.unused_pools[i].nr;
+	if (unused || (before.spares && !call_failed(r, q, APB_OS_UNMAP)))
+		run_fail(r, "null-without-cause",
+			 "NULL for %zu bytes, but %zu pools are unused, %zu "
+			 "arenas spare",
+			 q->size, unused, before.spares);
+	r->api->settle();
+	r->api->stats(&after);
+	if (after.settled != before.settled)
+		run_fail(r, "null-without-cause",
+			 "NULL for %zu bytes, but %lu blocks were not settled",
+			 q->size,
+			 (unsigned long)(after.settled - before.settled));
+}
+
 static void judge_null(struct run *r, const struct request *q)
 {
 	int err = errno;
@@ -63,6 +96,8 @@ static void judge_null(struct run *r, const struct request *q)
 	    !call_failed(r, q, APB_OS_REMAP))
 		run_fail(r, "null-without-cause",
 			 "NULL for %zu bytes, but no OS call failed", q->size);
+	if (q->size < BIG_REQUEST && !r->failed)
+		judge_exhausted(r, q);
 }
 
 /* A map call failed: then NULL, or settling must have found memory. */

@@ -186,19 +186,22 @@ static uint64_t refusals(const struct run *r)
 static void trim(struct run *r)
 {
 	size_t before = r->real ? 0 : mapped_by_kernel(), after, got;
-	uint64_t refused = refusals(r);
+	uint64_t refused = refusals(r), purged = r->watch.purged;
 	struct apb_stats stats;
 
 	got = r->api->trim();
 	run_note(r, " = %zu bytes", got);
+	after = r->real ? 0 : mapped_by_kernel();
+	purged = r->watch.purged - purged;
+	/* whatever was refused: that is not given back */
+	if (!r->real && (after > before || got < before - after ||
+			 got > before - after + purged))
+		run_fail(r, "trim",
+			 "says %zu bytes, but mapped went from %zu to %zu, and "
+			 "%zu bytes were purged",
+			 got, before, after, (size_t)purged);
 	if (refusals(r) != refused)
 		return;
-	after = r->real ? 0 : mapped_by_kernel();
-	if (!r->real &&
-	    (after > before || got < before - after || got > before))
-		run_fail(r, "trim",
-			 "says %zu bytes, but mapped went from %zu to %zu", got,
-			 before, after);
 	/* nothing was refused, so what was refused before is back as well */
 	r->kept = false;
 	r->unpurged = false;

@@ -26,6 +26,7 @@ static int watch_purge(void *ctx, void *addr, size_t size)
 	int err = w->os->purge(w->os->ctx, addr, size);
 
 	w->failed[APB_OS_PURGE] += err != 0;
+	w->purged += err ? 0 : size;
 	return err;
 }
 

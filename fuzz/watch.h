@@ -13,6 +13,7 @@ struct watch {
 	const struct apb_os *os; /* the one behind */
 	struct apb_os ops; /* the one to hand to apb_set_os() */
 	uint64_t failed[APB_OS_NR];
+	uint64_t purged; /* bytes */
 };
 
 /* Put @w in front of @os; the counts start at 0. */

@@ -322,6 +322,14 @@ static void check_bins(struct check *c)
 				     !bin->head,
 		       "bin.countdown", bin, "%u of %u", bin->countdown,
 		       bin->period);
+		if (!bin->period)
+			continue;
+		expect(c,
+		       heap->fixed_period ?
+			       bin->period == heap->fixed_period :
+			       bin->period >= apb_heap_period_min(cls) &&
+				       bin->period <= apb_heap_period_max(cls),
+		       "bin.period", bin, "%u", bin->period);
 	}
 }
 

@@ -22,12 +22,12 @@ static uint16_t clamp_period(size_t frees)
 	return frees < APB_PERIOD_MAX ? (uint16_t)frees : APB_PERIOD_MAX;
 }
 
-static uint16_t period_min(unsigned int cls)
+uint16_t apb_heap_period_min(unsigned int cls)
 {
 	return clamp_period(APB_PERIOD_MIN_BYTES / apb_class_size(cls));
 }
 
-static uint16_t period_max(unsigned int cls)
+uint16_t apb_heap_period_max(unsigned int cls)
 {
 	return clamp_period(APB_PERIOD_MAX_BYTES / apb_class_size(cls));
 }
@@ -41,9 +41,10 @@ static uint16_t next_period(const struct apb_heap *heap, unsigned int cls,
 	if (heap->fixed_period)
 		return heap->fixed_period;
 	period = surplus > period / 2 ? period / 2 : period * 2;
-	if (period < period_min(cls))
-		return period_min(cls);
-	return period < period_max(cls) ? (uint16_t)period : period_max(cls);
+	if (period < apb_heap_period_min(cls))
+		return apb_heap_period_min(cls);
+	return period < apb_heap_period_max(cls) ? (uint16_t)period :
+						   apb_heap_period_max(cls);
 }
 
 void apb_heap_set_period(struct apb_heap *heap, uint16_t period)
@@ -56,7 +57,7 @@ void apb_heap_set_period(struct apb_heap *heap, uint16_t period)
 
 		if (!bin->period)
 			continue;
-		bin->period = period ? period : period_min(cls);
+		bin->period = period ? period : apb_heap_period_min(cls);
 		/* never later than it was to be: APB_BIN_MAX relies on it */
 		if (bin->countdown > bin->period)
 			bin->countdown = bin->period;
@@ -210,7 +211,7 @@ static void lengthen_period(const struct apb_heap *heap, unsigned int cls,
 
 	if (heap->fixed_period)
 		return;
-	room = period_max(cls) - bin->period;
+	room = apb_heap_period_max(cls) - bin->period;
 	if (n > room)
 		n = room;
 	bin->period = (uint16_t)(bin->period + n);
@@ -234,7 +235,7 @@ struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
 	}
 	if (!bin->period) {
 		bin->period = heap->fixed_period ? heap->fixed_period :
-						   period_min(cls);
+						   apb_heap_period_min(cls);
 		bin->countdown = bin->period;
 	}
 	used = pool->used;

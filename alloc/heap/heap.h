@@ -17,6 +17,7 @@
  *                  of the bin's class and in no list twice
  *   bin.class0     bin 0 is empty: a request of 0 bytes takes the slow path
  *   bin.countdown  1 <= countdown <= period
+ *   bin.period     it is the fixed one, or within the bounds of its class
  *   heap.partial   every pool on a class's partial list is of that class
  */
 #ifndef APB_HEAP_H
@@ -85,6 +86,10 @@ void apb_heap_settle(struct apb_heap *heap, struct apb_bin *bin);
 
 /* Settle everything. */
 void apb_heap_settle_all(struct apb_heap *heap);
+
+/* Bounds of an adaptive period. */
+uint16_t apb_heap_period_min(unsigned int cls);
+uint16_t apb_heap_period_max(unsigned int cls);
 
 /* Apply a changed option to all bins. */
 void apb_heap_set_period(struct apb_heap *heap, uint16_t period);
