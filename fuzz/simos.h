@@ -19,7 +19,7 @@
  * of them, and away from where programs, heaps and libraries are loaded.  All
  * of the space is in one 4 GiB slice.
  */
-#define SIMOS_BASE ((uintptr_t)0x580000000000)
+#define SIMOS_BASE ((uintptr_t)0x57fff8000000)
 #define SIMOS_SPACE ((size_t)256 << 20)
 
 /*

@@ -67,13 +67,14 @@ static void test_header_round_trip(void **ctx)
 	uint8_t data[OPS_HEADER_SIZE];
 
 	(void)ctx;
-	for (unsigned int i = 0; i < 512; i++) {
+	for (unsigned int i = 0; i < 1024; i++) {
 		in.version = OPS_VERSION;
 		in.real_kernel = i & 1;
 		in.check_often = i & 2;
 		in.small_period = i & 4;
 		in.no_dirty = i & 8;
-		in.sim_flags = i >> 4;
+		in.sim_flags = i >> 4 & 0x1f;
+		in.locked = i & 512;
 		in.seed = (uint32_t)draw();
 		ops_encode_header(data, &in);
 		ops_header(data, sizeof(data), &out);
@@ -83,6 +84,7 @@ static void test_header_round_trip(void **ctx)
 		assert_int_equal(out.small_period, in.small_period);
 		assert_int_equal(out.no_dirty, in.no_dirty);
 		assert_int_equal(out.sim_flags, in.sim_flags);
+		assert_int_equal(out.locked, in.locked);
 		assert_int_equal(out.seed, in.seed);
 	}
 }

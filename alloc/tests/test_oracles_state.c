@@ -22,6 +22,7 @@ static void in_fault_realloc(struct input *in)
 {
 	begin(in, NULL);
 	put_size(in, OP_MALLOC, 0, 100);
+	put_size(in, OP_MALLOC, 1, 100);
 	put_fault(in, true);
 	put_size(in, OP_REALLOC, 0, 100000);
 }
@@ -114,8 +115,10 @@ static void *losing_realloc(void *ptr, size_t size)
 {
 	void *p = apb_realloc(ptr, size);
 
-	if (!p)
+	if (!p) {
 		apb_free(ptr);
+		apb_settle();
+	}
 	return p;
 }
 
