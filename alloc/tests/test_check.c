@@ -168,7 +168,8 @@ struct damage {
 	}
 
 /* map.h */
-DAMAGE(leaves_counted, POKE(apb_state.map.nr_leaves, 3))
+DAMAGE(leaves_counted,
+       POKE(apb_state.map.nr_leaves, apb_state.map.nr_leaves + 1))
 DAMAGE(leaf_of_another_slice, POKE(sc.leaf->slice, sc.leaf->slice + 1))
 DAMAGE(entry_lost, POKE(apb_state.map.slice[EMPTY_SLICE], 0))
 DAMAGE(empty_not_named, POKE(apb_state.map.empty, NULL))
@@ -190,8 +191,9 @@ DAMAGE(stray_large, stray_kind(APB_KIND_LARGE))
 
 static uint8_t *kind_of(const void *p)
 {
-	return &sc.leaf->kind[(uintptr_t)p >> APB_ARENA_SHIFT &
-			      (APB_SLICE_KINDS - 1)];
+	return &apb_map_leaf((uintptr_t)p)
+			->kind[(uintptr_t)p >> APB_ARENA_SHIFT &
+			       (APB_SLICE_KINDS - 1)];
 }
 
 /* arena.h */
@@ -406,6 +408,16 @@ DAMAGE(countdown_0, POKE(bin()->countdown, 0))
 DAMAGE(countdown_high, POKE(bin()->countdown, bin()->period + 1u))
 DAMAGE(no_period, POKE(bin()->period, 0))
 
+static void period_of(uint16_t period)
+{
+	POKE(bin()->period, period);
+	POKE(bin()->countdown, 1);
+}
+
+DAMAGE(period_low, period_of(31))
+DAMAGE(period_high, period_of(4097))
+DAMAGE(period_not_fixed, POKE(apb_state.heap.fixed_period, 5000))
+
 static void partial_of_another_class(void)
 {
 	POKE(apb_state.heap.partial[7], apb_state.heap.partial[CLS]);
@@ -520,6 +532,9 @@ static const struct damage damages[] = {
 	{"bin.countdown", countdown_0},
 	{"bin.countdown", countdown_high},
 	{"bin.countdown", no_period},
+	{"bin.period", period_low},
+	{"bin.period", period_high},
+	{"bin.period", period_not_fixed},
 	{"heap.partial", partial_of_another_class},
 	{"heap.partial", partial_lost},
 	{"heap.partial", partial_cut},
@@ -608,6 +623,7 @@ DAMAGE_TEST(test_pool_partial, "pool.partial")
 DAMAGE_TEST(test_bin_free, "bin.free")
 DAMAGE_TEST(test_bin_class0, "bin.class0")
 DAMAGE_TEST(test_bin_countdown, "bin.countdown")
+DAMAGE_TEST(test_bin_period, "bin.period")
 DAMAGE_TEST(test_heap_partial, "heap.partial")
 DAMAGE_TEST(test_large_kind, "large.kind")
 DAMAGE_TEST(test_large_shape, "large.shape")
@@ -682,6 +698,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_bin_free, undo_after),
 		cmocka_unit_test_teardown(test_bin_class0, undo_after),
 		cmocka_unit_test_teardown(test_bin_countdown, undo_after),
+		cmocka_unit_test_teardown(test_bin_period, undo_after),
 		cmocka_unit_test_teardown(test_heap_partial, undo_after),
 		cmocka_unit_test_teardown(test_large_kind, undo_after),
 		cmocka_unit_test_teardown(test_large_shape, undo_after),

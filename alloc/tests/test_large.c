@@ -377,6 +377,73 @@ static void test_no_memory_leaves_the_block_alone(void **ctx)
 	}
 }
 
+enum how {
+	BY_MALLOC,
+	BY_CALLOC,
+	BY_ALIGNED,
+	BY_REALLOC,
+	NR_HOW
+};
+
+static char *get_large(enum how how, char *p)
+{
+	switch (how) {
+	case BY_MALLOC:
+		return apb_malloc(300000);
+	case BY_CALLOC:
+		return apb_calloc(3, 100000);
+	case BY_ALIGNED:
+		return apb_aligned_alloc(2 * MIB, 300000);
+	default:
+		return apb_realloc(p, 300000);
+	}
+}
+
+/*
+ * When there is no memory, empty arenas and those that are empty but for bins
+ * go back to the system, and it is asked again; once, and only if it got some.
+ */
+static void test_asks_again_for_what_was_reclaimed(void **ctx)
+{
+	unsigned int how, spare;
+
+	(void)ctx;
+	for (how = 0; how < NR_HOW; how++) {
+		for (spare = 0; spare < 3; spare++) {
+			char *p, *q;
+
+			fresh_sim(7, SIMOS_HINTS);
+			p = apb_malloc(100000);
+			fill(p, 102400, how);
+			if (spare)
+				apb_free(apb_malloc(100));
+			if (spare == 2)
+				apb_settle();
+			/* not in place, nor the first that is asked for */
+			fault_arm(APB_FAULT_ONCE, MAPS, 1);
+			if (how == BY_REALLOC)
+				simos_fault(&(struct apb_fault){
+					.mode = APB_FAULT_FROM,
+					.calls = REMAPS,
+				});
+			errno = 0;
+			q = get_large(how, p);
+			assert_int_equal(failed(APB_OS_MAP), 1);
+			assert_int_equal(!q, !spare);
+			assert_int_equal(stats_now().recovered, spare > 0);
+			if (!q)
+				assert_int_equal(errno, ENOMEM);
+			else
+				assert_large(q, 303104);
+			assert_int_equal(stats_now().arenas, 0);
+			assert_true(filled(how == BY_REALLOC && q ? q : p,
+					   102400, how));
+			assert_whole();
+			simos_fault(NULL);
+		}
+	}
+}
+
 /* What is mapped but cannot be entered into the map goes back. */
 static void test_no_memory_for_the_map(void **ctx)
 {
@@ -495,6 +562,7 @@ int main(void)
 		cmocka_unit_test(test_moves_by_remap),
 		cmocka_unit_test(test_falls_back_to_a_copy),
 		cmocka_unit_test(test_no_memory_leaves_the_block_alone),
+		cmocka_unit_test(test_asks_again_for_what_was_reclaimed),
 		cmocka_unit_test(test_no_memory_for_the_map),
 		cmocka_unit_test(test_orphans),
 		cmocka_unit_test(test_tail_becomes_an_orphan),

@@ -11,7 +11,6 @@ Environment:
     BUG=NN             this bug only (and the control); or several: "03 17"
     BUGS_SECONDS=60    at most, for each
     BUGS_CORPUS=none   start from nothing instead of the corpus
-    BUGS_UNSEEN=1      also those in unseen/, for which an oracle is missing
     JOBS=n             processes at the same time
 
 Exit status: 0 all found, 1 not, 2 a patch that does not apply, a failed build,
@@ -33,7 +32,6 @@ import engines
 import proc
 
 PATCHES = "fuzz/bugs"
-UNSEEN = "fuzz/bugs/unseen"
 OUT = "build/bugs"
 NONE = "none"
 NONE_SECONDS = 10
@@ -53,21 +51,10 @@ def say(text):
 
 # ---- what to do -------------------------------------------------------------
 
-def number(name, default, most):
-    text = os.environ.get(name, str(default))
-    if not re.fullmatch("[0-9]+", text) or not 1 <= int(text) <= most:
-        proc.usage("%s=%s: must be a number from 1 to %d" % (name, text, most))
-    return int(text)
-
-
 def patches():
     """Their names, NN-name, and the file of each."""
-    folders = [PATCHES]
-    if os.environ.get("BUGS_UNSEEN") and os.path.isdir(path(UNSEEN)):
-        folders.append(UNSEEN)
-    return {name[:-len(".patch")]: os.path.join(folder, name)
-            for folder in folders for name in os.listdir(path(folder))
-            if name.endswith(".patch")}
+    return {name[:-len(".patch")]: os.path.join(PATCHES, name)
+            for name in os.listdir(path(PATCHES)) if name.endswith(".patch")}
 
 
 def choose_bugs():
@@ -290,8 +277,8 @@ def fuzz(names, seconds, seeds, jobs):
 
 
 def main():
-    seconds = number("BUGS_SECONDS", 60, 10 ** 6)
-    jobs = number("JOBS", proc.NCPU, 1024)
+    seconds = proc.number("BUGS_SECONDS", 60, 10 ** 6)
+    jobs = proc.number("JOBS", proc.NCPU, 1024)
     names = [NONE, *choose_bugs()]
     seeds = choose_seeds()
     proc.catch_signals()
