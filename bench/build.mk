@@ -54,14 +54,23 @@ bench-frag: bench-programs # memory given back beside others: PEERS, FRAG_WAIT
 bench-count: bench-programs # instructions of the fast paths: PEERS
 	$(Q)bench/count.py --build $(O) --peers '$(PEERS)' $(if $(V),--show)
 
-# The harness as the sanitizer fuzzer has it, but with apb-replay's main().
+# The harness as the fuzzers have it, but with apb-replay's main(), around the
+# allocator with sanitizers and around the one that is shipped.  Not
+# instrumented for coverage: the engines' own rows are.
 bench-asan.cc = clang-19
+bench-asan.cflags = $(BASE) -O2 $(SAN)
 bench-asan.ldflags = $(SAN)
+$(eval $(call flavour,bench-asan))
 $(O)/bench/apb-replay-asan: $(call objs,harness-asan,$(REPLAY_SRC)) \
-		$(call harness,harness-asan) $(call lib,fuzz-asan)
+		$(call harness,harness-asan) $(call lib,bench-asan)
 	$(call link,bench-asan)
 
+$(O)/bench/apb-replay-release: $(call objs,harness,$(REPLAY_SRC)) \
+		$(call harness,harness) $(call lib,release)
+	$(call link,harness)
+
 bench-fuzz: bench-setup # executions/s of the harness: ROUNDS, BENCH_SECONDS
-	$(Q)$(MAKE) $(PARALLEL) fuzz-targets $(O)/bench/apb-replay-asan
+	$(Q)$(MAKE) $(PARALLEL) fuzz-targets \
+		$(O)/bench/apb-replay-asan $(O)/bench/apb-replay-release
 	$(Q)bench/fuzz.py --build $(O) --rounds '$(ROUNDS)' \
 		--seconds '$(BENCH_SECONDS)' $(if $(CPU),--cpu '$(CPU)')

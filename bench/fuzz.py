@@ -137,7 +137,7 @@ def main():
     args.corpus = os.path.abspath(args.corpus)
     programs = {
         "apb-replay, ASan+UBSan": os.path.join(bench, "apb-replay-asan"),
-        "apb-replay, release": os.path.join(fuzz, "apb-replay"),
+        "apb-replay, release": os.path.join(bench, "apb-replay-release"),
     }
     engines = {
         "libFuzzer, ASan+UBSan": os.path.join(fuzz, "apb-fuzz-asan"),

@@ -221,16 +221,27 @@ def fuzz_libfuzzer():
     return speed
 
 
-def fuzz_afl():
-    speed = fuzz("afl", AFL_SECONDS, 1)
+def afl_stability():
     with open(os.path.join(ROOT, engines.AFL_OUT, "0/fuzzer_stats"),
               encoding="utf-8") as file:
         stats = file.read()
     expect(re.search(r"^execs_done +: [1-9]", stats, re.M),
            "AFL++ executed nothing", stats)
-    expect(re.search(r"^stability +: 100\.00%$", stats, re.M),
-           "stability is not 100.00 %", stats)
-    return speed + ", stability 100.00 %"
+    found = re.search(r"^stability +: ([\d.]+)%$", stats, re.M)
+    expect(found, "AFL++ reports no stability", stats)
+    return found[1]
+
+
+def fuzz_afl():
+    """Stability has to be 100.00 %.  Once in a dozen runs AFL++ has seen
+    99.9 % for no reason found so far; two in a row are a failure."""
+    seen = []
+    for _ in range(2):
+        speed = fuzz("afl", AFL_SECONDS, 1)
+        seen.append(afl_stability())
+        if seen[-1] == "100.00":
+            return "%s, stability %s %%" % (speed, " %, then ".join(seen))
+    raise Failed("stability is not 100.00 %%: %s %%" % " %, ".join(seen))
 
 
 # ---- all of it --------------------------------------------------------------
