@@ -15,6 +15,7 @@
 #include "large/large.h"
 #include "map/map.h"
 #include "os/os.h"
+#include "os/retain.h"
 
 struct apb_misuse_state {
 	apb_misuse_fn fn;
@@ -27,6 +28,7 @@ struct apb_state {
 	struct apb_arenas arenas;
 	struct apb_os_state os;
 	struct apb_misuse_state misuse;
+	struct apb_policy policy;
 	uint64_t seed; /* option; 0: random */
 	struct apb_map map; /* last: 256 KiB, hardly touched */
 };

@@ -21,6 +21,7 @@
 
 struct apb_state apb_state = {
 	.arenas.dirty_limit = APB_DIRTY_AUTO,
+	.policy = APB_POLICY_INIT,
 };
 
 /* ---- allocation ------------------------------------------------------- */
@@ -34,7 +35,7 @@ static bool reclaim(void)
 	size_t mapped = apb_state.os.mapped;
 
 	apb_heap_settle_all(&apb_state.heap);
-	apb_arena_unmap_spares();
+	apb_retain_drop();
 	return apb_state.os.mapped < mapped;
 }
 

@@ -26,7 +26,7 @@ size_t apb_trim(void)
 	apb_state.arenas.purge_later = true;
 	apb_heap_settle_all(&apb_state.heap);
 	apb_state.arenas.purge_later = false;
-	apb_arena_unmap_spares();
+	apb_retain_drop();
 	purged = apb_arena_purge(0);
 	apb_map_release(false);
 	apb_os_retry_orphans();
@@ -127,10 +127,10 @@ static int set_option(enum apb_option opt, size_t value)
 		apb_heap_set_period(&apb_state.heap, (uint16_t)value);
 		return 0;
 	case APB_OPT_DIRTY_LIMIT:
-		apb_state.arenas.dirty_limit = value;
-		apb_state.arenas.purge_floor = 0;
-		apb_arena_limit_dirty();
-		return 0;
+	case APB_OPT_PURGE_DELAY:
+	case APB_OPT_LARGE_CACHE:
+	case APB_OPT_THP:
+		return apb_retain_set(opt, value);
 	case APB_OPT_SEED:
 		if (apb_state.heap.key)
 			return EBUSY;

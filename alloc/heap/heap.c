@@ -198,6 +198,8 @@ static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 	/* other bins may hold the last blocks of pools that are empty else */
 	apb_heap_settle_all(heap);
 	pool = new_pool(heap, cls, false);
+	if (!pool && apb_retain_drop())
+		pool = new_pool(heap, cls, true);
 	if (pool)
 		heap->recovered++;
 	return pool;
