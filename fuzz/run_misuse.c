@@ -68,7 +68,9 @@ static bool pick_double_free(struct run *r, struct misuse *u)
 		u->kinds |= BIT(APB_MISUSE_INTERIOR) |
 			    BIT(APB_MISUSE_NEVER_ALLOCATED) |
 			    BIT(APB_MISUSE_METADATA);
-	if (!r->real && !simos_is_mapped((void *)u->ptr, 1))
+	/* a large block's mapping may be cached: then it is no block's */
+	if ((just_now && !(u->ptr % ARENA)) ||
+	    (!r->real && !simos_is_mapped((void *)u->ptr, 1)))
 		u->kinds = BIT(APB_MISUSE_FOREIGN);
 	else if (!r->real && just_now && !r->kept)
 		u->kinds &= ~BIT(APB_MISUSE_FOREIGN);

@@ -55,6 +55,7 @@ static struct {
 	bool reserved;
 	uint64_t seed, rng;
 	unsigned int flags;
+	uint64_t clock;
 	struct simos_stats stats;
 	struct apb_fault_state fault;
 	char violation[160];
@@ -482,6 +483,12 @@ static int sim_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	return remap_here(old, old.start + (uint32_t)(new_size / PAGE));
 }
 
+static uint64_t sim_now(void *ctx)
+{
+	(void)ctx;
+	return sim.clock;
+}
+
 /* ---- for the harness -------------------------------------------------- */
 
 static int reserve(void)
@@ -523,6 +530,7 @@ int simos_reset(uint64_t seed, unsigned int flags)
 	sim.seed = mix(seed);
 	sim.rng = sim.seed;
 	sim.flags = flags;
+	sim.clock = 0;
 	memset(&sim.stats, 0, sizeof(sim.stats));
 	apb_fault_arm(&sim.fault, NULL);
 	sim.violation[0] = '\0';
@@ -536,6 +544,7 @@ const struct apb_os *simos_ops(void)
 		.unmap = sim_unmap,
 		.purge = sim_purge,
 		.remap = sim_remap,
+		.now = sim_now,
 	};
 
 	return &ops;
@@ -552,6 +561,11 @@ bool simos_is_mapped(const void *addr, size_t size)
 	r.start = (uint32_t)(off / PAGE);
 	r.end = (uint32_t)((off + size + PAGE - 1) / PAGE);
 	return simspace_mapped(&sim.space, r);
+}
+
+void simos_pass(uint64_t ms)
+{
+	sim.clock += ms;
 }
 
 void simos_fault(const struct apb_fault *fault)

@@ -67,6 +67,9 @@ int simos_reset(uint64_t seed, unsigned int flags);
 /* The table to pass to apb_set_os(). */
 const struct apb_os *simos_ops(void);
 
+/* Let time pass: the clock stands still otherwise, and starts at 0. */
+void simos_pass(uint64_t ms);
+
 /* Whether all of [addr, addr + size) is mapped. */
 bool simos_is_mapped(const void *addr, size_t size);
 

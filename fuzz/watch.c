@@ -40,6 +40,13 @@ static int watch_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	return err;
 }
 
+static uint64_t watch_now(void *ctx)
+{
+	struct watch *w = ctx;
+
+	return w->os->now(w->os->ctx);
+}
+
 void watch_init(struct watch *w, const struct apb_os *os)
 {
 	*w = (struct watch){
@@ -51,6 +58,7 @@ void watch_init(struct watch *w, const struct apb_os *os)
 				.unmap = watch_unmap,
 				.purge = watch_purge,
 				.remap = watch_remap,
+				.now = os && os->now ? watch_now : NULL,
 			},
 	};
 }
