@@ -28,6 +28,12 @@ struct apb_leaf *apb_map_leaf(uintptr_t addr)
 	return (struct apb_leaf *)((uintptr_t)apb_empty_leaf + entry);
 }
 
+static void set_kind(struct apb_leaf *leaf, uintptr_t addr, unsigned int kind)
+{
+	__atomic_store_n(&leaf->kind[index_of(addr)], (uint8_t)kind,
+			 __ATOMIC_RELAXED);
+}
+
 static struct apb_leaf *leaf_new(uintptr_t addr)
 {
 	struct apb_map *map = &apb_state.map;
@@ -42,7 +48,9 @@ static struct apb_leaf *leaf_new(uintptr_t addr)
 	leaf->slice = slice_of(addr);
 	leaf->used = 0;
 	apb_node_add(&map->leaves, &leaf->node);
-	map->slice[leaf->slice] = (uintptr_t)leaf - (uintptr_t)apb_empty_leaf;
+	__atomic_store_n(&map->slice[leaf->slice],
+			 (uintptr_t)leaf - (uintptr_t)apb_empty_leaf,
+			 __ATOMIC_RELEASE);
 	map->nr_leaves++;
 	return leaf;
 }
@@ -56,7 +64,7 @@ int apb_map_set(uintptr_t addr, unsigned int kind)
 		leaf = leaf_new(addr);
 	if (!leaf)
 		return -1;
-	leaf->kind[index_of(addr)] = (uint8_t)kind;
+	set_kind(leaf, addr, kind);
 	leaf->used++;
 	if (leaf == map->empty)
 		map->empty = NULL;
@@ -69,7 +77,7 @@ int apb_map_set(uintptr_t addr, unsigned int kind)
 
 void apb_map_change(uintptr_t addr, unsigned int kind)
 {
-	apb_map_leaf(addr)->kind[index_of(addr)] = (uint8_t)kind;
+	set_kind(apb_map_leaf(addr), addr, kind);
 }
 
 static void leaf_release(struct apb_leaf *leaf)
@@ -79,7 +87,7 @@ static void leaf_release(struct apb_leaf *leaf)
 	if (leaf == map->empty)
 		map->empty = NULL;
 	apb_node_del(&leaf->node);
-	map->slice[leaf->slice] = 0;
+	__atomic_store_n(&map->slice[leaf->slice], 0, __ATOMIC_RELAXED);
 	map->nr_leaves--;
 	apb_os_release(leaf, APB_LEAF_BYTES);
 }
@@ -89,7 +97,7 @@ void apb_map_clear(uintptr_t addr)
 	struct apb_map *map = &apb_state.map;
 	struct apb_leaf *leaf = apb_map_leaf(addr);
 
-	leaf->kind[index_of(addr)] = APB_KIND_NONE;
+	set_kind(leaf, addr, APB_KIND_NONE);
 	if (addr == map->lowest)
 		map->lowest += APB_ARENA;
 	if (addr < map->cursor)

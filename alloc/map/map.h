@@ -74,15 +74,24 @@ extern const uint8_t apb_empty_leaf[APB_SLICE_KINDS];
 /*
  * Kind at the MiB of @addr.  Bits 47 and up are ignored here: the caller
  * compares the whole address with what it finds.
+ *
+ * Threads read the map without a lock.  The byte may be relaxed: that of a
+ * live block was written before the block was handed out, and how the pointer
+ * came to this thread orders the two; any other pointer is a misuse.  The
+ * entry is acquire, against the release when it is set, so that even a wild
+ * pointer finds a leaf's bytes set up.
  */
 static inline unsigned int apb_map_kind(const struct apb_map *map,
 					uintptr_t addr)
 {
 	uintptr_t slice = (addr >> APB_SLICE_SHIFT) & (APB_NR_SLICES - 1);
-	uintptr_t leaf = (uintptr_t)apb_empty_leaf + map->slice[slice];
+	uintptr_t leaf = (uintptr_t)apb_empty_leaf +
+			 __atomic_load_n(&map->slice[slice], __ATOMIC_ACQUIRE);
 
-	return *(const uint8_t *)(leaf + ((addr >> APB_ARENA_SHIFT) &
-					  (APB_SLICE_KINDS - 1)));
+	return __atomic_load_n((const uint8_t *)(leaf +
+						 ((addr >> APB_ARENA_SHIFT) &
+						  (APB_SLICE_KINDS - 1))),
+			       __ATOMIC_RELAXED);
 }
 
 /* The leaf of @addr, or NULL. */
