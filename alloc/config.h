@@ -80,15 +80,15 @@
 #define APB_REFILL_BYTES APB_PAGE
 #define APB_REFILL_MIN 4
 /* The first refill of a bin takes so many blocks, later ones more. */
-#define APB_REFILL_FIRST 8
+#define APB_REFILL_FIRST 6
 
 /*
  * How many blocks a bin may hold: at first, and at most, in bytes and number.
  * Its array is in the heap at first; bigger ones are powers of two less one.
  */
-#define APB_BIN_FIRST_BYTES ((size_t)1280)
-#define APB_BIN_FIRST_MIN 8
-#define APB_BIN_FIRST_MAX 64
+#define APB_BIN_FIRST_BYTES ((size_t)1024)
+#define APB_BIN_FIRST_MIN 6
+#define APB_BIN_FIRST_MAX 32
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_MAX 4095
 #define APB_BIN_GROWN 63 /* the first that is not in the heap */
@@ -101,14 +101,14 @@
  * than APB_QUEUE_MAX batches has it emptied by those who fill it.
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
-#define APB_BATCH_MAX 61
+#define APB_BATCH_MAX 62
 #define APB_QUEUE_MAX 64
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
-#define APB_META_MIN_SHIFT 9
-#define APB_META_MAX_SHIFT 15
-#define APB_META_CHUNK ((size_t)64 << 10)
+#define APB_META_MIN_SHIFT 10
+#define APB_META_MAX_SHIFT 16
+#define APB_META_CHUNK ((size_t)128 << 10)
 
 /* Default bound on empty pools that are not purged. */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
@@ -152,8 +152,8 @@ static_assert(APB_POOL_SMALL_MAX * APB_BIN_FIRST_MIN > APB_BIN_FIRST_BYTES &&
 		      APB_REFILL_FIRST <= APB_BIN_FIRST_MIN,
 	      "a first refill fits into a bin's first array");
 static_assert((APB_BIN_MAX & (APB_BIN_MAX + 1)) == 0 &&
-		      (size_t)(APB_BIN_MAX + 1) * sizeof(uint64_t) ==
+		      (size_t)(APB_BIN_MAX + 1) * (16 >> !APB_CHECKS) <=
 			      (size_t)1 << APB_META_MAX_SHIFT,
-	      "the largest array is the largest piece of metadata");
+	      "the largest array is a piece of metadata");
 
 #endif /* APB_CONFIG_H */

@@ -109,16 +109,16 @@ static void *large_resize(struct apb_large *large, size_t size)
 static noinline void *pooled_slow(unsigned int cls)
 {
 	struct apb_heap *heap = apb_thread_heap();
-	uint64_t entry;
+	struct apb_entry entry;
+	bool ok;
 
 	if (unlikely(!heap))
 		heap = apb_common_heap();
 	apb_lock(&heap->lock);
-	entry = apb_bin_pop(&heap->bin[cls]);
-	if (!entry)
-		entry = apb_heap_refill(heap, cls);
+	ok = apb_bin_pop(&heap->bin[cls], &entry) ||
+	     apb_heap_refill(heap, cls, &entry);
 	apb_unlock(&heap->lock);
-	if (likely(entry))
+	if (likely(ok))
 		return apb_block_born(entry);
 	errno = ENOMEM;
 	return NULL;
@@ -140,45 +140,46 @@ static noinline void *alloc_slow(size_t size, bool zero)
 	return p;
 }
 
-/* The entry of a block for a request of any size, if its bin has one. */
-static inline uint64_t alloc_fast(size_t size)
+/* Whether the bin for a request of any size had a block. */
+static inline bool alloc_fast(size_t size, struct apb_entry *entry)
 {
 	struct apb_heap *heap = apb_tls;
 
 	if (likely(size <= APB_SMALL_MAX))
 		return apb_bin_pop(
-			&heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT]);
+			&heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT], entry);
 	if (likely(size <= APB_MAX_POOLED))
-		return apb_bin_pop(&heap->bin[apb_class_of(size)]);
-	return 0;
+		return apb_bin_pop(&heap->bin[apb_class_of(size)], entry);
+	return false;
 }
 
 void *apb_malloc(size_t size)
 {
-	uint64_t entry = alloc_fast(size);
+	struct apb_entry entry;
 
-	return likely(entry) ? apb_block_born(entry) : alloc_slow(size, false);
+	if (likely(alloc_fast(size, &entry)))
+		return apb_block_born(entry);
+	return alloc_slow(size, false);
 }
 
 void *apb_calloc(size_t n, size_t size)
 {
-	uint64_t entry;
+	struct apb_entry entry;
 	size_t bytes;
 
 	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	entry = alloc_fast(bytes);
-	if (likely(entry))
+	if (likely(alloc_fast(bytes, &entry)))
 		return memset(apb_block_born(entry), 0, bytes);
 	return alloc_slow(bytes, true);
 }
 
 void *apb_aligned_alloc(size_t align, size_t size)
 {
+	struct apb_entry entry;
 	unsigned int cls;
-	uint64_t entry;
 
 	if (unlikely(!align || (align & (align - 1)))) {
 		errno = EINVAL;
@@ -195,26 +196,29 @@ void *apb_aligned_alloc(size_t align, size_t size)
 	if (size > APB_MAX_POOLED || align > APB_MAX_POOL_ALIGN)
 		return large_alloc(size, align, false);
 	cls = apb_class_of_aligned(align, size);
-	entry = apb_bin_pop(&apb_tls->bin[cls]);
-	return likely(entry) ? apb_block_born(entry) : pooled_slow(cls);
+	if (likely(apb_bin_pop(&apb_tls->bin[cls], &entry)))
+		return apb_block_born(entry);
+	return pooled_slow(cls);
 }
 
 /* ---- what a pointer is ------------------------------------------------ */
 
 /*
- * The pool that @addr lies in, if there is an arena; NULL if not.  It may be
+ * Whether there is an arena at @addr; the pool it lies in then.  That may be
  * unused, or no pool at all but the arena's header.
  */
-static inline struct apb_pool *find_pool(uintptr_t addr)
+static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
 {
 	unsigned int shift = apb_map_kind(&apb_state.map, addr);
 
 	/* a constant shift need not wait for the map: the branch is predicted */
 	if (likely(shift == APB_POOL_SHIFT_SMALL))
-		return apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
-	if (likely(shift > APB_POOL_SHIFT_SMALL))
-		return apb_pool_of(addr, shift);
-	return NULL;
+		*pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
+	else if (likely(shift > APB_POOL_SHIFT_SMALL))
+		*pool = apb_pool_of(addr, shift);
+	else
+		return false;
+	return true;
 }
 
 /* What a pointer that was passed in is. */
@@ -229,8 +233,8 @@ struct target {
 static bool find_pooled(struct target *t, uintptr_t addr)
 {
 	t->large = NULL;
-	t->pool = find_pool(addr);
-	if (unlikely(!t->pool) || unlikely(!apb_pool_in_use(t->pool)) ||
+	if (unlikely(!find_pool(addr, &t->pool)) ||
+	    unlikely(!apb_pool_in_use(t->pool)) ||
 	    unlikely(!apb_block_live(t->pool, addr, &t->index)))
 		return false;
 	t->size = apb_class_size(t->pool->cls);
@@ -259,7 +263,7 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 /* ---- free ------------------------------------------------------------- */
 
 /* A block that was live goes to the bin of @pool, whosever it is. */
-static void free_entry(const struct apb_pool *pool, uint64_t entry)
+static void free_entry(const struct apb_pool *pool, struct apb_entry entry)
 {
 	struct apb_heap *heap = apb_thread_heap();
 	struct apb_bin *bin = (struct apb_bin *)pool->owner;
@@ -302,7 +306,8 @@ static noinline void free_slow(void *ptr)
 	errno = saved_errno;
 }
 
-static noinline void overflow_slow(const struct apb_pool *pool, uint64_t entry)
+static noinline void overflow_slow(const struct apb_pool *pool,
+				   struct apb_entry entry)
 {
 	int saved_errno = errno;
 
@@ -310,23 +315,21 @@ static noinline void overflow_slow(const struct apb_pool *pool, uint64_t entry)
 	errno = saved_errno;
 }
 
-/* The bin of @addr, a live block of the thread's own; else NULL. */
-static inline struct apb_bin *find_own(uintptr_t addr, struct apb_pool **pool,
-				       uint64_t *index)
+/* Whether @addr is a live block of the thread's own heap, and where. */
+static inline bool find_own(uintptr_t addr, struct apb_pool **pool,
+			    uint64_t *index)
 {
-	*pool = find_pool(addr);
-	if (unlikely(!*pool) ||
-	    unlikely(!apb_heap_owns(apb_tls, (*pool)->owner)) ||
-	    unlikely(!apb_block_live(*pool, addr, index)))
-		return NULL;
-	return (struct apb_bin *)(*pool)->owner;
+	return likely(find_pool(addr, pool)) &&
+	       likely(apb_heap_owns(apb_tls, (*pool)->owner)) &&
+	       likely(apb_block_live(*pool, addr, index));
 }
 
 /* Free a block of which find_own() has said this. */
-static inline void free_own(struct apb_bin *bin, const struct apb_pool *pool,
-			    void *ptr, uint64_t index)
+static inline void free_own(const struct apb_pool *pool, void *ptr,
+			    uint64_t index)
 {
-	uint64_t entry = apb_block_died(pool, (uintptr_t)ptr, index);
+	struct apb_bin *bin = (struct apb_bin *)pool->owner;
+	struct apb_entry entry = apb_block_died(pool, (uintptr_t)ptr, index);
 
 	if (unlikely(!apb_bin_push(bin, entry)))
 		overflow_slow(pool, entry);
@@ -335,12 +338,10 @@ static inline void free_own(struct apb_bin *bin, const struct apb_pool *pool,
 void apb_free(void *ptr)
 {
 	struct apb_pool *pool;
-	struct apb_bin *bin;
 	uint64_t index;
 
-	bin = find_own((uintptr_t)ptr, &pool, &index);
-	if (likely(bin))
-		free_own(bin, pool, ptr, index);
+	if (likely(find_own((uintptr_t)ptr, &pool, &index)))
+		free_own(pool, ptr, index);
 	else
 		free_slow(ptr);
 }
@@ -392,16 +393,14 @@ static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 void apb_free_sized(void *ptr, size_t size)
 {
 	struct apb_pool *pool;
-	struct apb_bin *bin;
 	uint64_t index;
 
 	/* the bin of a size is the block's: all is well, and a plain free */
-	if (likely(size <= APB_MAX_POOLED)) {
-		bin = find_own((uintptr_t)ptr, &pool, &index);
-		if (likely(bin && pool->cls == apb_class_of(size))) {
-			free_own(bin, pool, ptr, index);
-			return;
-		}
+	if (likely(size <= APB_MAX_POOLED) &&
+	    likely(find_own((uintptr_t)ptr, &pool, &index)) &&
+	    likely(pool->cls == apb_class_of(size))) {
+		free_own(pool, ptr, index);
+		return;
 	}
 	free_checked(ptr, APB_MIN_ALIGN, size, "apb_free_sized");
 }

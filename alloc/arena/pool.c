@@ -104,19 +104,20 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->base = apb_pool_start(pool) + offset;
 	pool->inverse = inverse_of(size >> rotate);
 	pool->count = (uint16_t)count;
-	pool->states = (uint16_t)states_offset(apb_pool_slot(pool),
-					       (unsigned int)count);
+	pool->states = (uint8_t *)arena_of(pool) +
+		       states_offset(apb_pool_slot(pool), (unsigned int)count);
 	pool->rotate = (uint8_t)rotate;
 	pool->cls = (uint8_t)cls;
 	pool->used = 0;
 	pool->node.pprev = NULL;
 	pool->hint = 0;
 	fill_bits(apb_pool_bits(pool), (unsigned int)count);
-	memset(apb_pool_state(pool, 0), APB_STATE_NEVER, count);
+	memset(pool->states, APB_STATE_NEVER, count);
 	pool->owner = (uintptr_t)&heap->bin[cls];
 }
 
-unsigned int apb_pool_take(struct apb_pool *pool, uint64_t *to, unsigned int n)
+unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
+			   unsigned int n)
 {
 	unsigned int have = pool->count - pool->used, word, i, left;
 	size_t size = apb_class_size(pool->cls);
@@ -129,8 +130,8 @@ unsigned int apb_pool_take(struct apb_pool *pool, uint64_t *to, unsigned int n)
 
 		for (; some && left; some &= some - 1) {
 			i = word * 64 + (unsigned int)__builtin_ctzll(some);
-			to[--left] = apb_entry_make(pool->base + i * size, pool,
-						    i);
+			to[--left] =
+				apb_entry_make(pool, pool->base + i * size, i);
 		}
 		bits[word] = some;
 		pool->hint = (uint16_t)word;
@@ -139,9 +140,9 @@ unsigned int apb_pool_take(struct apb_pool *pool, uint64_t *to, unsigned int n)
 	return n;
 }
 
-void apb_pool_put(struct apb_pool *pool, uint64_t entry)
+void apb_pool_put(struct apb_pool *pool, struct apb_entry entry)
 {
-	unsigned int i = apb_block_index(pool, entry);
+	unsigned int i = (unsigned int)apb_entry_index(pool, entry);
 
 	apb_pool_bits(pool)[i / 64] |= UINT64_C(1) << i % 64;
 	if (i / 64 < pool->hint)

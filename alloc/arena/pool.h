@@ -68,8 +68,8 @@ struct apb_pool {
 	uintptr_t owner; /* address of the heap's bin, or 0: unused */
 	uintptr_t base; /* block 0 */
 	uint64_t inverse;
+	uint8_t *states; /* of block 0 */
 	uint16_t count;
-	uint16_t states; /* offset of the state bytes from the arena */
 	uint8_t rotate;
 	uint8_t cls;
 	uint16_t used; /* blocks that are out */
@@ -134,49 +134,38 @@ static inline void apb_state_set(uint8_t *state, uint8_t value)
 static inline uint8_t *apb_pool_state(const struct apb_pool *pool,
 				      uint64_t index)
 {
-	uintptr_t arena = (uintptr_t)pool & ~(APB_ARENA - 1);
-
-	return (uint8_t *)(arena + pool->states + index);
+	return pool->states + index;
 }
 
 /* ---- entries ---------------------------------------------------------- */
 
 /*
- * An entry names a free block in a bin or batch: its address and, above, the
- * offset of its state byte from the arena, so that malloc finds the byte
- * without the pool.  0 is no entry.
+ * An entry names a free block in a bin or batch, and its state byte, so that
+ * malloc finds the byte without the pool.  Two words rather than one that is
+ * packed: what malloc returns does then not wait for the division by which
+ * free found the byte.
  */
-#define APB_ENTRY_SHIFT 48
-
-static_assert(APB_ADDR_BITS <= APB_ENTRY_SHIFT, "an entry holds an address");
-
-static inline uint64_t apb_entry_make(uintptr_t addr,
-				      const struct apb_pool *pool,
-				      uint64_t index)
-{
-	return addr | (uint64_t)(pool->states + index) << APB_ENTRY_SHIFT;
-}
-
-static inline uintptr_t apb_entry_addr(uint64_t entry)
-{
-	return entry << (64 - APB_ENTRY_SHIFT) >> (64 - APB_ENTRY_SHIFT);
-}
-
-static inline uint8_t *apb_entry_state(uint64_t entry)
-{
-	uintptr_t arena = apb_entry_addr(entry) & ~(APB_ARENA - 1);
-
-	return (uint8_t *)(arena + (entry >> APB_ENTRY_SHIFT));
-}
+struct apb_entry {
+	void *block; /* NULL: no entry */
+#if APB_CHECKS
+	uint8_t *state;
+#endif
+};
 
 /* ---- what the misuse checks need -------------------------------------- */
 
 #if APB_CHECKS
-/* Make the block of an entry live; returns it. */
-static inline void *apb_block_born(uint64_t entry)
+static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
 {
-	apb_state_set(apb_entry_state(entry), APB_STATE_LIVE);
-	return (void *)apb_entry_addr(entry);
+	return (struct apb_entry){(void *)addr, apb_pool_state(pool, index)};
+}
+
+/* Make the block of an entry live; returns it. */
+static inline void *apb_block_born(struct apb_entry entry)
+{
+	apb_state_set(entry.state, APB_STATE_LIVE);
+	return entry.block;
 }
 
 /* Whether @addr is the start of a live block of @pool; its index then. */
@@ -191,11 +180,13 @@ static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
 }
 
 /* Make it free; returns its entry. */
-static inline uint64_t apb_block_died(const struct apb_pool *pool,
-				      uintptr_t addr, uint64_t index)
+static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
 {
-	apb_state_set(apb_pool_state(pool, index), APB_STATE_FREED);
-	return apb_entry_make(addr, pool, index);
+	struct apb_entry entry = apb_entry_make(pool, addr, index);
+
+	apb_state_set(entry.state, APB_STATE_FREED);
+	return entry;
 }
 
 /* How many blocks the program holds. */
@@ -209,16 +200,24 @@ static inline unsigned int apb_pool_live(const struct apb_pool *pool)
 }
 
 /* Index of an entry's block in its pool. */
-static inline unsigned int apb_block_index(const struct apb_pool *pool,
-					   uint64_t entry)
+static inline uint64_t apb_entry_index(const struct apb_pool *pool,
+				       struct apb_entry entry)
 {
-	return (unsigned int)(entry >> APB_ENTRY_SHIFT) - pool->states;
+	return (uint64_t)(entry.state - pool->states);
 }
 #else
 /* Blocks that are out count as live, entries are addresses. */
-static inline void *apb_block_born(uint64_t entry)
+static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
 {
-	return (void *)apb_entry_addr(entry);
+	(void)pool;
+	(void)index;
+	return (struct apb_entry){(void *)addr};
+}
+
+static inline void *apb_block_born(struct apb_entry entry)
+{
+	return entry.block;
 }
 
 static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
@@ -230,12 +229,10 @@ static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
 	return true;
 }
 
-static inline uint64_t apb_block_died(const struct apb_pool *pool,
-				      uintptr_t addr, uint64_t index)
+static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
 {
-	(void)pool;
-	(void)index;
-	return addr;
+	return apb_entry_make(pool, addr, index);
 }
 
 static inline unsigned int apb_pool_live(const struct apb_pool *pool)
@@ -243,10 +240,10 @@ static inline unsigned int apb_pool_live(const struct apb_pool *pool)
 	return pool->used;
 }
 
-static inline unsigned int apb_block_index(const struct apb_pool *pool,
-					   uint64_t entry)
+static inline uint64_t apb_entry_index(const struct apb_pool *pool,
+				       struct apb_entry entry)
 {
-	return (unsigned int)apb_pool_index(pool, apb_entry_addr(entry));
+	return apb_pool_index(pool, (uintptr_t)entry.block);
 }
 #endif
 
@@ -280,9 +277,10 @@ static inline bool apb_pool_has(const struct apb_pool *pool)
  * Take up to @n blocks, at least one, those lowest in memory; the pool has
  * some.  They are put into @to, the lowest last; returns how many.
  */
-unsigned int apb_pool_take(struct apb_pool *pool, uint64_t *to, unsigned int n);
+unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
+			   unsigned int n);
 
 /* Put the block of @entry, which is out and not live, into the pool. */
-void apb_pool_put(struct apb_pool *pool, uint64_t entry);
+void apb_pool_put(struct apb_pool *pool, struct apb_entry entry);
 
 #endif /* APB_POOL_H */

@@ -66,9 +66,10 @@ __attribute__((format(printf, 4, 5))) static void fail(struct check *c,
  * first is told; the pool is returned if it is safe to count in it.
  */
 static struct apb_pool *check_entry(struct check *c, const char *invariant,
-				    const struct apb_bin *bin, uint64_t entry)
+				    const struct apb_bin *bin,
+				    struct apb_entry entry)
 {
-	uintptr_t addr = apb_entry_addr(entry);
+	uintptr_t addr = (uintptr_t)entry.block;
 	struct apb_pool *pool;
 	uint64_t index;
 
@@ -82,7 +83,7 @@ static struct apb_pool *check_entry(struct check *c, const char *invariant,
 		return NULL;
 	}
 	index = apb_pool_index(pool, addr);
-	if (index >= pool->count || apb_block_index(pool, entry) != index) {
+	if (index >= pool->count || apb_entry_index(pool, entry) != index) {
 		fail(c, invariant, (void *)addr, "no block of class %u",
 		     pool->cls);
 		return NULL;
@@ -96,20 +97,20 @@ static struct apb_pool *check_entry(struct check *c, const char *invariant,
 
 /* Walk over an entry. */
 static void see_entry(struct check *c, const char *invariant,
-		      const struct apb_bin *bin, uint64_t entry)
+		      const struct apb_bin *bin, struct apb_entry entry)
 {
 	struct apb_pool *pool = check_entry(c, invariant, bin, entry);
 	uint8_t *state, value;
 
 	if (!pool)
 		return;
-	state = apb_pool_state(pool, apb_block_index(pool, entry));
+	state = apb_pool_state(pool, apb_entry_index(pool, entry));
 	value = apb_state_get(state);
 	pool->scratch++;
-	expect(c, !(value & TAG), invariant, (void *)apb_entry_addr(entry),
+	expect(c, !(value & TAG), invariant, entry.block,
 	       "listed twice");
 	expect(c, !APB_CHECKS || (value & ~TAG) != APB_STATE_LIVE, invariant,
-	       (void *)apb_entry_addr(entry), "live");
+	       entry.block, "live");
 	apb_state_set(state, value | TAG);
 }
 
@@ -123,7 +124,7 @@ static void see_batch(struct check *c, const char *invariant,
 	for (i = 0; i < batch->n && !c->failed; i++)
 		see_entry(c, invariant, (struct apb_bin *)batch->owner,
 			  batch->entry[i]);
-	c->meta += sizeof(*batch);
+	c->meta += APB_BATCH_SIZE;
 }
 
 static void see_queue(struct check *c, struct apb_heap *heap)
@@ -147,9 +148,9 @@ static void see_bin(struct check *c, const struct apb_heap *heap,
 {
 	const struct apb_bin_info *info = &heap->info[cls];
 	const struct apb_bin *bin = &heap->bin[cls];
-	const uint64_t *entry;
+	const struct apb_entry *entry;
 
-	if (*info->base || bin->top < info->base || bin->top > bin->limit ||
+	if (info->base->block || bin->top < info->base || bin->top > bin->limit ||
 	    bin->limit > info->base + info->room) {
 		fail(c, "bin.array", bin, "%p <= %p <= %p <= %p + %u",
 		     (void *)info->base, (void *)bin->top, (void *)bin->limit,
@@ -179,7 +180,7 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	const struct apb_batch *batch = heap->batches;
 	unsigned int i, cls, n = 0;
 
-	expect(c, !*heap->bin[0].top && heap->bin[0].top == heap->bin[0].limit,
+	expect(c, !heap->bin[0].top->block && heap->bin[0].top == heap->bin[0].limit,
 	       "bin.class0", &heap->bin[0], "in use");
 	for (cls = 1; cls <= APB_NR_CLASSES && !c->failed; cls++)
 		see_bin(c, heap, cls);
@@ -191,7 +192,7 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 		see_batch(c, "heap.out", heap->out[i].batch);
 	}
 	for (; batch && n <= heap->nr_batches; batch = batch->next, n++)
-		c->meta += sizeof(*batch);
+		c->meta += APB_BATCH_SIZE;
 	expect(c, n == heap->nr_batches, "heap.out", heap,
 	       "%u empty batches, not %u", n, heap->nr_batches);
 }

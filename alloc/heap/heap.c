@@ -44,7 +44,7 @@ static void set_limit(struct apb_bin *bin, const struct apb_bin_info *info)
 }
 
 /* Bin @cls starts with the array that is in the heap, from @base on. */
-static void first_array(struct apb_heap *heap, unsigned int cls, uint64_t *base)
+static void first_array(struct apb_heap *heap, unsigned int cls, struct apb_entry *base)
 {
 	struct apb_bin_info *info = &heap->info[cls];
 	unsigned int period = fixed_period();
@@ -54,14 +54,14 @@ static void first_array(struct apb_heap *heap, unsigned int cls, uint64_t *base)
 	info->want = period ? (uint16_t)period : info->room;
 	info->ran_empty = false;
 	info->was_full = false;
-	base[0] = 0;
+	base->block = NULL;
 	heap->bin[cls].top = base;
 	set_limit(&heap->bin[cls], info);
 }
 
 void apb_heap_init(struct apb_heap *heap)
 {
-	uint64_t *base = heap->first;
+	struct apb_entry *base = heap->first;
 	unsigned int cls;
 
 	/* bin 0 is empty and full */
@@ -74,7 +74,7 @@ void apb_heap_init(struct apb_heap *heap)
 					   memory_order_relaxed);
 }
 
-static bool in_heap(const struct apb_heap *heap, const uint64_t *base)
+static bool in_heap(const struct apb_heap *heap, const struct apb_entry *base)
 {
 	return base >= heap->first && base < heap->first + APB_FIRST_ENTRIES;
 }
@@ -95,7 +95,7 @@ static void grow(struct apb_heap *heap, unsigned int cls, unsigned int n)
 	struct apb_bin *bin = &heap->bin[cls];
 	size_t used = (size_t)(bin->top - info->base) + 1;
 	unsigned int room = APB_BIN_GROWN;
-	uint64_t *base;
+	struct apb_entry *base;
 
 	while (room < n)
 		room = room * 2 + 1;
@@ -155,9 +155,9 @@ void apb_heap_apply_period(struct apb_heap *heap)
 
 /* ---- settling --------------------------------------------------------- */
 
-void apb_heap_give_back(struct apb_heap *heap, uint64_t entry)
+void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
 {
-	struct apb_pool *pool = apb_pool_at(apb_entry_addr(entry));
+	struct apb_pool *pool = apb_pool_at((uintptr_t)entry.block);
 
 	apb_pool_put(pool, entry);
 	if (!pool->used) {
@@ -175,7 +175,7 @@ void apb_heap_give_back(struct apb_heap *heap, uint64_t entry)
 /* Keep the @keep blocks of the bin that were freed last. */
 static void settle_bin(struct apb_heap *heap, unsigned int cls, size_t keep)
 {
-	uint64_t *base = heap->info[cls].base;
+	struct apb_entry *base = heap->info[cls].base;
 	size_t have = (size_t)(heap->bin[cls].top - base), gone, i;
 
 	if (have <= keep)
@@ -191,7 +191,7 @@ static void settle_bin(struct apb_heap *heap, unsigned int cls, size_t keep)
 
 void apb_heap_settle_all(struct apb_heap *heap)
 {
-	uint64_t *base = heap->first + 1;
+	struct apb_entry *base = heap->first + 1;
 	unsigned int cls;
 
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
@@ -231,7 +231,8 @@ static void learn(struct apb_bin_info *info, unsigned int cls)
 	info->ran_empty = false;
 }
 
-void apb_heap_overflow(struct apb_heap *heap, unsigned int cls, uint64_t entry)
+void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
+		       struct apb_entry entry)
 {
 	struct apb_bin_info *info = &heap->info[cls];
 	struct apb_bin *bin = &heap->bin[cls];
@@ -321,24 +322,23 @@ static unsigned int refill_size(struct apb_heap *heap, unsigned int cls)
 	return n < info->room ? n : info->room;
 }
 
-uint64_t apb_heap_refill(struct apb_heap *heap, unsigned int cls)
+bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
+		     struct apb_entry *entry)
 {
 	struct apb_bin_info *info = &heap->info[cls];
 	struct apb_bin *bin = &heap->bin[cls];
 	struct apb_pool *pool;
 	unsigned int n;
-	uint64_t entry;
 
 	apb_heap_follow_trim(heap);
 	info->ran_empty = true;
 	info->was_full = false;
 	apb_remote_drain(heap, true);
-	entry = apb_bin_pop(bin);
-	if (entry)
-		return entry;
+	if (apb_bin_pop(bin, entry))
+		return true;
 	pool = some_pool(heap, cls);
 	if (!pool)
-		return 0;
+		return false;
 	n = apb_pool_take(pool, info->base + 1, refill_size(heap, cls));
 	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
@@ -346,5 +346,5 @@ uint64_t apb_heap_refill(struct apb_heap *heap, unsigned int cls)
 	want_more(info, cls, n);
 	if (bin->top > bin->limit)
 		bin->limit = bin->top;
-	return apb_bin_pop(bin);
+	return apb_bin_pop(bin, entry);
 }

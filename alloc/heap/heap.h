@@ -22,7 +22,7 @@
  * Invariants (checked by apb_check()):
  *   bin.entries   every entry in a bin is a block of its class and heap that
  *                 is out and not live, and in no list twice
- *   bin.array     array[0] is 0, base <= top <= limit <= base + room
+ *   bin.array     base is no entry, base <= top <= limit <= base + room
  *   bin.class0    bin 0 is empty: a request of 0 bytes takes the slow path
  *   heap.partial  every pool on a class's partial list is of that class
  *   heap.queue    the queue has as many batches as its word says, all for bins
@@ -38,13 +38,13 @@
 #include <pthread.h>
 
 struct apb_bin {
-	uint64_t *top; /* the last entry; there is a 0 below the first */
-	uint64_t *limit; /* top when the bin is full */
+	struct apb_entry *top; /* the last one; below the first is none */
+	struct apb_entry *limit; /* top when the bin is full */
 };
 
 /* What only slow paths need to know of a bin. */
 struct apb_bin_info {
-	uint64_t *base; /* the 0 below the first entry */
+	struct apb_entry *base; /* below the first */
 	uint16_t room; /* entries that fit */
 	uint16_t want; /* entries it should be able to hold */
 	bool ran_empty; /* since it was full */
@@ -57,10 +57,12 @@ struct apb_batch {
 	uintptr_t owner; /* the bin */
 	uint32_t n;
 	uint32_t max;
-	uint64_t entry[APB_BATCH_MAX];
+	struct apb_entry entry[APB_BATCH_MAX];
 };
 
-static_assert(sizeof(struct apb_batch) == (size_t)1 << APB_META_MIN_SHIFT,
+#define APB_BATCH_SIZE ((size_t)1 << APB_META_MIN_SHIFT)
+
+static_assert(sizeof(struct apb_batch) <= APB_BATCH_SIZE,
 	      "a batch is the smallest piece of metadata");
 
 /* A slot of the cache of batches that are being filled. */
@@ -69,8 +71,8 @@ struct apb_out {
 	struct apb_batch *batch;
 };
 
-/* Entries of all bins' first arrays, and a 0 for each. */
-#define APB_FIRST_ENTRIES 641
+/* Entries of all bins' first arrays, and one below each. */
+#define APB_FIRST_ENTRIES 486
 
 struct apb_heap {
 	struct apb_bin bin[APB_NR_CLASSES + 1];
@@ -93,15 +95,15 @@ struct apb_heap {
 	bool torn; /* it was another thread's when the process forked */
 	/* the other threads' end: a batch, and above it how many there are */
 	_Alignas(APB_CACHE_LINE) _Atomic uintptr_t queue;
-	uint64_t first[APB_FIRST_ENTRIES];
+	struct apb_entry first[APB_FIRST_ENTRIES];
 };
 
 /* An owner word leads to its heap. */
 #define APB_HEAP_ALIGN APB_PAGE
-#define APB_HEAP_BYTES ((size_t)8192)
+#define APB_HEAP_BYTES ((size_t)12288)
 
 static_assert(sizeof(struct apb_heap) <= APB_HEAP_BYTES,
-	      "a heap is two pages");
+	      "a heap is three pages");
 static_assert(offsetof(struct apb_heap, bin) == 0 &&
 		      sizeof(((struct apb_heap *)0)->bin) <= APB_PAGE,
 	      "bins are in the heap's first page");
@@ -120,22 +122,22 @@ static inline bool apb_heap_owns(const struct apb_heap *heap, uintptr_t owner)
 
 /* ---- bins: the fast paths --------------------------------------------- */
 
-/* An entry, or 0. */
-static inline uint64_t apb_bin_pop(struct apb_bin *bin)
+/* Whether there was an entry. */
+static inline bool apb_bin_pop(struct apb_bin *bin, struct apb_entry *entry)
 {
-	uint64_t *top = bin->top;
-	uint64_t entry = *top;
+	struct apb_entry *top = bin->top;
 
-	if (__builtin_expect(!entry, 0))
-		return 0;
+	*entry = *top;
+	if (__builtin_expect(!entry->block, 0))
+		return false;
 	bin->top = top - 1;
-	return entry;
+	return true;
 }
 
 /* Whether there was room. */
-static inline bool apb_bin_push(struct apb_bin *bin, uint64_t entry)
+static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 {
-	uint64_t *top = bin->top;
+	struct apb_entry *top = bin->top;
 
 	if (__builtin_expect(top >= bin->limit, 0))
 		return false;
@@ -154,14 +156,16 @@ static inline bool apb_bin_push(struct apb_bin *bin, uint64_t entry)
 /* Set up zeroed memory. */
 void apb_heap_init(struct apb_heap *heap);
 
-/* An entry of class @cls when its bin is empty, or 0: no memory. */
-uint64_t apb_heap_refill(struct apb_heap *heap, unsigned int cls);
+/* An entry of class @cls when its bin is empty; false: no memory. */
+bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
+		     struct apb_entry *entry);
 
 /* Push into a bin that is full. */
-void apb_heap_overflow(struct apb_heap *heap, unsigned int cls, uint64_t entry);
+void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
+		       struct apb_entry entry);
 
 /* Give a block back to its pool, and an emptied pool to its arena. */
-void apb_heap_give_back(struct apb_heap *heap, uint64_t entry);
+void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry);
 
 /*
  * Settle all bins and shrink their arrays, as what is left of the heap is not

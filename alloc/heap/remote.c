@@ -27,7 +27,7 @@ static uint32_t batch_max(uintptr_t owner)
 static void free_batch(struct apb_batch *batch)
 {
 	apb_enter();
-	apb_meta_free(batch, sizeof(*batch));
+	apb_meta_free(batch, APB_BATCH_SIZE);
 	apb_leave();
 }
 
@@ -41,7 +41,7 @@ static struct apb_batch *get_batch(struct apb_heap *heap)
 		return batch;
 	}
 	apb_enter();
-	batch = apb_meta_alloc(sizeof(*batch));
+	batch = apb_meta_alloc(APB_BATCH_SIZE);
 	apb_leave();
 	return batch;
 }
@@ -119,11 +119,12 @@ static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
 static struct apb_out *out_of(struct apb_heap *heap, uintptr_t owner)
 {
 	return &heap->out[(owner / sizeof(struct apb_bin) ^
-			   owner / APB_HEAP_BYTES) %
+			   owner / APB_HEAP_ALIGN) %
 			  APB_NR_OUT];
 }
 
-void apb_remote_free(struct apb_heap *heap, uintptr_t owner, uint64_t entry)
+void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
+		     struct apb_entry entry)
 {
 	struct apb_out *out = out_of(heap, owner);
 	struct apb_batch *batch = out->batch;
@@ -142,7 +143,7 @@ void apb_remote_free(struct apb_heap *heap, uintptr_t owner, uint64_t entry)
 		post(heap, out);
 }
 
-void apb_remote_direct(uintptr_t owner, uint64_t entry)
+void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 {
 	struct apb_heap *heap = apb_heap_of(owner);
 

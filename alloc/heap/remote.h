@@ -23,10 +23,11 @@
 #include "heap/heap.h"
 
 /* Send a free block to the bin @owner of another heap; @heap is the caller's. */
-void apb_remote_free(struct apb_heap *heap, uintptr_t owner, uint64_t entry);
+void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
+		     struct apb_entry entry);
 
 /* The same for a thread without heap; takes the owner's lock. */
-void apb_remote_direct(uintptr_t owner, uint64_t entry);
+void apb_remote_direct(uintptr_t owner, struct apb_entry entry);
 
 /* Post all batches of @heap, the caller's, and let go of empty ones. */
 void apb_remote_flush(struct apb_heap *heap);

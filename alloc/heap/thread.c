@@ -9,8 +9,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* The 0 that all bins of the empty heap have on top. */
-static uint64_t nothing;
+/* What all bins of the empty heap have on top. */
+static struct apb_entry nothing;
 
 const struct apb_heap apb_empty_heap = {
 	.bin = {[0 ... APB_NR_CLASSES] = {&nothing, &nothing}},

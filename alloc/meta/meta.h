@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory for the allocator's own structures beyond those in arenas: heaps,
- * the bins' arrays, batches.  Pieces are powers of two, from 512 bytes to
- * 32 KiB, split from chunks of 64 KiB and kept by size when they are free;
+ * the bins' arrays, batches.  Pieces are powers of two, from 1 KiB to
+ * 64 KiB, split from chunks of 128 KiB and kept by size when they are free;
  * chunks go back to the system when nothing of any of them is in use.
  * All of it under the state lock.
  *
