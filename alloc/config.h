@@ -140,9 +140,11 @@ static_assert(APB_META_BYTES % ((size_t)1 << APB_POOL_SHIFT_SMALL) == 0 &&
 	      "metadata fills whole slots of the smallest pools");
 static_assert(APB_STATES_FEW_OFFSET + APB_MAX_POOLS * APB_STATES_FEW <=
 			      APB_STATES_MORE_OFFSET &&
-		      APB_STATES_MORE_OFFSET + APB_MAX_POOLS * APB_STATES_MORE <=
+		      APB_STATES_MORE_OFFSET +
+				      APB_MAX_POOLS * APB_STATES_MORE <=
 			      APB_STATES_MANY_OFFSET &&
-		      APB_STATES_MANY_OFFSET + APB_MAX_POOLS * APB_STATES_MANY <=
+		      APB_STATES_MANY_OFFSET +
+				      APB_MAX_POOLS * APB_STATES_MANY <=
 			      APB_META_BYTES &&
 		      APB_META_BYTES <= (size_t)1 << 16,
 	      "state bytes do not overlap, and their offsets have 16 bits");

@@ -30,6 +30,8 @@ struct apb_heaps {
 };
 
 struct apb_state {
+	/* first, as the fast path of free starts there; 260 KiB, hardly touched */
+	struct apb_map map;
 	_Alignas(APB_HEAP_ALIGN) struct apb_heap main; /* the first thread's */
 	/* of threads that cannot have one of their own */
 	_Alignas(APB_HEAP_ALIGN) struct apb_heap common;
@@ -41,7 +43,6 @@ struct apb_state {
 	struct apb_misuse_state misuse;
 	_Atomic uint16_t period; /* option; 0: adaptive */
 	_Atomic uint64_t trims;
-	struct apb_map map; /* last: 256 KiB, hardly touched */
 };
 
 extern struct apb_state apb_state;

@@ -287,8 +287,7 @@ static void free_target(const struct target *t, void *ptr)
 		apb_leave();
 		return;
 	}
-	free_entry(t->pool,
-		   apb_block_died(t->pool, (uintptr_t)ptr, t->index));
+	free_entry(t->pool, apb_block_died(t->pool, (uintptr_t)ptr, t->index));
 }
 
 static noinline void free_slow(void *ptr)
@@ -357,8 +356,7 @@ static bool size_fits(const struct target *t, size_t align, size_t size)
 		size = 1;
 	if (!pooled)
 		return t->large && t->size == apb_page_up(size);
-	return t->pool &&
-	       t->pool->cls == apb_class_of_aligned(align, size);
+	return t->pool && t->pool->cls == apb_class_of_aligned(align, size);
 }
 
 static void free_checked(void *ptr, size_t align, size_t size, const char *call)
@@ -372,8 +370,8 @@ static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 	if (!ptr)
 		return;
 	ok = find_target(&t, ptr, call, &m);
-	if (ok && (!align || (align & (align - 1)) ||
-		   ((uintptr_t)ptr & (align - 1))))
+	if (ok &&
+	    (!align || (align & (align - 1)) || ((uintptr_t)ptr & (align - 1))))
 		kind = APB_MISUSE_WRONG_ALIGN;
 	else if (ok && !size_fits(&t, align, size))
 		kind = APB_MISUSE_WRONG_SIZE;

@@ -53,8 +53,8 @@ size_t apb_trim(void)
 	apb_map_release(false);
 	apb_os_retry_orphans();
 	/* settling may unmap, too; other threads may have mapped more */
-	mapped = mapped > apb_state.os.mapped ? mapped - apb_state.os.mapped :
-						0;
+	mapped =
+		mapped > apb_state.os.mapped ? mapped - apb_state.os.mapped : 0;
 	apb_leave();
 	return mapped + purged;
 }
@@ -151,8 +151,7 @@ static void set_period(uint16_t period)
 
 		apb_lock(&heap->lock);
 		/* of other threads' bins only their slow path may know */
-		if (apb_single_threaded() || !heap->attached ||
-		    heap == apb_tls)
+		if (apb_single_threaded() || !heap->attached || heap == apb_tls)
 			apb_heap_apply_period(heap);
 		else
 			heap->trims--;

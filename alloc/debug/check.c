@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,8 +108,7 @@ static void see_entry(struct check *c, const char *invariant,
 	state = apb_pool_state(pool, apb_entry_index(pool, entry));
 	value = apb_state_get(state);
 	pool->scratch++;
-	expect(c, !(value & TAG), invariant, entry.block,
-	       "listed twice");
+	expect(c, !(value & TAG), invariant, entry.block, "listed twice");
 	expect(c, !APB_CHECKS || (value & ~TAG) != APB_STATE_LIVE, invariant,
 	       entry.block, "live");
 	apb_state_set(state, value | TAG);
@@ -129,7 +129,7 @@ static void see_batch(struct check *c, const char *invariant,
 
 static void see_queue(struct check *c, struct apb_heap *heap)
 {
-	uintptr_t queue = __atomic_load_n(&heap->queue, __ATOMIC_ACQUIRE);
+	uintptr_t queue = atomic_load(&heap->queue);
 	const struct apb_batch *batch = apb_queue_first(queue);
 	unsigned int n = 0;
 
@@ -150,8 +150,8 @@ static void see_bin(struct check *c, const struct apb_heap *heap,
 	const struct apb_bin *bin = &heap->bin[cls];
 	const struct apb_entry *entry;
 
-	if (info->base->block || bin->top < info->base || bin->top > bin->limit ||
-	    bin->limit > info->base + info->room) {
+	if (info->base->block || bin->top < info->base ||
+	    bin->top > bin->limit || bin->limit > info->base + info->room) {
 		fail(c, "bin.array", bin, "%p <= %p <= %p <= %p + %u",
 		     (void *)info->base, (void *)bin->top, (void *)bin->limit,
 		     (void *)info->base, info->room);
@@ -180,7 +180,9 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	const struct apb_batch *batch = heap->batches;
 	unsigned int i, cls, n = 0;
 
-	expect(c, !heap->bin[0].top->block && heap->bin[0].top == heap->bin[0].limit,
+	expect(c,
+	       !heap->bin[0].top->block &&
+		       heap->bin[0].top == heap->bin[0].limit,
 	       "bin.class0", &heap->bin[0], "in use");
 	for (cls = 1; cls <= APB_NR_CLASSES && !c->failed; cls++)
 		see_bin(c, heap, cls);
@@ -256,8 +258,7 @@ static void check_bits(struct check *c, const struct apb_pool *pool)
 	expect(c, !(pool->count % 64) || !(bits[i - 1] >> pool->count % 64),
 	       "pool.bits", pool, "bits beyond block %u", pool->count);
 	expect(c, pool->used + n == pool->count, "pool.conservation", pool,
-	       "%u blocks, %u out, %u in the pool", pool->count, pool->used,
-	       n);
+	       "%u blocks, %u out, %u in the pool", pool->count, pool->used, n);
 }
 
 /* Every block that is out is live or in a list. */
@@ -290,9 +291,8 @@ static bool is_bin(uintptr_t owner, unsigned int cls)
 	const struct apb_node *node = apb_state.heaps.all;
 
 	for (; node; node = node->next)
-		if (owner ==
-		    (uintptr_t)&apb_entry(node, struct apb_heap, node)
-			    ->bin[cls])
+		if (owner == (uintptr_t)&apb_entry(node, struct apb_heap, node)
+				     ->bin[cls])
 			return true;
 	return false;
 }
@@ -309,8 +309,8 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	c->listed_pools += partial;
 	if (pool->cls < 1 || pool->cls > APB_NR_CLASSES || !pool->count ||
 	    pool->count > APB_MAX_BLOCKS) {
-		fail(c, "pool.geometry", pool, "class %u, %u blocks",
-		     pool->cls, pool->count);
+		fail(c, "pool.geometry", pool, "class %u, %u blocks", pool->cls,
+		     pool->count);
 		return;
 	}
 	expect(c, is_bin(pool->owner, pool->cls), "pool.unused", pool,
@@ -524,8 +524,7 @@ static void check_meta(struct check *c)
 		       bytes + meta->used == chunks * APB_META_CHUNK,
 	       "meta.bytes", meta, "%zu of %zu chunks, %zu + %zu bytes", chunks,
 	       meta->nr_chunks, bytes, meta->used);
-	expect(c,
-	       c->all_listed ? c->meta == meta->used : c->meta <= meta->used,
+	expect(c, c->all_listed ? c->meta == meta->used : c->meta <= meta->used,
 	       "meta.bytes", meta, "%zu in use, not %zu", c->meta, meta->used);
 }
 

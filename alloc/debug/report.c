@@ -43,8 +43,7 @@ static void say_block(struct apb_misuse *m, const struct apb_pool *pool)
 	size_t size = m->class_size;
 	ptrdiff_t at = (ptrdiff_t)(addr - pool->base);
 
-	say(m,
-	    "apb:   pool: class %u (%zu bytes), %u blocks, %u of them out\n",
+	say(m, "apb:   pool: class %u (%zu bytes), %u blocks, %u of them out\n",
 	    pool->cls, size, pool->count, pool->used);
 	if (m->block >= 0)
 		say(m, "apb:   block: %d of the pool, at %#lx, offset %zu\n",
@@ -105,8 +104,7 @@ static enum apb_misuse_kind find_place(struct apb_misuse *m,
 	m->arena = (uintptr_t)apb_arena_of(addr);
 	m->pool = (int)((addr & (APB_ARENA - 1)) >> shift);
 	pool = apb_pool_of(addr, shift);
-	if ((unsigned int)m->pool <
-	    apb_first_slot(apb_arena_of(addr)->kind))
+	if ((unsigned int)m->pool < apb_first_slot(apb_arena_of(addr)->kind))
 		return APB_MISUSE_METADATA;
 	if (!pool->owner)
 		return APB_MISUSE_UNUSED_POOL;
@@ -134,8 +132,9 @@ static enum apb_misuse_kind find(struct apb_misuse *m, const void *ptr,
 	if (m->pool >= 0)
 		say(m, "apb:   arena: %#lx, pool %d, %s\n",
 		    (unsigned long)m->arena, m->pool,
-		    pool ? "in use" :
-		    kind == APB_MISUSE_METADATA ? "the header" : "unused");
+		    pool			? "in use" :
+		    kind == APB_MISUSE_METADATA ? "the header" :
+						  "unused");
 	else if (m->arena)
 		say(m, "apb:   large block: %#lx, %zu bytes, offset %zu\n",
 		    (unsigned long)m->arena, m->class_size,

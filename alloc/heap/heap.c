@@ -44,7 +44,8 @@ static void set_limit(struct apb_bin *bin, const struct apb_bin_info *info)
 }
 
 /* Bin @cls starts with the array that is in the heap, from @base on. */
-static void first_array(struct apb_heap *heap, unsigned int cls, struct apb_entry *base)
+static void first_array(struct apb_heap *heap, unsigned int cls,
+			struct apb_entry *base)
 {
 	struct apb_bin_info *info = &heap->info[cls];
 	unsigned int period = fixed_period();
@@ -70,8 +71,8 @@ void apb_heap_init(struct apb_heap *heap)
 		first_array(heap, cls, base);
 		base += heap->info[cls].room + 1;
 	}
-	heap->trims = atomic_load_explicit(&apb_state.trims,
-					   memory_order_relaxed);
+	heap->trims =
+		atomic_load_explicit(&apb_state.trims, memory_order_relaxed);
 }
 
 static bool in_heap(const struct apb_heap *heap, const struct apb_entry *base)
@@ -200,8 +201,8 @@ void apb_heap_settle_all(struct apb_heap *heap)
 		first_array(heap, cls, base);
 		base += heap->info[cls].room + 1;
 	}
-	heap->trims = atomic_load_explicit(&apb_state.trims,
-					   memory_order_relaxed);
+	heap->trims =
+		atomic_load_explicit(&apb_state.trims, memory_order_relaxed);
 }
 
 void apb_heap_follow_trim(struct apb_heap *heap)
@@ -339,7 +340,9 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 	pool = some_pool(heap, cls);
 	if (!pool)
 		return false;
-	n = apb_pool_take(pool, info->base + 1, refill_size(heap, cls));
+	/* may move the array */
+	n = refill_size(heap, cls);
+	n = apb_pool_take(pool, info->base + 1, n);
 	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
 	bin->top = info->base + n;

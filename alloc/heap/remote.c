@@ -86,10 +86,9 @@ static void post(struct apb_heap *heap, struct apb_out *out)
 		new = (uintptr_t)batch |
 		      (uintptr_t)(length < UINT16_MAX ? length + 1 : length)
 			      << APB_QUEUE_SHIFT;
-	} while (!atomic_compare_exchange_weak_explicit(&owner->queue, &old,
-							new,
-							memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&owner->queue, &old, new, memory_order_release,
+		memory_order_relaxed));
 	if (length >= APB_QUEUE_MAX)
 		help(owner);
 }

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-const uint8_t apb_empty_leaf[APB_SLICE_KINDS];
-
 static unsigned int slice_of(uintptr_t addr)
 {
 	return (addr >> APB_SLICE_SHIFT) & (APB_NR_SLICES - 1);
@@ -25,7 +23,7 @@ struct apb_leaf *apb_map_leaf(uintptr_t addr)
 	if (!entry)
 		return NULL;
 	/* kind[] is the leaf's first member */
-	return (struct apb_leaf *)((uintptr_t)apb_empty_leaf + entry);
+	return (struct apb_leaf *)((uintptr_t)apb_state.map.none + entry);
 }
 
 static void set_kind(struct apb_leaf *leaf, uintptr_t addr, unsigned int kind)
@@ -49,7 +47,7 @@ static struct apb_leaf *leaf_new(uintptr_t addr)
 	leaf->used = 0;
 	apb_node_add(&map->leaves, &leaf->node);
 	__atomic_store_n(&map->slice[leaf->slice],
-			 (uintptr_t)leaf - (uintptr_t)apb_empty_leaf,
+			 (uintptr_t)leaf - (uintptr_t)map->none,
 			 __ATOMIC_RELEASE);
 	map->nr_leaves++;
 	return leaf;
