@@ -138,6 +138,8 @@ static void print_rest(struct out *o, const struct apb_stats *s)
 	line(o, "# bytes of slack behind them", s->large_slack_bytes);
 	line(o, "# bytes of large blocks cached", s->large_cached_bytes);
 	line(o, "# bytes of the address map", s->map_bytes);
+	line(o, "# heaps", s->heaps);
+	line(o, "# bytes of heaps, lists and batches", s->heap_bytes);
 	line(o, "# bytes the system did not unmap", s->slop_bytes);
 	line(o, "# bytes mapped", s->mapped_bytes);
 	line(o, "# bytes mapped, highwater mark", s->mapped_highwater);

@@ -98,29 +98,24 @@ static struct apb_large *get_large(size_t size, size_t align, bool *zero)
 	return map_large(mapped, align, zero);
 }
 
-static void make_zero(struct apb_large *large, size_t size)
-{
-	/* beyond some size it rather costs page faults than memory */
-	if (size <= APB_LARGE_CLEAR_MAX ||
-	    apb_os_purge_to_zero((void *)large->addr, large->mapped))
-		memset((void *)large->addr, 0, size);
-}
-
-void *apb_large_alloc(size_t size, size_t align, bool zero)
+void *apb_large_alloc(size_t size, size_t align, bool *clear)
 {
 	struct apb_large *large;
-	bool is_zero;
+	bool zero;
 
 	apb_retain_tick();
 	size = apb_page_up(size);
 	if (align < APB_ARENA)
 		align = APB_ARENA;
-	large = get_large(size, align, &is_zero);
+	large = get_large(size, align, &zero);
 	if (!large)
 		return NULL;
 	enlist(large, size);
-	if (zero && !is_zero)
-		make_zero(large, size);
+	/* beyond some size zeroes rather cost page faults than memory */
+	if (*clear && !zero && size > APB_LARGE_CLEAR_MAX)
+		zero = !apb_os_purge_to_zero((void *)large->addr,
+					     large->mapped);
+	*clear = *clear && !zero;
 	return (void *)large->addr;
 }
 

@@ -47,14 +47,16 @@ struct apb_larges {
 	size_t cached_bytes;
 	struct apb_retain retain; /* of the cache */
 	struct apb_cached cache[APB_LARGE_CACHE_NR]; /* oldest first */
+	uint64_t recovered; /* had by settling when there was no memory */
 };
 
 /*
  * Allocate @size bytes, 1 to PTRDIFF_MAX, aligned to @align, a power of two
- * (@size + @align is at most PTRDIFF_MAX); zeroed if @zero.  NULL with errno
+ * (@size + @align is at most PTRDIFF_MAX).  If zeroes are wanted, *@clear is
+ * true; it is left so if the caller has to clear the block.  NULL with errno
  * ENOMEM.
  */
-void *apb_large_alloc(size_t size, size_t align, bool zero);
+void *apb_large_alloc(size_t size, size_t align, bool *clear);
 
 void apb_large_free(struct apb_large *large);
 
