@@ -73,7 +73,7 @@
  * at most APB_COLOUR_SPAN bytes beyond what the pool's remainder offers.
  */
 #define APB_CACHE_LINE 64
-#define APB_COLOUR_LINES 16
+#define APB_COLOUR_LINES 64
 #define APB_COLOUR_SPAN ((size_t)512)
 
 /* A refill takes so many bytes of blocks at most, but a few blocks at least. */
@@ -91,7 +91,7 @@
 #define APB_BIN_FIRST_MAX 32
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_MAX 4095
-#define APB_BIN_GROWN 63 /* the first that is not in the heap */
+#define APB_BIN_GROWN 127 /* the first that is not in the heap */
 /* Empty batches that a heap keeps. */
 #define APB_BATCHES_KEPT 4
 

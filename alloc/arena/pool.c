@@ -52,13 +52,13 @@ static uint64_t inverse_of(uint64_t odd)
 }
 
 /*
- * The offset of block 0.  It keeps blocks at multiples of the largest power of
- * two in their size (up to a page), on which aligned requests rely, and takes
- * no more than the remainder of the pool and APB_COLOUR_SPAN.
+ * The offset of block 0: whole cache lines, no more than the remainder of the
+ * pool and APB_COLOUR_SPAN.  Blocks whose size is a power of two stay at
+ * multiples of it, on which aligned requests rely (apb_class_of_aligned()).
  */
 static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 {
-	size_t unit = size & -size;
+	size_t unit = size & (size - 1) ? APB_CACHE_LINE : size;
 	size_t room = pool_bytes % size;
 
 	if (unit < APB_CACHE_LINE)
