@@ -275,6 +275,8 @@ static void remember_freed(struct run *r, const struct block *b)
 	r->freed.ptr = (uintptr_t)b->ptr;
 	r->freed.size = b->size;
 	r->freed.index = r->index;
+	if (b->cls != MODEL_LARGE)
+		run_freed_add(r, (uintptr_t)b->ptr, b->usable);
 }
 
 /* ---- realloc ---------------------------------------------------------- */
@@ -408,6 +410,8 @@ void run_free_slot(struct run *r, unsigned int slot, enum op_kind how)
 	if (!run_verify_slot(r, slot, "content", "before its free"))
 		return;
 	remember_freed(r, &b);
+	if (b.thread != r->thread)
+		feedback_remote(r->thread, b.thread, b.cls);
 	model_remove(&r->model, slot);
 	errno = SENTINEL;
 	/* an aligned block may be of a class that its size alone is not */

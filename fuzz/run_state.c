@@ -104,13 +104,17 @@ static void check_conservation(struct run *r, const struct apb_stats *s)
 static void check_mapped(struct run *r, const struct apb_stats *s)
 {
 	size_t sum = s->arenas * s->arena_bytes + s->large_bytes +
-		     s->map_bytes + s->slop_bytes;
+		     s->large_slack_bytes + s->large_cached_bytes +
+		     s->map_bytes + s->heap_bytes + s->slop_bytes;
 
 	if (s->mapped_bytes != sum)
 		run_fail(r, "mapped",
 			 "%zu bytes mapped, but %zu in arenas, large blocks, "
-			 "map and slop",
+			 "slack behind them, cache, map, heaps and slop",
 			 s->mapped_bytes, sum);
+	if (s->large_cached_bytes > r->option[OPTION_LARGE_CACHE])
+		run_fail(r, "mapped", "%zu bytes in the cache of %zu",
+			 s->large_cached_bytes, r->option[OPTION_LARGE_CACHE]);
 	if (!r->real && s->mapped_bytes != mapped_by_kernel())
 		run_fail(r, "mapped", "%zu bytes mapped, the kernel says %zu",
 			 s->mapped_bytes, mapped_by_kernel());
@@ -128,11 +132,11 @@ static void check_mapped(struct run *r, const struct apb_stats *s)
  */
 static void check_dirty(struct run *r, const struct apb_stats *s)
 {
-	size_t limit = r->dirty_limit, pools = 0;
+	size_t limit = r->option[OPTION_DIRTY], pools = 0;
 
 	for (unsigned int i = 0; i < APB_NR_CLASSES; i++)
 		pools += s->class_[i].pools * s->class_[i].pool_size;
-	if (limit == APB_DIRTY_AUTO)
+	if (limit == OPS_AUTO)
 		limit = ((size_t)1 << 20) + pools / 32;
 	if (limit)
 		limit += ARENA;
@@ -205,7 +209,7 @@ static void trim(struct run *r)
 	/* nothing was refused, so what was refused before is back as well */
 	r->kept = false;
 	r->unpurged = false;
-	if (!r->real && !r->model.live && after)
+	if (!r->real && !r->model.live && run_alone(r) && after)
 		run_fail(r, "leak-mapping",
 			 "%zu bytes mapped, no block is live, after a trim",
 			 after);
@@ -215,11 +219,14 @@ static void trim(struct run *r)
 	read_stats(r, &stats);
 	if (r->failed)
 		return;
-	if (stats.spares || stats.dirty_bytes || stats.slop_bytes)
+	if (stats.spares || stats.dirty_bytes || stats.slop_bytes ||
+	    stats.large_cached_bytes || stats.large_slack_bytes)
 		run_fail(r, "trim",
-			 "left %zu spares, %zu dirty and %zu slop bytes",
-			 stats.spares, stats.dirty_bytes, stats.slop_bytes);
-	if (!r->model.live && stats.mapped_bytes)
+			 "left %zu spares, %zu dirty, %zu slop, %zu cached and "
+			 "%zu slack bytes",
+			 stats.spares, stats.dirty_bytes, stats.slop_bytes,
+			 stats.large_cached_bytes, stats.large_slack_bytes);
+	if (!r->model.live && run_alone(r) && stats.mapped_bytes)
 		run_fail(r, "leak-mapping",
 			 "%zu bytes mapped, no block is live, after a trim",
 			 stats.mapped_bytes);
@@ -237,7 +244,12 @@ static void reset(struct run *r, bool may_be_refused)
 	size_t mapped;
 	int err;
 
+	/* the heaps of others would stay */
+	run_end_others(r);
+	if (r->failed)
+		return;
 	r->freed.ptr = 0;
+	run_freed_reset(r);
 	model_reset(&r->model);
 	err = r->api->reset();
 	/* it disarms the allocator's faults */
@@ -296,16 +308,26 @@ static void check_drained(struct run *r)
 			 mapped);
 }
 
-/* The order in which the blocks go is the input's, too. */
+/*
+ * The order in which the blocks go is the input's, too; and who frees them: all
+ * threads, whoever made them, or one, when the others have ended.
+ */
 static void free_all(struct run *r)
 {
 	struct model *m = &r->model;
+	bool in_turn = r->head.seed & 2;
 
+	if (!in_turn)
+		run_end_others(r);
 	while (m->live && !r->failed) {
 		size_t at = r->head.seed & 1 ? 0 : m->live - 1;
+		unsigned int slot = m->blocks[at].slot;
 
-		run_free_slot(r, m->blocks[at].slot, OP_FREE);
+		if (in_turn)
+			run_switch(r, slot % r->head.threads);
+		run_free_slot(r, slot, OP_FREE);
 	}
+	run_end_others(r);
 }
 
 void run_end(struct run *r)
@@ -324,6 +346,8 @@ void run_end(struct run *r)
 	free_all(r);
 	if (r->failed)
 		return;
+	if (r->head.seed % 8 == 6)
+		run_scribble_all(r);
 	run_settle(r);
 	if (r->head.seed % 8 == 5)
 		run_self_check(r);

@@ -17,6 +17,8 @@ static int watch_unmap(void *ctx, void *addr, size_t size)
 	int err = w->os->unmap(w->os->ctx, addr, size);
 
 	w->failed[APB_OS_UNMAP] += err != 0;
+	if (!err)
+		w->unmapped(w->arg, (uintptr_t)addr, size);
 	return err;
 }
 
@@ -37,13 +39,19 @@ static int watch_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	int err = w->os->remap(w->os->ctx, addr, old_size, new_size, new_addr);
 
 	w->failed[APB_OS_REMAP] += err != 0;
+	if (!err && (new_addr || new_size < old_size))
+		w->unmapped(w->arg, (uintptr_t)addr, old_size);
 	return err;
 }
 
-void watch_init(struct watch *w, const struct apb_os *os)
+void watch_init(struct watch *w, const struct apb_os *os,
+		void (*unmapped)(void *arg, uintptr_t addr, size_t size),
+		void *arg)
 {
 	*w = (struct watch){
 		.os = os,
+		.unmapped = unmapped,
+		.arg = arg,
 		.ops =
 			{
 				.ctx = w,
