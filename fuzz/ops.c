@@ -68,6 +68,9 @@ static const uint8_t kind_of[32] = {
 /* By bits 5-7 of the header's byte 2: most random headers have one thread. */
 static const uint8_t threads_of[8] = {1, 1, 1, 1, 1, 2, 4, OPS_THREADS};
 
+/* Flags of the simulated kernel that stand in the header's byte 1. */
+#define SIM_FLAGS_1 0xc0
+
 /* An option operation with an arg from here on is about the newer ones. */
 #define NEW_OPTION_ARG 0xc0
 
@@ -85,6 +88,12 @@ static const struct {
 	[OPTION_LARGE_CACHE] = {"large cache",
 				{"1 MiB", "0", "64 KiB"},
 				{MIB, 0, 64 * KIB}},
+	[OPTION_PURGE_DELAY] = {"purge delay",
+				{"500 ms", "0", "10 ms"},
+				{500, 0, 10}},
+	[OPTION_TIME] = {"time passes:",
+			 {"1 ms", "500 ms", "10 s"},
+			 {1, 500, 10000}},
 };
 
 static const char *const misuse_words[MISUSE_NR] = {
@@ -131,7 +140,7 @@ void ops_header(const uint8_t *data, size_t size, struct ops_header *h)
 		.real_kernel = (b[1] & 7) == 7,
 		.small_period = b[1] & 0x10,
 		.no_dirty = b[1] & 0x20,
-		.sim_flags = b[2] & 0x1f,
+		.sim_flags = (b[2] & 0x1f) | (b[1] & SIM_FLAGS_1),
 		.threads = threads_of[b[2] >> 5],
 		.check_often = (b[3] & 0x1f) == 0x1f,
 		.locked = (b[3] & 0xe0) == 0xe0,
@@ -145,6 +154,7 @@ void ops_encode_header(uint8_t out[OPS_HEADER_SIZE], const struct ops_header *h)
 	out[0] = OPS_VERSION;
 	out[1] = (h->real_kernel ? 7 : 0) | (h->small_period ? 0x10 : 0) |
 		 (h->no_dirty ? 0x20 : 0);
+	out[1] |= h->sim_flags & SIM_FLAGS_1;
 	out[2] = h->sim_flags & 0x1f;
 	for (unsigned int i = 0; h->threads > 1 && i < 8; i++)
 		if (threads_of[i] == h->threads)
@@ -314,10 +324,13 @@ static void decode_fault(struct op *op)
 	op->n = 1 + op->val % 16;
 }
 
+static const enum ops_option new_options[4] = {
+	OPTION_LARGE_CACHE, OPTION_PURGE_DELAY, OPTION_TIME, OPTION_TIME};
+
 static void decode_option(struct op *op)
 {
 	if (op->arg >= NEW_OPTION_ARG)
-		op->option = OPTION_LARGE_CACHE;
+		op->option = new_options[op->arg & 3];
 	else
 		op->option = op->arg & 1 ? OPTION_PERIOD : OPTION_DIRTY;
 	op->value = options[op->option].values[op->val % 3];

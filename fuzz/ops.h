@@ -60,6 +60,8 @@ enum ops_option {
 	OPTION_PERIOD, /* settle period */
 	OPTION_DIRTY, /* dirty limit */
 	OPTION_LARGE_CACHE,
+	OPTION_PURGE_DELAY, /* ms */
+	OPTION_TIME, /* none: so many ms pass */
 	OPTION_NR
 };
 #define OPS_AUTO SIZE_MAX /* the option's value: automatic */
@@ -72,7 +74,7 @@ struct ops_header {
 	bool locked; /* as in a process of several threads: locks are taken */
 	bool small_period; /* settle after few frees */
 	bool no_dirty; /* purge at once */
-	unsigned int sim_flags; /* enum simos_flags */
+	unsigned int sim_flags; /* enum simos_flags, but for SIMOS_FILL */
 	unsigned int threads; /* played: 1, 2, 4 or 8 */
 	uint32_t seed;
 };

@@ -41,6 +41,7 @@ const struct apb_api apb_api = {
 
 /* What an input begins with: small enough to be full now and then. */
 #define LARGE_CACHE ((size_t)1 << 20)
+#define PURGE_DELAY 500
 
 /* 2 MiB; never on a heap. */
 static struct run the_run;
@@ -156,6 +157,7 @@ static void set_option(struct run *r, enum ops_option which, size_t value)
 		[OPTION_PERIOD] = APB_OPT_SETTLE_PERIOD,
 		[OPTION_DIRTY] = APB_OPT_DIRTY_LIMIT,
 		[OPTION_LARGE_CACHE] = APB_OPT_LARGE_CACHE,
+		[OPTION_PURGE_DELAY] = APB_OPT_PURGE_DELAY,
 	};
 
 	r->option[which] = value;
@@ -167,7 +169,10 @@ static void set_option(struct run *r, enum ops_option which, size_t value)
 
 static void do_option(struct run *r)
 {
-	set_option(r, r->op.option, r->op.value);
+	if (r->op.option == OPTION_TIME)
+		simos_pass(r->op.value);
+	else
+		set_option(r, r->op.option, r->op.value);
 }
 
 static void (*const run_op[OP_NR])(struct run *r) = {
@@ -294,6 +299,7 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	set_option(r, OPTION_PERIOD, r->head.small_period ? 4 : 0);
 	set_option(r, OPTION_DIRTY, r->head.no_dirty ? 0 : OPS_AUTO);
 	set_option(r, OPTION_LARGE_CACHE, LARGE_CACHE);
+	set_option(r, OPTION_PURGE_DELAY, PURGE_DELAY);
 	r->phase = NULL;
 }
 

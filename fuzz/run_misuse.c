@@ -70,7 +70,7 @@ static bool pick_double_free(struct run *r, struct misuse *u)
 			    BIT(APB_MISUSE_METADATA);
 	if (!r->real && !simos_is_mapped((void *)u->ptr, 1))
 		u->kinds = BIT(APB_MISUSE_FOREIGN);
-	else if (!r->real && just_now && !r->kept)
+	else if (!r->real && just_now && !r->kept && !r->freed.large)
 		u->kinds &= ~BIT(APB_MISUSE_FOREIGN);
 	return true;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define ARENA ((size_t)1 << 20)
+#define SMALL_POOL ((size_t)16 << 10)
 #define SENTINEL 4711
 
 void run_self_check(struct run *r)
@@ -112,37 +113,72 @@ static void check_mapped(struct run *r, const struct apb_stats *s)
 			 "%zu bytes mapped, but %zu in arenas, large blocks, "
 			 "slack behind them, cache, map, heaps and slop",
 			 s->mapped_bytes, sum);
-	if (s->large_cached_bytes > r->option[OPTION_LARGE_CACHE])
-		run_fail(r, "mapped", "%zu bytes in the cache of %zu",
-			 s->large_cached_bytes, r->option[OPTION_LARGE_CACHE]);
 	if (!r->real && s->mapped_bytes != mapped_by_kernel())
 		run_fail(r, "mapped", "%zu bytes mapped, the kernel says %zu",
 			 s->mapped_bytes, mapped_by_kernel());
 	if (s->mapped_bytes > s->mapped_highwater)
 		run_fail(r, "mapped", "%zu bytes mapped, highwater %zu",
 			 s->mapped_bytes, s->mapped_highwater);
-	/* at any time: an arena that empties beside a spare is unmapped */
-	if (!r->kept && s->spares > 1)
-		run_fail(r, "leak-arena", "%zu spare arenas", s->spares);
 }
 
-/*
- * Empty pools are purged when they are more than the limit.  A spare arena that
- * is cut anew counts as dirty wholly, so there may be an arena more.
- */
-static void check_dirty(struct run *r, const struct apb_stats *s)
+/* ---- memory retained -------------------------------------------------- */
+
+/* What is learnt may add so much, and a quarter of what is in use. */
+#define LEARNT_MAX ((size_t)64 << 20)
+
+/* The bound on dirty bytes is what the options make it. */
+static void check_dirty_limit(struct run *r, const struct apb_stats *s)
 {
-	size_t limit = r->option[OPTION_DIRTY], pools = 0;
+	size_t option = r->option[OPTION_DIRTY], pools = 0, least, most;
 
 	for (unsigned int i = 0; i < APB_NR_CLASSES; i++)
 		pools += s->class_[i].pools * s->class_[i].pool_size;
-	if (limit == OPS_AUTO)
-		limit = ((size_t)1 << 20) + pools / 32;
-	if (limit)
-		limit += ARENA;
-	if (!r->unpurged && s->dirty_bytes > limit)
-		run_fail(r, "dirty", "%zu bytes of empty pools unpurged",
-			 s->dirty_bytes);
+	least = most = option;
+	if (option == OPS_AUTO) {
+		least = ARENA + pools / 32;
+		most = least + LEARNT_MAX + pools / 4;
+	}
+	if (!r->option[OPTION_PURGE_DELAY])
+		least = most = 0;
+	if (s->dirty_limit < least || s->dirty_limit > most)
+		run_fail(r, "dirty", "the limit is %zu, not from %zu to %zu",
+			 s->dirty_limit, least, most);
+}
+
+/*
+ * At any time: what is dirty is within its bound.  A spare arena is there for
+ * its dirty pools only, the last one emptied at least.
+ */
+static void check_dirty(struct run *r, const struct apb_stats *s)
+{
+	check_dirty_limit(r, s);
+	if (!r->unpurged && s->dirty_bytes > s->dirty_limit)
+		run_fail(r, "dirty",
+			 "%zu bytes of empty pools unpurged, the limit is %zu",
+			 s->dirty_bytes, s->dirty_limit);
+	if (!r->kept && s->spares * SMALL_POOL > s->dirty_bytes)
+		run_fail(r, "leak-arena",
+			 "%zu spare arenas, but %zu dirty bytes only",
+			 s->spares, s->dirty_bytes);
+}
+
+/*
+ * The cache of large mappings is within its bound; what is mapped behind live
+ * blocks is less than a third of what they have.
+ */
+static void check_large(struct run *r, const struct apb_stats *s)
+{
+	size_t cache = r->option[OPTION_LARGE_CACHE];
+
+	if (!r->option[OPTION_PURGE_DELAY])
+		cache = 0;
+	if (s->large_cached_bytes > cache ||
+	    s->large_cached * MODEL_PAGE > s->large_cached_bytes)
+		run_fail(r, "large-cache", "%zu mappings, %zu bytes of %zu",
+			 s->large_cached, s->large_cached_bytes, cache);
+	if (s->large_slack_bytes > s->large_bytes / 3)
+		run_fail(r, "large-cache", "%zu bytes of slack behind %zu",
+			 s->large_slack_bytes, s->large_bytes);
 }
 
 static void read_stats(struct run *r, struct apb_stats *s)
@@ -154,6 +190,7 @@ static void read_stats(struct run *r, struct apb_stats *s)
 	check_conservation(r, s);
 	check_mapped(r, s);
 	check_dirty(r, s);
+	check_large(r, s);
 	if (s->recovered < r->recovered)
 		run_fail(r, "accounting", "recovered went from %lu to %lu",
 			 (unsigned long)r->recovered,
@@ -220,12 +257,12 @@ static void trim(struct run *r)
 	if (r->failed)
 		return;
 	if (stats.spares || stats.dirty_bytes || stats.slop_bytes ||
-	    stats.large_cached_bytes || stats.large_slack_bytes)
+	    stats.large_cached_bytes)
 		run_fail(r, "trim",
-			 "left %zu spares, %zu dirty, %zu slop, %zu cached and "
-			 "%zu slack bytes",
+			 "left %zu spares, %zu dirty, %zu slop, and %zu cached "
+			 "bytes",
 			 stats.spares, stats.dirty_bytes, stats.slop_bytes,
-			 stats.large_cached_bytes, stats.large_slack_bytes);
+			 stats.large_cached_bytes);
 	if (!r->model.live && run_alone(r) && stats.mapped_bytes)
 		run_fail(r, "leak-mapping",
 			 "%zu bytes mapped, no block is live, after a trim",
@@ -286,26 +323,25 @@ void run_reset(struct run *r)
 }
 
 /*
- * Everything is freed and settled: one arena may stay, and the map, which is
- * far smaller than one.
+ * Everything is freed and settled: what stays is retained, within the bounds
+ * that the statistics are held to; every arena is a spare.  So look at them,
+ * unless so little is mapped that they would not matter.
  */
 static void check_drained(struct run *r)
 {
 	struct apb_stats stats;
-	size_t mapped;
 
-	if (r->failed || r->kept)
+	/* heaps that were given up may have blocks waiting for a trim */
+	if (r->failed || r->kept || r->head.threads > 1)
 		return;
-	if (r->real) {
-		read_stats(r, &stats);
-		mapped = stats.mapped_bytes;
-	} else {
-		mapped = mapped_by_kernel();
-	}
-	if (mapped >= 2 * ARENA)
+	if (!r->real && mapped_by_kernel() < 2 * ARENA)
+		return;
+	read_stats(r, &stats);
+	if (!r->failed && stats.arenas != stats.spares)
 		run_fail(r, "leak-arena",
-			 "%zu bytes are mapped when all is freed and settled",
-			 mapped);
+			 "%zu arenas, %zu of them spare, when all is freed and "
+			 "settled",
+			 stats.arenas, stats.spares);
 }
 
 /*

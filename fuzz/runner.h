@@ -64,6 +64,7 @@ struct run {
 	struct {
 		uintptr_t ptr;
 		size_t size;
+		bool large;
 		size_t index; /* of the operation */
 	} freed;
 

@@ -8,6 +8,7 @@ static void *watch_map(void *ctx, void *hint, size_t size, bool *zero)
 	void *p = w->os->map(w->os->ctx, hint, size, zero);
 
 	w->failed[APB_OS_MAP] += !p;
+	w->maps += !!p;
 	return p;
 }
 
@@ -44,6 +45,20 @@ static int watch_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	return err;
 }
 
+static uint64_t watch_now(void *ctx)
+{
+	struct watch *w = ctx;
+
+	return w->os->now(w->os->ctx);
+}
+
+static void watch_advise(void *ctx, void *addr, size_t size, bool huge)
+{
+	struct watch *w = ctx;
+
+	w->os->advise(w->os->ctx, addr, size, huge);
+}
+
 void watch_init(struct watch *w, const struct apb_os *os,
 		void (*unmapped)(void *arg, uintptr_t addr, size_t size),
 		void *arg)
@@ -61,4 +76,9 @@ void watch_init(struct watch *w, const struct apb_os *os,
 				.remap = watch_remap,
 			},
 	};
+	if (!os)
+		return;
+	w->ops.now = os->now ? watch_now : NULL;
+	w->ops.advise = os->advise ? watch_advise : NULL;
+	w->ops.purge_zeroes = os->purge_zeroes;
 }

@@ -304,8 +304,10 @@ static void do_other(struct worker *w, const struct op *op)
 			apb_set_option(APB_OPT_DIRTY_LIMIT,
 				       op->value == OPS_AUTO ? APB_DIRTY_AUTO :
 							       op->value);
-		else
+		else if (op->option == OPTION_LARGE_CACHE)
 			apb_set_option(APB_OPT_LARGE_CACHE, op->value);
+		else if (op->option == OPTION_PURGE_DELAY)
+			apb_set_option(APB_OPT_PURGE_DELAY, op->value);
 		break;
 	default:
 		break;
