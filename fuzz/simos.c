@@ -54,8 +54,8 @@ static_assert(NR_PAGES * PAGE == SIMOS_SPACE, "one size, in two headers");
 static struct {
 	bool reserved;
 	uint64_t seed, rng;
+	uint64_t clock; /* ms */
 	unsigned int flags;
-	uint64_t clock;
 	struct simos_stats stats;
 	struct apb_fault_state fault;
 	char violation[160];
@@ -394,6 +394,15 @@ static int sim_unmap(void *ctx, void *addr, size_t size)
 	return 0;
 }
 
+/* The content of purged pages is lost. */
+static void lose(struct range r)
+{
+	if (sim.flags & SIMOS_PURGE_ZEROES)
+		make_zero(r);
+	else
+		scribble(r, SALT_PURGE);
+}
+
 static int sim_purge(void *ctx, void *addr, size_t size)
 {
 	bool hit = begin(APB_OS_PURGE);
@@ -406,10 +415,10 @@ static int sim_purge(void *ctx, void *addr, size_t size)
 	if (hit) {
 		/* it may have failed before the pages or behind them */
 		if (next_random() >> 63)
-			scribble(r, SALT_PURGE);
+			lose(r);
 		return no_memory();
 	}
-	scribble(r, SALT_PURGE);
+	lose(r);
 	sim.stats.purged += mark(sim.purged, r, true) * PAGE;
 	return 0;
 }
@@ -539,14 +548,15 @@ int simos_reset(uint64_t seed, unsigned int flags)
 
 const struct apb_os *simos_ops(void)
 {
-	static const struct apb_os ops = {
+	static struct apb_os ops = {
 		.map = sim_map,
 		.unmap = sim_unmap,
 		.purge = sim_purge,
 		.remap = sim_remap,
-		.now = sim_now,
 	};
 
+	ops.now = sim.flags & SIMOS_NO_CLOCK ? NULL : sim_now;
+	ops.purge_zeroes = sim.flags & SIMOS_PURGE_ZEROES;
 	return &ops;
 }
 
@@ -563,14 +573,14 @@ bool simos_is_mapped(const void *addr, size_t size)
 	return simspace_mapped(&sim.space, r);
 }
 
-void simos_pass(uint64_t ms)
-{
-	sim.clock += ms;
-}
-
 void simos_fault(const struct apb_fault *fault)
 {
 	apb_fault_arm(&sim.fault, fault);
+}
+
+void simos_pass(uint64_t ms)
+{
+	sim.clock += ms;
 }
 
 void simos_stats(struct simos_stats *stats)

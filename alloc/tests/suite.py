@@ -26,6 +26,7 @@ REPLAY_SECONDS = 300
 VALGRIND_SECONDS = 60
 VALGRIND_MAX_SIZE = 4096
 VALGRIND_BATCH = 16
+THREADS_SECONDS = 120
 LIBFUZZER_SECONDS = 10
 AFL_SECONDS = 15
 SHOWN_LINES = 30
@@ -244,6 +245,21 @@ def fuzz_afl():
     raise Failed("stability is not 100.00 %%: %s %%" % " %, ".join(seen))
 
 
+# ---- threads that really run ------------------------------------------------
+
+
+def threads(flavour, *options):
+    """A fixed number of operations; TSan, or an oracle, has nothing to say."""
+    seeds = [path for path in corpus() if "threads-" in path]
+    expect(seeds, "no seed has threads")
+    operations = 0
+    for inputs in ([], seeds):
+        output = runs(["build/%s/apb-threads" % flavour, *options, *inputs],
+                      THREADS_SECONDS, TSAN_OPTIONS="halt_on_error=1")
+        operations += int(re.findall(r"(\d+) operations", output)[-1])
+    return "%s operations" % format(operations, ",")
+
+
 # ---- all of it --------------------------------------------------------------
 
 
@@ -262,6 +278,12 @@ def steps():
            lambda: replay("build/test/apb-replay"))
     yield "replay, release", lambda: replay("build/fuzz/apb-replay")
     yield "replay, valgrind", replay_valgrind
+    yield "threads, TSan", lambda: threads(
+        "tsan", "--rounds", "4", "--ops", "10000")
+    yield "threads, sanitizers", lambda: threads(
+        "test", "--rounds", "4", "--ops", "10000", "--forks", "20")
+    yield "threads, release", lambda: threads(
+        "fuzz", "--rounds", "20", "--ops", "10000", "--forks", "20")
     yield "make fuzz, libFuzzer", fuzz_libfuzzer
     yield "make fuzz, AFL++", fuzz_afl
 

@@ -51,13 +51,6 @@ static void in_interior_realloc(struct input *in)
 	put(in, OP_MISUSE, MISUSE_INTERIOR, 0, 2);
 }
 
-static void in_mimic(struct input *in)
-{
-	begin(in, NULL);
-	put_size(in, OP_MALLOC, 0, 100);
-	put(in, OP_MIMIC, 0, 0, 0);
-}
-
 static void in_option(struct input *in)
 {
 	begin(in, NULL);
@@ -171,13 +164,6 @@ static size_t rough_usable_size(const void *ptr)
 	size_t size = apb_usable_size(ptr);
 
 	return ++faulty_calls == 7 ? size - 1 : size;
-}
-
-static size_t gullible_usable_size(const void *ptr)
-{
-	const uint64_t *word = ptr;
-
-	return word[1] == (word[0] ^ apb_api.key()) ? 0 : apb_usable_size(ptr);
 }
 
 static apb_misuse_fn handler;
@@ -342,10 +328,6 @@ static const struct faulty faulties[] = {
 	 "usable",
 	 in_mallocs,
 	 {.usable_size = rough_usable_size}},
-	{"usable_size: believes a mark",
-	 "mimic",
-	 in_mimic,
-	 {.usable_size = gullible_usable_size}},
 	{"report: wrong kind",
 	 "misuse-wrong",
 	 in_interior,
