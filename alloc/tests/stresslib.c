@@ -246,5 +246,6 @@ void stress_assert_given_back(const char *file, int line)
 	test_whole(file, line);
 	s = stats_now();
 	_assert_int_equal(s.arenas, 0, file, line);
-	_assert_int_equal(s.mapped_bytes, 0, file, line);
+	_assert_int_equal(s.mapped_bytes, s.heap_bytes, file, line);
+	_assert_in_range(s.heap_bytes, 0, APB_HEAP_BYTES, file, line);
 }

@@ -102,8 +102,8 @@ void crew_run(size_t nr, void (*fn)(size_t, void *), void *arg);
 size_t resident_bytes(void);
 
 /*
- * Nothing is in use; and after a trim nothing is mapped but what is documented
- * to stay: the heaps themselves.
+ * Nothing is in use; and after a trim nothing is mapped but the heap of this
+ * thread, the only one.
  */
 #define assert_all_given_back() stress_assert_given_back(__FILE__, __LINE__)
 void stress_assert_given_back(const char *file, int line);

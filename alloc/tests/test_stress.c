@@ -165,18 +165,17 @@ static void test_storm_with_short_periods(void **ctx)
 
 #define OWNED (100 * MIB)
 #define FREERS 3
-/*
- * What may stay of it, until a trim, while its owner sleeps: less than a
- * quarter, and it must not grow.
- */
-#define STAYS (OWNED / 4)
+/* What may stay of it, until a trim, while all that have to do with it sleep. */
+#define STAYS (OWNED / 3)
+/* And when those who freed it have ended: what its owner has in its lists. */
+#define OWN_LISTS (4 * MIB)
 
 struct sleeper {
 	struct label **block;
 	size_t nr;
 	size_t size; /* of a block; 0: any up to 2 KiB */
 	_Atomic size_t next; /* to be freed */
-	pthread_barrier_t made, freed;
+	pthread_barrier_t made, freed, seen, end;
 };
 
 static void make_them(struct sleeper *sl, uint64_t seed)
@@ -203,18 +202,26 @@ static void free_them(struct sleeper *sl)
 	}
 }
 
-static void sleeper_thread(size_t index, void *arg)
+static void *owner_thread(void *arg)
 {
 	struct sleeper *sl = arg;
 
-	if (!index)
-		make_them(sl, 1);
+	make_them(sl, 1);
 	pthread_barrier_wait(&sl->made);
-	if (index)
-		free_them(sl);
+	/* it sleeps, and never allocates again */
+	pthread_barrier_wait(&sl->end);
+	return NULL;
+}
+
+static void freer_thread(size_t index, void *arg)
+{
+	struct sleeper *sl = arg;
+
+	(void)index;
+	free_them(sl);
 	pthread_barrier_wait(&sl->freed);
-	/* the owner sleeps on, and so do the others, until it was looked at */
-	pthread_barrier_wait(&sl->freed);
+	/* and sleeps, too, until that was looked at */
+	pthread_barrier_wait(&sl->seen);
 }
 
 /* At most so much is resident above what was, and so much mapped. */
@@ -234,35 +241,55 @@ static void assert_held(const char *when, size_t rss, size_t resident,
 	assert_in_range(s.mapped_bytes, 0, mapped);
 }
 
+static void sleeper_setup(struct sleeper *sl)
+{
+	fresh_kernel();
+	sl->block = malloc(OWNED / 16 * sizeof(*sl->block));
+	assert_non_null(sl->block);
+	memset(sl->block, 1, OWNED / 16 * sizeof(*sl->block));
+	pthread_barrier_init(&sl->made, NULL, 2);
+	pthread_barrier_init(&sl->freed, NULL, FREERS + 1);
+	pthread_barrier_init(&sl->seen, NULL, FREERS + 1);
+	pthread_barrier_init(&sl->end, NULL, 2);
+}
+
+static void sleeper_teardown(struct sleeper *sl)
+{
+	pthread_barrier_destroy(&sl->made);
+	pthread_barrier_destroy(&sl->freed);
+	pthread_barrier_destroy(&sl->seen);
+	pthread_barrier_destroy(&sl->end);
+	free(sl->block);
+	assert_no_complaint();
+	assert_all_given_back();
+}
+
 static void run_sleeper(size_t size)
 {
 	struct sleeper sl = {.size = size};
 	struct crew crew;
+	pthread_t owner;
 	size_t rss;
 
-	fresh_kernel();
-	sl.block = calloc(OWNED / 16, sizeof(*sl.block));
-	assert_non_null(sl.block);
-	memset(sl.block, 1, OWNED / 16 * sizeof(*sl.block));
+	sleeper_setup(&sl);
 	rss = resident_bytes();
-	pthread_barrier_init(&sl.made, NULL, FREERS + 2);
-	pthread_barrier_init(&sl.freed, NULL, FREERS + 2);
-	crew_start(&crew, FREERS + 1, sleeper_thread, &sl);
+	assert_int_equal(pthread_create(&owner, NULL, owner_thread, &sl), 0);
 	pthread_barrier_wait(&sl.made);
+	crew_start(&crew, FREERS, freer_thread, &sl);
 	pthread_barrier_wait(&sl.freed);
-	assert_held("freed", rss, STAYS, 2 * STAYS);
 	assert_int_equal(stats_now().used_bytes, 0);
+	assert_held("freed", rss, STAYS, 2 * STAYS);
 	assert_whole();
 	apb_trim();
-	assert_held("trimmed", rss, MIB, MIB);
-	assert_int_equal(stats_now().arenas, 0);
-	pthread_barrier_wait(&sl.freed);
+	assert_held("trimmed", rss, STAYS / 2, STAYS);
+	pthread_barrier_wait(&sl.seen);
 	crew_join(&crew);
-	pthread_barrier_destroy(&sl.made);
-	pthread_barrier_destroy(&sl.freed);
-	free(sl.block);
-	assert_no_complaint();
-	assert_all_given_back();
+	apb_trim();
+	assert_held("only its owner is left", rss, OWN_LISTS, 2 * OWN_LISTS);
+	assert_whole();
+	pthread_barrier_wait(&sl.end);
+	pthread_join(owner, NULL);
+	sleeper_teardown(&sl);
 }
 
 static void test_owner_asleep(void **ctx)
