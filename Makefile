@@ -73,6 +73,11 @@ test.cc = clang-19
 test.cflags = $(BASE) -O1 $(SAN)
 test.ldflags = $(SAN)
 
+# What has threads under TSan.
+tsan.cc = clang-19
+tsan.cflags = $(BASE) -O1 -fsanitize=thread -fno-omit-frame-pointer
+tsan.ldflags = -fsanitize=thread
+
 # Replay under memcheck.
 valgrind.cc = gcc
 valgrind.cflags = $(BASE) -O1
@@ -156,6 +161,6 @@ include alloc/tests/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 
-$(foreach f,release test valgrind,$(eval $(call flavour,$(f))))
+$(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 
 -include $(shell find $(FLAVOURS:%=$(O)/%) -name '*.d' 2>/dev/null)
