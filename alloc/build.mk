@@ -30,7 +30,8 @@ $(eval $(call flavour,shim))
 # -Wshadow: to C++ every struct with a function of its name is one.
 SHIM_CXXFLAGS = -std=c++17 -fno-plt \
 	$(filter-out -std=% %-prototypes -Wshadow,$(shim.cflags))
-shim/new.cxxflags := -fno-exceptions -fno-rtti -Wno-sized-deallocation
+shim/new.cxxflags := -fno-exceptions -fno-rtti \
+	-Wno-unknown-warning-option -Wno-sized-deallocation
 
 $(O)/shim/%.o: %.cc $(O)/shim/flags
 	$(call say,CXX)
