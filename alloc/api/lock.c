@@ -7,12 +7,13 @@
 
 pthread_mutex_t apb_heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_mutex_t apb_state_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_t apb_forking;
 
 void apb_stop(void)
 {
 	struct apb_node *node;
 
-	if (apb_single_threaded())
+	if (!apb_needs_locks())
 		return;
 	pthread_mutex_lock(&apb_heaps_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
@@ -25,7 +26,7 @@ void apb_resume(void)
 {
 	struct apb_node *node;
 
-	if (apb_single_threaded())
+	if (!apb_needs_locks())
 		return;
 	pthread_mutex_unlock(&apb_state_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
@@ -34,12 +35,27 @@ void apb_resume(void)
 	pthread_mutex_unlock(&apb_heaps_lock);
 }
 
+static void before_fork(void)
+{
+	/* a heap made while all of them are locked would not be */
+	apb_thread_heap();
+	apb_stop();
+	__atomic_store_n(&apb_forking, pthread_self(), __ATOMIC_RELAXED);
+}
+
+static void in_parent(void)
+{
+	__atomic_store_n(&apb_forking, 0, __ATOMIC_RELAXED);
+	apb_resume();
+}
+
 /*
  * The child's one thread is the one that took the locks.  The heaps of the
  * others are nobody's there.
  */
 static void in_child(void)
 {
+	__atomic_store_n(&apb_forking, 0, __ATOMIC_RELAXED);
 	if (!apb_single_threaded())
 		apb_threads_orphan();
 	apb_resume();
@@ -47,9 +63,10 @@ static void in_child(void)
 
 /*
  * Before other constructors: prepare handlers run in reverse order, and one
- * that allocates must not find the locks taken.
+ * that allocates had better not find the locks taken.  Libraries that the
+ * program is linked with come before us if we are preloaded.
  */
 __attribute__((constructor(101))) static void register_fork_handlers(void)
 {
-	pthread_atfork(apb_stop, apb_resume, in_child);
+	pthread_atfork(before_fork, in_parent, in_child);
 }

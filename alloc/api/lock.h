@@ -23,26 +23,43 @@
 
 extern pthread_mutex_t apb_heaps_lock;
 extern pthread_mutex_t apb_state_lock;
+/* The thread that is in fork(), or 0; written with all locks held. */
+extern pthread_t apb_forking;
 
 static inline bool apb_single_threaded(void)
 {
 	return __builtin_expect(__libc_single_threaded != 0, 1);
 }
 
+/*
+ * In fork() a thread holds all locks, and may have to allocate all the same:
+ * fork handlers that were registered before ours run in between.  To any other
+ * thread it makes no difference what it reads here.
+ */
+static inline bool apb_needs_locks(void)
+{
+	pthread_t forking;
+
+	if (apb_single_threaded())
+		return false;
+	forking = __atomic_load_n(&apb_forking, __ATOMIC_RELAXED);
+	return __builtin_expect(!forking, 1) || forking != pthread_self();
+}
+
 static inline void apb_lock(pthread_mutex_t *lock)
 {
-	if (!apb_single_threaded())
+	if (apb_needs_locks())
 		pthread_mutex_lock(lock);
 }
 
 static inline bool apb_trylock(pthread_mutex_t *lock)
 {
-	return apb_single_threaded() || !pthread_mutex_trylock(lock);
+	return !apb_needs_locks() || !pthread_mutex_trylock(lock);
 }
 
 static inline void apb_unlock(pthread_mutex_t *lock)
 {
-	if (!apb_single_threaded())
+	if (apb_needs_locks())
 		pthread_mutex_unlock(lock);
 }
 

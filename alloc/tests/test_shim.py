@@ -223,6 +223,14 @@ def check_spawn():
     everywhere("spawn")
 
 
+def check_fork_handlers():
+    """Of a library that was initialised before: they allocate while the
+    allocator is held still."""
+    run([program("atfork")])
+    run([program("atfork")], preload=SHIM)
+    run([program("atfork-archive")])
+
+
 def check_operators():
     """Every form of new and delete."""
     everywhere("operators")
