@@ -155,6 +155,7 @@ clean: # remove build/
 	rm -rf $(O)
 
 include alloc/build.mk
+include alloc/shim/build.mk
 include fuzz/build.mk
 include alloc/tests/build.mk
 include alloc/tests/programs/build.mk

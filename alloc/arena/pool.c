@@ -12,12 +12,6 @@ static inline struct apb_arena *arena_of(const struct apb_pool *pool)
 	return apb_arena_of((uintptr_t)pool);
 }
 
-unsigned int apb_pool_slot(const struct apb_pool *pool)
-{
-	return (unsigned int)(((uintptr_t)pool & (APB_PAGE - 1)) /
-			      sizeof(union apb_slot));
-}
-
 size_t apb_pool_bytes(const struct apb_pool *pool)
 {
 	return (size_t)1 << apb_kind_shift(arena_of(pool)->kind);
@@ -52,13 +46,13 @@ static uint64_t inverse_of(uint64_t odd)
 }
 
 /*
- * The offset of block 0.  It keeps blocks at multiples of the largest power of
- * two in their size (up to a page), on which aligned requests rely, and takes
- * no more than the remainder of the pool and APB_COLOUR_SPAN.
+ * The offset of block 0: whole cache lines, no more than the remainder of the
+ * pool and APB_COLOUR_SPAN.  Blocks whose size is a power of two stay at
+ * multiples of it, on which aligned requests rely (apb_class_of_aligned()).
  */
 static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 {
-	size_t unit = size & -size;
+	size_t unit = size & (size - 1) ? APB_CACHE_LINE : size;
 	size_t room = pool_bytes % size;
 
 	if (unit < APB_CACHE_LINE)
@@ -71,14 +65,19 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 	return colour % (room / unit + 1) % APB_COLOUR_LINES * unit;
 }
 
-/* Offset of the state bytes of the pool in @slot that has @count blocks. */
-static unsigned int states_offset(unsigned int slot, unsigned int count)
+/* Where the state bytes of a pool of @count blocks are. */
+static uint8_t *states_of(const struct apb_pool *pool, size_t count)
 {
+	uintptr_t arena = (uintptr_t)arena_of(pool);
+	unsigned int slot = apb_pool_slot(pool);
+
 	if (count <= APB_STATES_FEW)
-		return APB_STATES_FEW_OFFSET + slot * APB_STATES_FEW;
+		return ((struct apb_slot *)arena)[slot].few;
 	if (count <= APB_STATES_MORE)
-		return APB_STATES_MORE_OFFSET + slot * APB_STATES_MORE;
-	return APB_STATES_MANY_OFFSET + slot * APB_STATES_MANY;
+		return (uint8_t *)(arena + APB_STATES_MORE_OFFSET +
+				   slot * APB_STATES_MORE);
+	return (uint8_t *)(arena + APB_STATES_MANY_OFFSET +
+			   slot * APB_STATES_MANY);
 }
 
 /* The first @count bits of the bitmap set. */
@@ -104,8 +103,7 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->base = apb_pool_start(pool) + offset;
 	pool->inverse = inverse_of(size >> rotate);
 	pool->count = (uint16_t)count;
-	pool->states = (uint8_t *)arena_of(pool) +
-		       states_offset(apb_pool_slot(pool), (unsigned int)count);
+	pool->states = states_of(pool, count);
 	pool->rotate = (uint8_t)rotate;
 	pool->cls = (uint8_t)cls;
 	pool->used = 0;

@@ -222,7 +222,7 @@ static void check_geometry(struct check *c, const struct apb_pool *pool)
 	const struct apb_arena *arena = apb_arena_of((uintptr_t)pool);
 	size_t size = apb_class_size(pool->cls);
 	size_t colour = pool->base - apb_pool_start(pool);
-	size_t align = size & -size;
+	size_t align = size & (size - 1) ? APB_MIN_ALIGN : size;
 
 	if (align > APB_PAGE)
 		align = APB_PAGE;

@@ -141,6 +141,7 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 
 	if (__builtin_expect(top >= bin->limit, 0))
 		return false;
+	__builtin_prefetch(entry.block, 1);
 	top[1] = entry;
 	/*
 	 * In this order for one that looks on from outside the thread's order
