@@ -40,4 +40,4 @@ style: # the style check alone
 
 format: # format all C sources
 	clang-format-19 -i --style=file \
-		$$(find alloc fuzz bench -name '*.[ch]')
+		$$(find alloc fuzz bench -name '*.[ch]' -o -name '*.cc')
