@@ -84,6 +84,8 @@ static void in_no_dirty(struct input *in)
 	begin(in, &h);
 	put(in, OP_BULK_ALLOC, 0xc0 | 2, 0, 8192 | 63 << 16);
 	put(in, OP_BULK_FREE, 0xc0, 0, 1023 << 16);
+	/* one is live: an arena that is wholly empty would go */
+	put(in, OP_BULK_ALLOC, 0xc0 | 2, 0, 8192);
 	put(in, OP_SETTLE, 0, 0, 0);
 	put(in, OP_CHECK, 0, 0, 0);
 }
@@ -266,6 +268,18 @@ static void dirty_stats(struct apb_stats *s)
 	s->dirty_bytes = s->unused_pool_bytes;
 }
 
+static void bound_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->dirty_limit += 1;
+}
+
+static void cached_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->large_cached_bytes += 4096;
+}
+
 static void spare_stats(struct apb_stats *s)
 {
 	apb_stats(s);
@@ -350,6 +364,8 @@ static const struct faulty faulties[] = {
 	{"stats: arenas", "conservation", in_mallocs, {.stats = arena_stats}},
 	{"stats: mapped", "mapped", in_mallocs, {.stats = mapped_stats}},
 	{"stats: dirty", "dirty", in_no_dirty, {.stats = dirty_stats}},
+	{"stats: bound", "dirty", in_no_dirty, {.stats = bound_stats}},
+	{"stats: cached", "mapped", in_mallocs, {.stats = cached_stats}},
 	{"stats: spares", "leak-arena", in_two_arenas, {.stats = spare_stats}},
 	{"malloc: fault hidden",
 	 "fault-unreported",

@@ -58,6 +58,15 @@ static void fresh(const struct apb_os *os)
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO),
 			 0);
 	assert_int_equal(apb_set_option(APB_OPT_SEED, 1), 0);
+	/* the real clock may show anything */
+	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY,
+					os ? APB_PURGE_DELAY_DEFAULT :
+					     SIZE_MAX),
+			 0);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE,
+					APB_LARGE_CACHE_DEFAULT),
+			 0);
+	assert_int_equal(apb_set_option(APB_OPT_THP, APB_THP_SYSTEM), 0);
 	on_sim = os != NULL;
 }
 
