@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""`make test`: runs everything that is checked, a line for each step.
+"""`make test`: runs everything that is checked, a line for each step;
+`make test-stress`, with the argument "stress": the tests with threads at full
+length.
 
 A step is a function that gives back the number of things that passed and a
 text for each that failed; a unit test program counts its tests, every other
@@ -22,6 +24,7 @@ import engines  # noqa: E402  (fuzz/ has to be in the path first)
 import proc     # noqa: E402
 
 UNIT_TEST_SECONDS = 120
+STRESS_SECONDS = 1800
 REPLAY_SECONDS = 300
 VALGRIND_SECONDS = 60
 VALGRIND_MAX_SIZE = 4096
@@ -106,11 +109,11 @@ def planted_bugs():
 # ---- unit tests -------------------------------------------------------------
 
 
-def unit_test(program):
+def unit_test(program, seconds=UNIT_TEST_SECONDS, **env):
     """A cmocka program: every test of its plan counts."""
     status, output = proc.run(
-        [program], timeout=UNIT_TEST_SECONDS,
-        env=proc.environment(CMOCKA_MESSAGE_OUTPUT="TAP"))
+        [program], timeout=seconds,
+        env=proc.environment(CMOCKA_MESSAGE_OUTPUT="TAP", **env))
     lines = output.splitlines()
     planned = sum(int(m[1]) for line in lines
                   if (m := re.match(r"1\.\.(\d+)", line)))
@@ -134,17 +137,40 @@ def unit_test(program):
         ", %d skipped" % skipped if skipped else "")
 
 
+FLAVOURS = {"test": "sanitizers", "release": "release", "tsan": "TSan"}
+
+
 def unit_test_steps():
+    """With sanitizers and release flags; what has threads under TSan too."""
     sources = sorted(glob.glob(os.path.join(ROOT, "alloc/tests/test_*.c")))
     for source in sources:
         name = os.path.basename(source)[:-2]
-        for flavour in ("test", "release"):
+        for flavour in FLAVOURS if has_threads(source) else ("test", "release"):
             program = "build/%s/unit/%s" % (flavour, name)
-            yield ("%s, %s" % (name, "sanitizers" if flavour == "test"
-                               else "release"),
+            yield ("%s, %s" % (name, FLAVOURS[flavour]),
                    lambda program=program: unit_test(program))
     if not sources:
         yield "unit tests", missing("alloc/tests/test_*.c")
+
+
+def has_threads(source):
+    """As build.mk says it."""
+    with open(source, encoding="utf-8") as file:
+        return "stresslib.h" in file.read()
+
+
+def stress_steps():
+    yield "build", lambda: build("unit-tests") and None
+    for source in sorted(glob.glob(os.path.join(ROOT,
+                                                "alloc/tests/test_*.c"))):
+        if not has_threads(source):
+            continue
+        name = os.path.basename(source)[:-2]
+        for flavour, what in FLAVOURS.items():
+            program = "build/%s/unit/%s" % (flavour, name)
+            yield ("%s, %s" % (name, what),
+                   lambda program=program: unit_test(
+                       program, STRESS_SECONDS, APB_TEST_FULL="1"))
 
 
 def script_steps():
@@ -303,7 +329,11 @@ def main():
     proc.catch_signals()
     start = time.monotonic()
     total_passed = total_failed = 0
-    for name, function in steps():
+    which = {(): steps, ("stress",): stress_steps}.get(tuple(sys.argv[1:]))
+    if not which:
+        print("usage: suite.py [stress]", file=sys.stderr)
+        sys.exit(2)
+    for name, function in which():
         begin = time.monotonic()
         passed, bad, remark = run_step(function)
         if proc.stopping():
