@@ -2,7 +2,7 @@
 # The allocator: libapb.a and libapb.so, release flags.
 
 ALLOC_SRC := $(sort $(wildcard alloc/*/*.c))
-ALLOC_SRC := $(filter-out alloc/tests/%,$(ALLOC_SRC))
+ALLOC_SRC := $(filter-out alloc/tests/% alloc/python/%,$(ALLOC_SRC))
 
 $(O)/libapb.a: $(call lib,release)
 	$(call say,CP)
