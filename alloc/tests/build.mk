@@ -21,7 +21,8 @@ $(foreach f,test release,$(eval $(call unit_test,$(f))))
 
 unit-tests: $(UNIT_TESTS)
 
-test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay
+test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay \
+		$(O)/apb-python3
 
 test: setup # everything that is checked, in less than 10 minutes
 	@alloc/tests/suite.py
