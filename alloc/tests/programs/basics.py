@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""The quick cases: programs that every Debian has, or that the build needs."""
+
+import glob
+import os
+import re
+
+from box import ROOT, expect
+
+HERE = os.path.join(ROOT, "alloc", "tests", "programs")
+PYTHON = "/usr/bin/python3"
+PYTHON_SCRIPTS = os.path.join(ROOT, "bench", "scripts", "python")
+SOURCES = ("alloc/heap/heap.c", "alloc/debug/report.c", "alloc/arena/pool.c")
+INCLUDES = ("-Ialloc/include", "-Ialloc")
+
+
+def preload(box):
+    """That LD_PRELOAD does what all other cases rely on."""
+    code = "\n".join((
+        "import ctypes, os, sys",
+        "class Info(ctypes.Structure):",
+        "    _fields_ = [('file', ctypes.c_char_p), ('base', ctypes.c_void_p),"
+        " ('name', ctypes.c_char_p), ('addr', ctypes.c_void_p)]",
+        "libc = ctypes.CDLL(None)",
+        "for name in ('malloc', 'free', 'calloc', 'realloc',",
+        "             'posix_memalign', 'aligned_alloc', 'memalign',",
+        "             'malloc_usable_size'):",
+        "    info = Info()",
+        "    at = ctypes.cast(getattr(libc, name), ctypes.c_void_p)",
+        "    assert libc.dladdr(at, ctypes.byref(info))",
+        "    print(os.path.realpath(os.fsdecode(info.file)))"))
+    found = set(box.run(PYTHON, "-c", code,
+                        strip=lambda text: "").split())
+    libc = {os.path.realpath("/lib/x86_64-linux-gnu/libc.so.6")}
+    expect(found == ({os.path.realpath(box.library)} if box.library else
+                     libc), "malloc and the like are in %s" % found)
+
+
+def bash(box):
+    box.run("bash", os.path.join(HERE, "scripts", "bash.sh"))
+    box.run("dash", os.path.join(HERE, "scripts", "posix.sh"))
+
+
+def perl(box):
+    box.run("perl", os.path.join(HERE, "scripts", "perl.pl"))
+
+
+def python(box):
+    for name in ("trees", "strings"):
+        box.run(PYTHON, os.path.join(PYTHON_SCRIPTS, name + ".py"))
+    box.run(PYTHON, os.path.join(HERE, "scripts", "threads.py"))
+
+
+def tools(box):
+    """What scripts are made of, several of them with threads."""
+    number = "BEGIN { for (i = 0; i < 200000; i++) " \
+        "printf \"%d line %d of %x\\n\", (i * 7919) % 200003, i, i * i }"
+    lines = box.run("awk", number)
+    box.write("lines", lines)
+    box.run("sort", "-n", "--parallel=2", "-S", "2M", "lines", "-o", "sorted")
+    box.same_file("sorted")
+    box.run("sed", "-n", r"s/^\([0-9]*\)3 line \([0-9]*\)7 .*/\2-\1/p",
+            "lines")
+    box.run("grep", "-c", "-E", "(a|b)+(c|d){2}.*[ef]$", "lines")
+    box.run("bash", "-c", "comm -12 <(sort lines | head -5000) "
+            "<(sort -r lines | tail -4000) | md5sum; "
+            "cut -d' ' -f3 lines | sort -u | wc -l; "
+            "diff -u lines sorted | head -1000 | tail -n +3 | cksum")
+    box.run("tar", "--mtime=@1", "--sort=name", "-czf", "lines.tar.gz",
+            "lines", "sorted")
+    box.same_file("lines.tar.gz")
+    box.run("bash", "-c", "mkdir out && tar -xzf lines.tar.gz -C out && "
+            "cmp lines out/lines && find out -type f -printf '%P %s\\n'")
+
+
+def ldd(box):
+    """It runs the loader in a mode of its own; the library is then named."""
+    def strip(text):
+        lines = [re.sub(r"\(0x[0-9a-f]+\)", "", line)
+                 for line in text.splitlines()]
+        return [line for line in lines
+                if not box.library or box.library not in line]
+    for program in ("/bin/bash", "/usr/bin/apt-get", PYTHON):
+        box.run("ldd", program, strip=strip)
+
+
+def dpkg(box):
+    """List, build and unpack."""
+    box.run("dpkg", "-l")
+    box.run("dpkg-query", "-W", "-f", "${Package} ${Depends}\n")
+    box.run("dpkg", "-S", "bin/bash")
+    box.run("dpkg", "--compare-versions", "1.0~rc1-1", "lt", "1.0-1")
+    box.write("pkg/DEBIAN/control", "\n".join((
+        "Package: apb-example", "Version: 1.0-1", "Architecture: all",
+        "Maintainer: nobody <nobody@example.org>",
+        "Description: a package", " with nothing much in it.", "")))
+    box.write("pkg/usr/share/doc/apb-example/text",
+              "".join("line %d\n" % i for i in range(100000)))
+    for kind in ("xz", "gzip", "none"):
+        name = kind + ".deb"
+        box.run("dpkg-deb", "--root-owner-group", "-Z" + kind, "--build",
+                "pkg", name)
+        box.same_file(name)
+        box.run("dpkg-deb", "--info", name)
+        box.run("dpkg-deb", "--contents", name)
+        box.run("dpkg-deb", "--extract", name, "out-" + kind)
+        box.same_file("out-%s/usr/share/doc/apb-example/text" % kind)
+
+
+def apt(box):
+    """The solver, over the installed packages, and the cache built anew."""
+    fresh = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=",
+             "-o", "Debug::NoLocking=1")
+    box.run("apt-get", *fresh, "-s", "install", "bash", "make")
+    box.run("apt-get", *fresh, "-s", "remove", "gcc", "perl-base-")
+    box.run("apt-get", *fresh, "check")
+    box.run("apt-cache", *fresh, "policy", "bash", "libc6")
+    box.run("apt-cache", *fresh, "depends", "--recurse", "--installed",
+            "make")
+    box.run("apt-cache", *fresh, "stats")
+    box.run("apt-config", "dump")
+
+
+def compilers(box):
+    """The same objects, to the byte; a program linked with -flto."""
+    for compiler, name in (("gcc", "gcc"), ("clang-19", "clang")):
+        for source in SOURCES:
+            out = "%s-%s.o" % (name, os.path.basename(source))
+            box.run(compiler, "-std=gnu11", "-O3", "-g", *INCLUDES, "-c",
+                    source, "-o", box.path(out), cwd=ROOT)
+            box.same_file(out)
+    sources = [os.path.join(ROOT, path) for path in SOURCES]
+    includes = ["-I" + os.path.join(ROOT, path[2:]) for path in INCLUDES]
+    box.write("Makefile", "all: %s\n%%.o:\n\tgcc -O1 -flto %s -c -o $@ %s/$*.c\n"
+              % (" ".join("%s.o" % path[:-2] for path in SOURCES),
+                 " ".join(includes), ROOT))
+    for path in SOURCES:
+        os.makedirs(os.path.dirname(box.path(path)), exist_ok=True)
+    box.run("make", "-j2", strip=lambda text: sorted(text.splitlines()))
+    expect(len(glob.glob(box.path("alloc/*/*.o"))) == len(sources),
+           "make made no objects")
+    box.write("hello.c", "#include <stdio.h>\nint main(void)\n"
+              "{\n\treturn printf(\"hello\\n\") != 6;\n}\n")
+    box.run("gcc", "-O2", "-flto", "-o", "hello", "hello.c")
+    box.run(box.path("hello"))
+
+
+CASES = (preload, bash, perl, python, tools, ldd, dpkg, apt, compilers)
