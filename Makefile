@@ -25,6 +25,10 @@ O := build
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+# the C++ compiler that belongs to it: of gcc-12 g++-12, of clang-19 clang++-19
+ifeq ($(origin CXX),default)
+CXX := $(subst gcc,g++,$(CC:clang%=clang++%))
+endif
 CFLAGS ?=
 LDFLAGS ?=
 FUZZ_SECONDS ?= 60
@@ -38,6 +42,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # Everything that `make fuzz` and `make test` need, and install.
 PACKAGES :=
 PACKAGES += make gcc libc6-dev  # make all; also the valgrind flavour
+PACKAGES += g++                 # operators new and delete, tests of them
 PACKAGES += python3             # suite.py, fuzz.py and the other scripts
 PACKAGES += clang-19            # libFuzzer, sanitizers, the second compiler
 PACKAGES += libclang-rt-19-dev  # their run-time libraries
@@ -137,7 +142,7 @@ endef
 .SECONDARY:
 .PHONY: all help setup clean FORCE
 
-all: $(O)/libapb.a $(O)/libapb.so # the libraries (what make alone does)
+all: $(O)/libapb.a $(O)/libapb.so shim # the libraries (what make alone does)
 
 help: # this list
 	@sed -n 's/^\([a-z-]*\):[^#=]*# /  make \1#/p' $(MAKEFILE_LIST) | \

@@ -9,6 +9,7 @@
  * without it.
  */
 #include "api/lock.h"
+#include "api/options.h"
 #include "debug/report.h"
 #include "state.h"
 
@@ -87,9 +88,12 @@ static void *alloc_locked(size_t size, bool zero)
 
 static noinline void *alloc_slow(size_t size, bool zero)
 {
-	bool locked = apb_enter();
-	void *p = alloc_locked(size, zero);
+	bool locked;
+	void *p;
 
+	apb_options_want();
+	locked = apb_enter();
+	p = alloc_locked(size, zero);
 	apb_leave(locked);
 	return p;
 }
@@ -159,6 +163,7 @@ void *apb_aligned_alloc(size_t align, size_t size)
 	}
 	if (!size)
 		size = 1;
+	apb_options_want();
 	locked = apb_enter();
 	if (size <= APB_MAX_POOLED && align <= APB_MAX_POOL_ALIGN)
 		p = apb_heap_pop(&apb_state.heap,

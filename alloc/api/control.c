@@ -136,6 +136,10 @@ static int set_option(enum apb_option opt, size_t value)
 			return EBUSY;
 		apb_state.seed = value;
 		return 0;
+	case APB_OPT_PURGE_DELAY:
+	case APB_OPT_LARGE_CACHE:
+	case APB_OPT_THP:
+	case APB_OPT_JUNK:
 	case APB_OPT_NR:
 		break;
 	}

@@ -283,6 +283,10 @@ enum apb_option {
 	 * that the kernel gives every process.
 	 */
 	APB_OPT_SEED,
+	APB_OPT_PURGE_DELAY,
+	APB_OPT_LARGE_CACHE,
+	APB_OPT_THP,
+	APB_OPT_JUNK,
 	APB_OPT_NR
 };
 #define APB_DIRTY_AUTO SIZE_MAX

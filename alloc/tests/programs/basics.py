@@ -15,25 +15,20 @@ INCLUDES = ("-Ialloc/include", "-Ialloc")
 
 
 def preload(box):
-    """That LD_PRELOAD does what all other cases rely on."""
-    code = "\n".join((
-        "import ctypes, os, sys",
-        "class Info(ctypes.Structure):",
-        "    _fields_ = [('file', ctypes.c_char_p), ('base', ctypes.c_void_p),"
-        " ('name', ctypes.c_char_p), ('addr', ctypes.c_void_p)]",
-        "libc = ctypes.CDLL(None)",
-        "for name in ('malloc', 'free', 'calloc', 'realloc',",
-        "             'posix_memalign', 'aligned_alloc', 'memalign',",
-        "             'malloc_usable_size'):",
-        "    info = Info()",
-        "    at = ctypes.cast(getattr(libc, name), ctypes.c_void_p)",
-        "    assert libc.dladdr(at, ctypes.byref(info))",
-        "    print(os.path.realpath(os.fsdecode(info.file)))"))
-    found = set(box.run(PYTHON, "-c", code,
-                        strip=lambda text: "").split())
-    libc = {os.path.realpath("/lib/x86_64-linux-gnu/libc.so.6")}
-    expect(found == ({os.path.realpath(box.library)} if box.library else
-                     libc), "malloc and the like are in %s" % found)
+    """That LD_PRELOAD does what all other cases rely on: what the loader
+    binds a program's and the C library's calls to."""
+    box.run("bash", "-c", "exit 0", LD_DEBUG="bindings", LD_BIND_NOW="1",
+            LD_DEBUG_OUTPUT=box.path("bindings"))
+    text = "".join(open(path, encoding="utf-8").read()
+                   for path in glob.glob(box.path("bindings.*")))
+    found = set(re.findall(
+        r" to (\S+) \[0\]: normal symbol `(malloc|free|calloc|realloc)'",
+        text))
+    expect({name for _, name in found} ==
+           {"malloc", "free", "calloc", "realloc"}, "no calls of malloc")
+    for file, name in found:
+        expect((os.path.realpath(file) == box.library) == bool(box.library),
+               "%s is that of %s" % (name, file))
 
 
 def bash(box):
@@ -61,7 +56,7 @@ def tools(box):
     box.same_file("sorted")
     box.run("sed", "-n", r"s/^\([0-9]*\)3 line \([0-9]*\)7 .*/\2-\1/p",
             "lines")
-    box.run("grep", "-c", "-E", "(a|b)+(c|d){2}.*[ef]$", "lines")
+    box.run("grep", "-c", "-E", "(a|b)+.*(1|2)+[0-9]{2}$", "lines")
     box.run("bash", "-c", "comm -12 <(sort lines | head -5000) "
             "<(sort -r lines | tail -4000) | md5sum; "
             "cut -d' ' -f3 lines | sort -u | wc -l; "
@@ -108,16 +103,18 @@ def dpkg(box):
 
 
 def apt(box):
-    """The solver, over the installed packages, and the cache built anew."""
-    fresh = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=",
-             "-o", "Debug::NoLocking=1")
-    box.run("apt-get", *fresh, "-s", "install", "bash", "make")
-    box.run("apt-get", *fresh, "-s", "remove", "gcc", "perl-base-")
-    box.run("apt-get", *fresh, "check")
-    box.run("apt-cache", *fresh, "policy", "bash", "libc6")
-    box.run("apt-cache", *fresh, "depends", "--recurse", "--installed",
+    """The solver, over the installed packages; the cache is built each time.
+    (apt_lists has all that could be installed.)"""
+    options = ("-o", "Dir::Etc::SourceList=/dev/null",
+               "-o", "Dir::Etc::SourceParts=/dev/null",
+               "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=",
+               "-o", "Debug::NoLocking=1")
+    box.run("apt-get", *options, "-s", "install", "bash", "make")
+    box.run("apt-get", *options, "-s", "remove", "gcc")
+    box.run("apt-get", *options, "check")
+    box.run("apt-cache", *options, "policy", "bash", "libc6")
+    box.run("apt-cache", *options, "depends", "--recurse", "--installed",
             "make")
-    box.run("apt-cache", *fresh, "stats")
     box.run("apt-config", "dump")
 
 
@@ -136,7 +133,7 @@ def compilers(box):
                  " ".join(includes), ROOT))
     for path in SOURCES:
         os.makedirs(os.path.dirname(box.path(path)), exist_ok=True)
-    box.run("make", "-j2", strip=lambda text: sorted(text.splitlines()))
+    box.run("make", "-r", "-j2", strip=lambda text: sorted(text.splitlines()))
     expect(len(glob.glob(box.path("alloc/*/*.o"))) == len(sources),
            "make made no objects")
     box.write("hello.c", "#include <stdio.h>\nint main(void)\n"
