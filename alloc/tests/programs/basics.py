@@ -60,7 +60,7 @@ def tools(box):
     box.run("bash", "-c", "comm -12 <(sort lines | head -5000) "
             "<(sort -r lines | tail -4000) | md5sum; "
             "cut -d' ' -f3 lines | sort -u | wc -l; "
-            "diff -u lines sorted | head -1000 | tail -n +3 | cksum")
+            "sed 's/7 line/ 7 lines/' lines | diff lines - | cksum")
     box.run("tar", "--mtime=@1", "--sort=name", "-czf", "lines.tar.gz",
             "lines", "sorted")
     box.same_file("lines.tar.gz")

@@ -20,6 +20,8 @@ import time
 
 import basics
 import box
+import more
+import servers
 
 SHOWN = 300
 
@@ -31,7 +33,8 @@ def usage(text):
 
 def all_cases():
     """(function, whether it is in the quick set)"""
-    return [(case, True) for case in basics.CASES]
+    return [(case, True) for case in basics.CASES] + \
+        [(case, False) for case in more.CASES + servers.CASES]
 
 
 def arguments(cases):
