@@ -9,12 +9,13 @@ $(O)/libapb.a: $(call lib,release)
 	$(call say,CP)
 	$(Q)cp $< $@
 
-# What stays after dlclose(): threads have a heap and fork() has handlers.
+# It stays after dlclose(): threads have a heap and fork() has handlers.
+# libapb.so calls its own functions, should a program have two instances.
 SHARED := -shared -pthread -Wl,-z,nodelete -Wl,-z,now
 
 $(O)/libapb.so: $(call objs,release,$(ALLOC_SRC)) $(O)/release/sources
 	$(call say,LD)
-	$(Q)$(CC) $(SHARED) $(LDFLAGS) -Wl,-soname,libapb.so \
+	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) -Wl,-soname,libapb.so \
 		-o $@ $(filter %.o,$^)
 
 # ---- the malloc family ------------------------------------------------------
