@@ -12,6 +12,7 @@
 #include "debug/report.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
+#include "map/flat.h"
 #include "state.h"
 
 #include <errno.h>
@@ -203,24 +204,6 @@ void *apb_aligned_alloc(size_t align, size_t size)
 
 /* ---- what a pointer is ------------------------------------------------ */
 
-/*
- * Whether there is an arena at @addr; the pool it lies in then.  That may be
- * unused, or no pool at all but the arena's header.
- */
-static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
-{
-	unsigned int shift = apb_map_kind(&apb_state.map, addr);
-
-	/* a constant shift need not wait for the map: the branch is predicted */
-	if (likely(shift == APB_POOL_SHIFT_SMALL))
-		*pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
-	else if (likely(shift > APB_POOL_SHIFT_SMALL))
-		*pool = apb_pool_of(addr, shift);
-	else
-		return false;
-	return true;
-}
-
 /* What a pointer that was passed in is. */
 struct target {
 	struct apb_pool *pool; /* of a pooled block */
@@ -232,9 +215,13 @@ struct target {
 /* Whether @addr is a live block in a pool of any heap. */
 static bool find_pooled(struct target *t, uintptr_t addr)
 {
+	unsigned int shift = apb_map_kind(&apb_state.map, addr);
+
 	t->large = NULL;
-	if (unlikely(!find_pool(addr, &t->pool)) ||
-	    unlikely(!apb_pool_in_use(t->pool)) ||
+	if (unlikely(shift < APB_KIND_ARENA))
+		return false;
+	t->pool = apb_pool_of(addr, shift);
+	if (unlikely(!apb_pool_in_use(t->pool)) ||
 	    unlikely(!apb_block_live(t->pool, addr, &t->index)))
 		return false;
 	t->size = apb_class_size(t->pool->cls);
@@ -312,6 +299,25 @@ static noinline void overflow_slow(const struct apb_pool *pool,
 
 	free_entry(pool, entry);
 	errno = saved_errno;
+}
+
+/*
+ * Whether there is an arena at @addr, as far as the flat map knows; the pool
+ * it lies in then.  That may be unused, or no pool at all but the arena's
+ * header.
+ */
+static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
+{
+	unsigned int shift = apb_flat_kind(addr);
+
+	/* a constant shift need not wait for the map: the branch is predicted */
+	if (likely(shift == APB_POOL_SHIFT_SMALL))
+		*pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
+	else if (likely(shift > APB_POOL_SHIFT_SMALL))
+		*pool = apb_pool_of(addr, shift);
+	else
+		return false;
+	return true;
 }
 
 /* Whether @addr is a live block of the thread's own heap, and where. */
