@@ -51,6 +51,7 @@ PACKAGES += clang-format-19     # make style
 PACKAGES += afl++ clang-14      # the second engine, and its compiler
 PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
+PACKAGES += libpython3.11-dev   # apb-python3, and its tests
 PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
 
 # What only some targets need, and install beside these.
@@ -162,6 +163,7 @@ clean: # remove build/
 include alloc/build.mk
 include alloc/shim/build.mk
 include fuzz/build.mk
+-include alloc/python/build.mk
 include alloc/tests/build.mk
 include alloc/tests/programs/build.mk
 -include fuzz/bugs/build.mk

@@ -33,7 +33,7 @@ $(O)/bench/%-apb-so: $(O)/bench-apb/bench/%.o $(O)/libapb.so
 	$(call link,bench-apb)
 
 .PHONY: bench bench-setup bench-programs bench-alloc bench-frag bench-count \
-	bench-fuzz
+	bench-fuzz bench-python
 
 bench-setup:
 	@.ci/setup $(PACKAGES) $(BENCH_DEPS)
@@ -41,7 +41,7 @@ bench-setup:
 bench-programs: bench-setup
 	$(Q)$(MAKE) $(PARALLEL) $(BENCH_PROGRAMS)
 
-bench: bench-alloc bench-frag bench-count bench-fuzz # all of the following
+bench: bench-alloc bench-frag bench-count bench-fuzz bench-python # all of the following
 
 bench-alloc: bench-programs # speed beside other allocators: ROUNDS, PEERS, CPU
 	$(Q)bench/alloc.py --build $(O) --rounds '$(ROUNDS)' \
@@ -74,3 +74,8 @@ bench-fuzz: bench-setup # executions/s of the harness: ROUNDS, BENCH_SECONDS
 		$(O)/bench/apb-replay-asan $(O)/bench/apb-replay-release
 	$(Q)bench/fuzz.py --build $(O) --rounds '$(ROUNDS)' \
 		--seconds '$(BENCH_SECONDS)' $(if $(CPU),--cpu '$(CPU)')
+
+bench-python: bench-setup # CPython on apb beside pymalloc: ROUNDS, CPU
+	$(Q)$(MAKE) $(PARALLEL) $(O)/apb-python3
+	$(Q)bench/python.py --build $(O) --rounds '$(ROUNDS)' \
+		$(if $(CPU),--cpu '$(CPU)')
