@@ -32,8 +32,31 @@
 #define APB_POOL_SMALL_MAX ((size_t)1024)
 #define APB_POOL_MEDIUM_MAX ((size_t)8192)
 
-/* Slot 0 of an arena holds its header and descriptors, never blocks. */
+/*
+ * The misuse checks of the fast paths: a double free and a pointer that is not
+ * a block's start are seen at once.  0 is for measuring what they cost.
+ */
+#ifndef APB_CHECKS
+#define APB_CHECKS 1
+#endif
+
+/*
+ * The first slots of an arena hold metadata, never blocks: a page with the
+ * header and the descriptors, a page with the pools' bitmaps, and the blocks'
+ * state bytes, of pools of few, of more and of many blocks.
+ */
 #define APB_MAX_POOLS (APB_ARENA >> APB_POOL_SHIFT_SMALL)
+#define APB_META_BYTES ((size_t)64 << 10)
+#define APB_BITS_OFFSET APB_PAGE
+#define APB_BITS_WORDS 8
+#define APB_STATES_FEW 128
+#define APB_STATES_FEW_OFFSET (2 * APB_PAGE)
+#define APB_STATES_MORE 256
+#define APB_STATES_MORE_OFFSET (4 * APB_PAGE)
+#define APB_STATES_MANY 512
+#define APB_STATES_MANY_OFFSET (8 * APB_PAGE)
+/* So no pool has more blocks: those of 16 bytes leave half their pool alone. */
+#define APB_MAX_BLOCKS APB_STATES_MANY
 
 /* Classes 1..32 in steps of 16, then four to a doubling. */
 #define APB_CLASS_STEP_SHIFT 4
@@ -53,19 +76,39 @@
 #define APB_COLOUR_LINES 16
 #define APB_COLOUR_SPAN ((size_t)512)
 
-/* A refill takes about a page of blocks at once. */
+/* A refill takes so many bytes of blocks at most, but a few blocks at least. */
 #define APB_REFILL_BYTES APB_PAGE
-/* The first of a fresh pool takes so many, later ones double it. */
-#define APB_CARVE_MIN 8
+#define APB_REFILL_MIN 4
+/* The first refill of a bin takes so many blocks, later ones more. */
+#define APB_REFILL_FIRST 6
 
-/* No bin's list is longer: two fixed periods and a refill. */
-#define APB_BIN_MAX (3u << 16)
+/*
+ * How many blocks a bin may hold: at first, and at most, in bytes and number.
+ * Its array is in the heap at first; bigger ones are powers of two less one.
+ */
+#define APB_BIN_FIRST_BYTES ((size_t)1024)
+#define APB_BIN_FIRST_MIN 6
+#define APB_BIN_FIRST_MAX 32
+#define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
+#define APB_BIN_MAX 4095
+#define APB_BIN_GROWN 63 /* the first that is not in the heap */
+/* Empty batches that a heap keeps. */
+#define APB_BATCHES_KEPT 4
 
-/* Bounds of the adaptive settle period, in frees and in bytes. */
-#define APB_PERIOD_MIN 8
-#define APB_PERIOD_MAX 4096
-#define APB_PERIOD_MIN_BYTES ((size_t)2048)
-#define APB_PERIOD_MAX_BYTES ((size_t)512 * 1024)
+/*
+ * Blocks freed by another thread than their owner's travel in batches of so
+ * many bytes, at most APB_BATCH_MAX blocks.  An owner whose queue holds more
+ * than APB_QUEUE_MAX batches has it emptied by those who fill it.
+ */
+#define APB_BATCH_BYTES ((size_t)16 * 1024)
+#define APB_BATCH_MAX 62
+#define APB_QUEUE_MAX 64
+#define APB_NR_OUT 32u
+
+/* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
+#define APB_META_MIN_SHIFT 10
+#define APB_META_MAX_SHIFT 16
+#define APB_META_CHUNK ((size_t)128 << 10)
 
 /* Default bound on empty pools that are not purged. */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
@@ -90,11 +133,29 @@ static_assert(APB_NR_SMALL_CLASSES + 4 * APB_DOUBLINGS == APB_NR_CLASSES,
 	      "number of classes");
 static_assert((size_t)1 << APB_POOL_SHIFT_BIG >= 4 * APB_MAX_POOLED,
 	      "a pool holds some blocks of its largest class");
-static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT &&
-		      APB_MIN_ALIGN >= 2 * sizeof(void *),
-	      "a free block holds a link and a mark");
-static_assert(APB_PERIOD_MIN >= 1 && APB_PERIOD_MIN <= APB_PERIOD_MAX &&
-		      APB_PERIOD_MAX <= UINT16_MAX,
-	      "settle period");
+static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT,
+	      "the first class has the least alignment");
+static_assert(APB_META_BYTES % ((size_t)1 << APB_POOL_SHIFT_SMALL) == 0 &&
+		      APB_META_BYTES <= (size_t)1 << APB_POOL_SHIFT_MEDIUM,
+	      "metadata fills whole slots of the smallest pools");
+static_assert(APB_STATES_FEW_OFFSET + APB_MAX_POOLS * APB_STATES_FEW <=
+			      APB_STATES_MORE_OFFSET &&
+		      APB_STATES_MORE_OFFSET +
+				      APB_MAX_POOLS * APB_STATES_MORE <=
+			      APB_STATES_MANY_OFFSET &&
+		      APB_STATES_MANY_OFFSET +
+				      APB_MAX_POOLS * APB_STATES_MANY <=
+			      APB_META_BYTES &&
+		      APB_META_BYTES <= (size_t)1 << 16,
+	      "state bytes do not overlap, and their offsets have 16 bits");
+static_assert(APB_MAX_BLOCKS <= APB_BITS_WORDS * 64,
+	      "a bitmap has a bit for each block");
+static_assert(APB_POOL_SMALL_MAX * APB_BIN_FIRST_MIN > APB_BIN_FIRST_BYTES &&
+		      APB_REFILL_FIRST <= APB_BIN_FIRST_MIN,
+	      "a first refill fits into a bin's first array");
+static_assert((APB_BIN_MAX & (APB_BIN_MAX + 1)) == 0 &&
+		      (size_t)(APB_BIN_MAX + 1) * (16 >> !APB_CHECKS) <=
+			      (size_t)1 << APB_META_MAX_SHIFT,
+	      "the largest array is a piece of metadata");
 
 #endif /* APB_CONFIG_H */

@@ -3,9 +3,8 @@
  * All mutable state of the allocator, in one structure, so that it can be
  * reset.  Zeroed memory is the state before the first call.
  *
- * Lock order: there is one lock, apb_state_lock (api/lock.h), taken in the
- * api layer and held over everything below it.  A process with one thread
- * does not take it.
+ * The locks and their order are told in api/lock.h; what is whose in a heap
+ * in heap/heap.h.  All else is under the state lock.
  */
 #ifndef APB_STATE_H
 #define APB_STATE_H
@@ -14,6 +13,7 @@
 #include "heap/heap.h"
 #include "large/large.h"
 #include "map/map.h"
+#include "meta/meta.h"
 #include "os/os.h"
 
 struct apb_misuse_state {
@@ -21,14 +21,28 @@ struct apb_misuse_state {
 	void *arg;
 };
 
+/* Under the heaps lock. */
+struct apb_heaps {
+	struct apb_node *all;
+	struct apb_heap *idle; /* no thread has them */
+	size_t nr;
+	size_t nr_mapped; /* of these, not in struct apb_state */
+};
+
 struct apb_state {
-	struct apb_heap heap;
+	/* first, as the fast path of free starts there; 260 KiB, hardly touched */
+	struct apb_map map;
+	_Alignas(APB_HEAP_ALIGN) struct apb_heap main; /* the first thread's */
+	/* of threads that cannot have one of their own */
+	_Alignas(APB_HEAP_ALIGN) struct apb_heap common;
+	struct apb_heaps heaps;
 	struct apb_larges larges;
 	struct apb_arenas arenas;
 	struct apb_os_state os;
+	struct apb_meta meta;
 	struct apb_misuse_state misuse;
-	uint64_t seed; /* option; 0: random */
-	struct apb_map map; /* last: 256 KiB, hardly touched */
+	_Atomic uint16_t period; /* option; 0: adaptive */
+	_Atomic uint64_t trims;
 };
 
 extern struct apb_state apb_state;

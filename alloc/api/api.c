@@ -2,14 +2,17 @@
 /*
  * Allocation and free: the public functions, and with them the fast paths.
  *
- * The fast path of apb_malloc() is a pop from a bin, that of apb_free() three
- * comparisons and a push; both are inline here and leave for a slow path at
- * the first thing that is not plain.  The slow path starts again from the
- * arguments, under the lock.  Misuse is looked for under the lock and told
- * without it.
+ * The fast path of apb_malloc() is a pop from a bin of the thread's heap, that
+ * of apb_free() a few comparisons and a push; both are inline here, take no
+ * lock and leave for a slow path at the first thing that is not plain.  The
+ * slow path starts again from the arguments.  Misuse is looked for under the
+ * state lock and told without it.
  */
 #include "api/lock.h"
 #include "debug/report.h"
+#include "heap/remote.h"
+#include "heap/thread.h"
+#include "map/flat.h"
 #include "state.h"
 
 #include <errno.h>
@@ -23,129 +26,161 @@ struct apb_state apb_state = {
 	.arenas.dirty_limit = APB_DIRTY_AUTO,
 };
 
-/* ---- allocation ------------------------------------------------------- */
+/* ---- large blocks ----------------------------------------------------- */
 
 /*
- * Under the lock, when the system has no memory: give back what can be.
- * Returns whether that was anything, so that it is worth asking again.
+ * When the system has no memory: give back what can be.  Returns whether that
+ * was anything, so that it is worth asking again.
  */
 static bool reclaim(void)
 {
-	size_t mapped = apb_state.os.mapped;
+	struct apb_heap *heap = apb_tls;
+	size_t mapped;
+	bool some;
 
-	apb_heap_settle_all(&apb_state.heap);
+	apb_enter();
+	mapped = apb_state.os.mapped;
+	apb_leave();
+	if (heap != &apb_empty_heap) {
+		apb_lock(&heap->lock);
+		apb_heap_reclaim(heap);
+		apb_unlock(&heap->lock);
+	}
+	apb_enter();
 	apb_arena_unmap_spares();
-	return apb_state.os.mapped < mapped;
+	some = apb_state.os.mapped < mapped;
+	apb_leave();
+	return some;
 }
 
 /* Count @p, had after all, as recovered; or say that there is no memory. */
 static void *after_reclaim(void *p)
 {
-	if (p)
-		apb_state.heap.recovered++;
-	else
+	if (p) {
+		apb_enter();
+		apb_state.larges.recovered++;
+		apb_leave();
+	} else {
 		errno = ENOMEM;
+	}
 	return p;
 }
 
-/* Under the lock: a large block. */
-static void *large_locked(size_t size, size_t align, bool zero)
+static void *large_once(size_t size, size_t align, bool zero)
 {
-	void *p = apb_large_alloc(size, align, zero);
+	void *p;
+
+	apb_enter();
+	p = apb_large_alloc(size, align, zero);
+	apb_leave();
+	return p;
+}
+
+static void *large_alloc(size_t size, size_t align, bool zero)
+{
+	void *p = large_once(size, align, zero);
 
 	if (likely(p))
 		return p;
-	return after_reclaim(reclaim() ? apb_large_alloc(size, align, zero) :
-					 NULL);
+	return after_reclaim(reclaim() ? large_once(size, align, zero) : NULL);
 }
 
-static void *large_resize_locked(struct apb_large *large, size_t size)
+static void *resize_once(struct apb_large *large, size_t size)
 {
-	void *p = apb_large_resize(large, size);
+	void *p;
+
+	apb_enter();
+	p = apb_large_resize(large, size);
+	apb_leave();
+	return p;
+}
+
+static void *large_resize(struct apb_large *large, size_t size)
+{
+	void *p = resize_once(large, size);
 
 	if (likely(p))
 		return p;
-	return after_reclaim(reclaim() ? apb_large_resize(large, size) : NULL);
+	return after_reclaim(reclaim() ? resize_once(large, size) : NULL);
 }
 
-/* Under the lock: any size. */
-static void *alloc_locked(size_t size, bool zero)
+/* ---- allocation ------------------------------------------------------- */
+
+/* A block of class @cls by the slow path. */
+static noinline void *pooled_slow(unsigned int cls)
+{
+	struct apb_heap *heap = apb_thread_heap();
+	struct apb_entry entry;
+	bool ok;
+
+	if (unlikely(!heap))
+		heap = apb_common_heap();
+	apb_lock(&heap->lock);
+	ok = apb_bin_pop(&heap->bin[cls], &entry) ||
+	     apb_heap_refill(heap, cls, &entry);
+	apb_unlock(&heap->lock);
+	if (likely(ok))
+		return apb_block_born(entry);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static noinline void *alloc_slow(size_t size, bool zero)
 {
 	void *p;
 
 	if (unlikely(size > APB_MAX_POOLED)) {
 		if (likely(size <= PTRDIFF_MAX - APB_ARENA))
-			return large_locked(size, APB_ARENA, zero);
+			return large_alloc(size, APB_ARENA, zero);
 		errno = ENOMEM;
 		return NULL;
 	}
-	p = apb_heap_pop(&apb_state.heap, apb_class_of(size ? size : 1));
+	p = pooled_slow(apb_class_of(size ? size : 1));
 	if (p && zero)
 		memset(p, 0, size);
 	return p;
 }
 
-static noinline void *alloc_slow(size_t size, bool zero)
+/* Whether the bin for a request of any size had a block. */
+static inline bool alloc_fast(size_t size, struct apb_entry *entry)
 {
-	bool locked = apb_enter();
-	void *p = alloc_locked(size, zero);
+	struct apb_heap *heap = apb_tls;
 
-	apb_leave(locked);
-	return p;
-}
-
-/*
- * The block for a request of up to APB_MAX_POOLED bytes, if this thread is
- * alone and the bin has one; else NULL.
- */
-static inline struct apb_block *alloc_fast(size_t size)
-{
-	struct apb_heap *heap = &apb_state.heap;
-	struct apb_block *block;
-	struct apb_bin *bin;
-
-	if (unlikely(!apb_single_threaded()))
-		return NULL;
 	if (likely(size <= APB_SMALL_MAX))
-		bin = &heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT];
-	else if (likely(size <= APB_MAX_POOLED))
-		bin = &heap->bin[apb_class_of(size)];
-	else
-		return NULL;
-	block = bin->head;
-	if (unlikely(!block) || unlikely(!apb_marked(block, heap->key)))
-		return NULL;
-	bin->head = block->next;
-	block->mark = 0;
-	return block;
+		return apb_bin_pop(
+			&heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT], entry);
+	if (likely(size <= APB_MAX_POOLED))
+		return apb_bin_pop(&heap->bin[apb_class_of(size)], entry);
+	return false;
 }
 
 void *apb_malloc(size_t size)
 {
-	struct apb_block *block = alloc_fast(size);
+	struct apb_entry entry;
 
-	return likely(block) ? block : alloc_slow(size, false);
+	if (likely(alloc_fast(size, &entry)))
+		return apb_block_born(entry);
+	return alloc_slow(size, false);
 }
 
 void *apb_calloc(size_t n, size_t size)
 {
-	struct apb_block *block;
+	struct apb_entry entry;
 	size_t bytes;
 
 	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	block = alloc_fast(bytes);
-	if (likely(block))
-		return memset(block, 0, bytes);
+	if (likely(alloc_fast(bytes, &entry)))
+		return memset(apb_block_born(entry), 0, bytes);
 	return alloc_slow(bytes, true);
 }
 
 void *apb_aligned_alloc(size_t align, size_t size)
 {
-	bool locked;
-	void *p;
+	struct apb_entry entry;
+	unsigned int cls;
 
 	if (unlikely(!align || (align & (align - 1)))) {
 		errno = EINVAL;
@@ -159,55 +194,38 @@ void *apb_aligned_alloc(size_t align, size_t size)
 	}
 	if (!size)
 		size = 1;
-	locked = apb_enter();
-	if (size <= APB_MAX_POOLED && align <= APB_MAX_POOL_ALIGN)
-		p = apb_heap_pop(&apb_state.heap,
-				 apb_class_of_aligned(align, size));
-	else
-		p = large_locked(size, align, false);
-	apb_leave(locked);
-	return p;
+	if (size > APB_MAX_POOLED || align > APB_MAX_POOL_ALIGN)
+		return large_alloc(size, align, false);
+	cls = apb_class_of_aligned(align, size);
+	if (likely(apb_bin_pop(&apb_tls->bin[cls], &entry)))
+		return apb_block_born(entry);
+	return pooled_slow(cls);
 }
 
 /* ---- what a pointer is ------------------------------------------------ */
 
-/*
- * Whether @addr is a live block in a pool and does not look free; its bin
- * then.  If not it may be large, misuse, or hold what looks like a mark.
- */
-static inline bool find_live(uintptr_t addr, struct apb_bin **bin)
-{
-	const struct apb_block *block = (const struct apb_block *)addr;
-	struct apb_heap *heap = &apb_state.heap;
-	unsigned int shift = apb_map_kind(&apb_state.map, addr);
-	const struct apb_pool *pool;
-
-	/* a constant shift need not wait for the map: the branch is predicted */
-	if (likely(shift == APB_POOL_SHIFT_SMALL))
-		pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
-	else if (shift > APB_POOL_SHIFT_SMALL)
-		pool = apb_pool_of(addr, shift);
-	else
-		return false;
-	if (unlikely(!apb_heap_owns(heap, pool->owner)))
-		return false;
-	*bin = (struct apb_bin *)pool->owner;
-	return likely(apb_pool_index(pool, addr) < pool->carved) &&
-	       likely(!apb_looks_free(block, heap->key));
-}
-
-/* Under the lock: what a pointer that was passed in is. */
+/* What a pointer that was passed in is. */
 struct target {
-	struct apb_bin *bin; /* of a pooled block */
+	struct apb_pool *pool; /* of a pooled block */
+	uint64_t index; /* in the pool */
 	struct apb_large *large; /* else */
 	size_t size; /* usable */
 };
 
-static void pooled_target(struct target *t, struct apb_bin *bin)
+/* Whether @addr is a live block in a pool of any heap. */
+static bool find_pooled(struct target *t, uintptr_t addr)
 {
-	t->bin = bin;
+	unsigned int shift = apb_map_kind(&apb_state.map, addr);
+
 	t->large = NULL;
-	t->size = apb_class_size((unsigned int)(bin - apb_state.heap.bin));
+	if (unlikely(shift < APB_KIND_ARENA))
+		return false;
+	t->pool = apb_pool_of(addr, shift);
+	if (unlikely(!apb_pool_in_use(t->pool)) ||
+	    unlikely(!apb_block_live(t->pool, addr, &t->index)))
+		return false;
+	t->size = apb_class_size(t->pool->cls);
+	return true;
 }
 
 /* False, with @m filled, if @ptr is no live block. */
@@ -215,35 +233,48 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 			struct apb_misuse *m)
 {
 	uintptr_t addr = (uintptr_t)ptr;
-	struct apb_bin *bin;
 
-	if (likely(find_live(addr, &bin))) {
-		pooled_target(t, bin);
+	if (likely(find_pooled(t, addr)))
 		return true;
-	}
-	t->bin = NULL;
+	apb_enter();
+	t->pool = NULL;
 	t->large = apb_large_find(addr);
-	if (t->large) {
+	if (t->large)
 		t->size = t->large->size;
-		return true;
-	}
-	if (apb_misuse_find(m, ptr, call))
-		return false;
-	/* a live block in which the program wrote what looks like a mark */
-	pooled_target(t, (struct apb_bin *)apb_pool_at(addr)->owner);
-	return true;
+	else
+		apb_misuse_find(m, ptr, call);
+	apb_leave();
+	return t->large;
 }
 
 /* ---- free ------------------------------------------------------------- */
 
+/* A block that was live goes to the bin of @pool, whosever it is. */
+static void free_entry(const struct apb_pool *pool, struct apb_entry entry)
+{
+	struct apb_heap *heap = apb_thread_heap();
+	struct apb_bin *bin = (struct apb_bin *)pool->owner;
+
+	if (unlikely(!heap)) {
+		apb_remote_direct(pool->owner, entry);
+	} else if (unlikely(!apb_heap_owns(heap, pool->owner))) {
+		apb_remote_free(heap, pool->owner, entry);
+	} else if (unlikely(!apb_bin_push(bin, entry))) {
+		apb_lock(&heap->lock);
+		apb_heap_overflow(heap, pool->cls, entry);
+		apb_unlock(&heap->lock);
+	}
+}
+
 static void free_target(const struct target *t, void *ptr)
 {
-	struct apb_heap *heap = &apb_state.heap;
-
-	if (t->large)
+	if (t->large) {
+		apb_enter();
 		apb_large_free(t->large);
-	else if (apb_bin_push(t->bin, ptr, heap->key))
-		apb_heap_settle(heap, t->bin);
+		apb_leave();
+		return;
+	}
+	free_entry(t->pool, apb_block_died(t->pool, (uintptr_t)ptr, t->index));
 }
 
 static noinline void free_slow(void *ptr)
@@ -251,39 +282,73 @@ static noinline void free_slow(void *ptr)
 	int saved_errno = errno;
 	struct apb_misuse m;
 	struct target t;
-	bool locked, ok;
 
 	if (!ptr)
 		return;
-	locked = apb_enter();
-	ok = find_target(&t, ptr, "apb_free", &m);
-	if (likely(ok))
+	if (likely(find_target(&t, ptr, "apb_free", &m)))
 		free_target(&t, ptr);
-	apb_leave(locked);
-	if (unlikely(!ok))
+	else
 		apb_misuse_tell(&m);
 	errno = saved_errno;
 }
 
-static noinline void settle_slow(struct apb_bin *bin)
+static noinline void overflow_slow(const struct apb_pool *pool,
+				   struct apb_entry entry)
 {
 	int saved_errno = errno;
 
-	apb_heap_settle(&apb_state.heap, bin);
+	free_entry(pool, entry);
 	errno = saved_errno;
+}
+
+/*
+ * Whether there is an arena at @addr, as far as the flat map knows; the pool
+ * it lies in then.  That may be unused, or no pool at all but the arena's
+ * header.
+ */
+static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
+{
+	unsigned int shift = apb_flat_kind(addr);
+
+	/* a constant shift need not wait for the map: the branch is predicted */
+	if (likely(shift == APB_POOL_SHIFT_SMALL))
+		*pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
+	else if (likely(shift > APB_POOL_SHIFT_SMALL))
+		*pool = apb_pool_of(addr, shift);
+	else
+		return false;
+	return true;
+}
+
+/* Whether @addr is a live block of the thread's own heap, and where. */
+static inline bool find_own(uintptr_t addr, struct apb_pool **pool,
+			    uint64_t *index)
+{
+	return likely(find_pool(addr, pool)) &&
+	       likely(apb_heap_owns(apb_tls, (*pool)->owner)) &&
+	       likely(apb_block_live(*pool, addr, index));
+}
+
+/* Free a block of which find_own() has said this. */
+static inline void free_own(const struct apb_pool *pool, void *ptr,
+			    uint64_t index)
+{
+	struct apb_bin *bin = (struct apb_bin *)pool->owner;
+	struct apb_entry entry = apb_block_died(pool, (uintptr_t)ptr, index);
+
+	if (unlikely(!apb_bin_push(bin, entry)))
+		overflow_slow(pool, entry);
 }
 
 void apb_free(void *ptr)
 {
-	struct apb_bin *bin;
+	struct apb_pool *pool;
+	uint64_t index;
 
-	if (unlikely(!apb_single_threaded()) ||
-	    unlikely(!find_live((uintptr_t)ptr, &bin))) {
+	if (likely(find_own((uintptr_t)ptr, &pool, &index)))
+		free_own(pool, ptr, index);
+	else
 		free_slow(ptr);
-		return;
-	}
-	if (unlikely(apb_bin_push(bin, ptr, apb_state.heap.key)))
-		settle_slow(bin);
 }
 
 /* Whether a request of @size and @align would have made @t. */
@@ -297,49 +362,48 @@ static bool size_fits(const struct target *t, size_t align, size_t size)
 		size = 1;
 	if (!pooled)
 		return t->large && t->size == apb_page_up(size);
-	return t->bin &&
-	       t->size == apb_class_size(apb_class_of_aligned(align, size));
+	return t->pool && t->pool->cls == apb_class_of_aligned(align, size);
 }
 
 static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 {
+	enum apb_misuse_kind kind = APB_MISUSE_NR;
 	int saved_errno = errno;
 	struct apb_misuse m;
 	struct target t;
-	bool locked, ok;
+	bool ok;
 
 	if (!ptr)
 		return;
-	locked = apb_enter();
 	ok = find_target(&t, ptr, call, &m);
-	if (ok && (!align || (align & (align - 1)) ||
-		   ((uintptr_t)ptr & (align - 1)))) {
-		apb_misuse_sized(&m, ptr, call, APB_MISUSE_WRONG_ALIGN, align,
-				 size);
-		ok = false;
-	} else if (ok && !size_fits(&t, align, size)) {
-		apb_misuse_sized(&m, ptr, call, APB_MISUSE_WRONG_SIZE, align,
-				 size);
+	if (ok &&
+	    (!align || (align & (align - 1)) || ((uintptr_t)ptr & (align - 1))))
+		kind = APB_MISUSE_WRONG_ALIGN;
+	else if (ok && !size_fits(&t, align, size))
+		kind = APB_MISUSE_WRONG_SIZE;
+	if (kind != APB_MISUSE_NR) {
+		apb_enter();
+		apb_misuse_sized(&m, ptr, call, kind, align, size);
+		apb_leave();
 		ok = false;
 	}
 	if (likely(ok))
 		free_target(&t, ptr);
-	apb_leave(locked);
-	if (unlikely(!ok))
+	else
 		apb_misuse_tell(&m);
 	errno = saved_errno;
 }
 
 void apb_free_sized(void *ptr, size_t size)
 {
-	struct apb_bin *bin;
+	struct apb_pool *pool;
+	uint64_t index;
 
 	/* the bin of a size is the block's: all is well, and a plain free */
-	if (likely(apb_single_threaded()) && likely(size <= APB_MAX_POOLED) &&
-	    likely(find_live((uintptr_t)ptr, &bin)) &&
-	    likely(bin == &apb_state.heap.bin[apb_class_of(size)])) {
-		if (unlikely(apb_bin_push(bin, ptr, apb_state.heap.key)))
-			settle_slow(bin);
+	if (likely(size <= APB_MAX_POOLED) &&
+	    likely(find_own((uintptr_t)ptr, &pool, &index)) &&
+	    likely(pool->cls == apb_class_of(size))) {
+		free_own(pool, ptr, index);
 		return;
 	}
 	free_checked(ptr, APB_MIN_ALIGN, size, "apb_free_sized");
@@ -356,13 +420,13 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 {
 	void *p;
 
-	if (t->bin && size <= APB_MAX_POOLED &&
-	    apb_class_size(apb_class_of(size)) == t->size)
+	if (t->pool && size <= APB_MAX_POOLED &&
+	    apb_class_of(size) == t->pool->cls)
 		return ptr;
 	if (t->large && size > APB_MAX_POOLED &&
 	    size <= PTRDIFF_MAX - APB_ARENA)
-		return large_resize_locked(t->large, size);
-	p = alloc_locked(size, false);
+		return large_resize(t->large, size);
+	p = apb_malloc(size);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, size < t->size ? size : t->size);
@@ -370,39 +434,20 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 	return p;
 }
 
-static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
+static void *realloc_from(void *ptr, size_t size, const char *call)
 {
 	struct apb_misuse m;
 	struct target t;
-	bool locked, ok;
-	void *p = NULL;
-
-	locked = apb_enter();
-	ok = find_target(&t, ptr, call, &m);
-	if (likely(ok))
-		p = realloc_target(&t, ptr, size);
-	apb_leave(locked);
-	if (unlikely(!ok)) {
-		apb_misuse_tell(&m);
-		errno = EINVAL;
-	}
-	return p;
-}
-
-static inline void *realloc_from(void *ptr, size_t size, const char *call)
-{
-	struct apb_bin *bin;
 
 	if (!ptr)
 		return apb_malloc(size);
 	if (!size)
 		size = 1;
-	/* in the same class nothing is to be done */
-	if (likely(apb_single_threaded()) && size <= APB_MAX_POOLED &&
-	    likely(find_live((uintptr_t)ptr, &bin)) &&
-	    bin == &apb_state.heap.bin[apb_class_of(size)])
-		return ptr;
-	return realloc_slow(ptr, size, call);
+	if (likely(find_target(&t, ptr, call, &m)))
+		return realloc_target(&t, ptr, size);
+	apb_misuse_tell(&m);
+	errno = EINVAL;
+	return NULL;
 }
 
 void *apb_realloc(void *ptr, size_t size)
@@ -425,14 +470,10 @@ size_t apb_usable_size(const void *ptr)
 {
 	struct apb_misuse m;
 	struct target t;
-	bool locked, ok;
 
 	if (!ptr)
 		return 0;
-	locked = apb_enter();
-	ok = find_target(&t, ptr, "apb_usable_size", &m);
-	apb_leave(locked);
-	if (likely(ok))
+	if (likely(find_target(&t, ptr, "apb_usable_size", &m)))
 		return t.size;
 	apb_misuse_tell(&m);
 	return 0;

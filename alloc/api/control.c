@@ -4,69 +4,95 @@
  * public functions that are not about one block.
  */
 #include "api/lock.h"
+#include "heap/remote.h"
+#include "heap/thread.h"
 #include "state.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
+
+/* What can be had from the heaps, the calling thread's first. */
+static void settle_heaps(void)
+{
+	struct apb_heap *heap = apb_tls;
+
+	if (heap != &apb_empty_heap) {
+		apb_lock(&heap->lock);
+		apb_remote_flush(heap);
+		apb_remote_drain(heap, false);
+		apb_heap_settle_all(heap);
+		apb_unlock(&heap->lock);
+	}
+	apb_heaps_drain(NULL);
+}
 
 void apb_settle(void)
 {
-	bool locked = apb_enter();
-
-	apb_heap_settle_all(&apb_state.heap);
-	apb_leave(locked);
+	settle_heaps();
 }
 
 size_t apb_trim(void)
 {
-	bool locked = apb_enter();
-	size_t mapped = apb_state.os.mapped, purged;
+	size_t mapped, purged;
 
+	apb_enter();
+	mapped = apb_state.os.mapped;
 	/* what is purged and then unmapped would be counted twice */
 	apb_state.arenas.purge_later = true;
-	apb_heap_settle_all(&apb_state.heap);
+	apb_leave();
+	/* other threads do their part when they come by: apb_heap_follow_trim() */
+	atomic_fetch_add_explicit(&apb_state.trims, 1, memory_order_relaxed);
+	settle_heaps();
+	apb_threads_trim();
+	apb_enter();
 	apb_state.arenas.purge_later = false;
 	apb_arena_unmap_spares();
 	purged = apb_arena_purge(0);
+	apb_meta_trim();
 	apb_map_release(false);
 	apb_os_retry_orphans();
-	/* settling may unmap, too */
-	mapped -= apb_state.os.mapped;
-	apb_leave(locked);
+	/* settling may unmap, too; other threads may have mapped more */
+	mapped =
+		mapped > apb_state.os.mapped ? mapped - apb_state.os.mapped : 0;
+	apb_leave();
 	return mapped + purged;
 }
 
 /* What apb_reset() leaves as it is. */
-static void keep_settings(struct apb_state *st)
+static void keep_settings(struct apb_state *st, size_t mapped)
 {
 	struct apb_os ops = st->os.ops;
 	size_t dirty_limit = st->arenas.dirty_limit;
-	uint16_t period = st->heap.fixed_period;
 
-	memset(&st->heap, 0, sizeof(st->heap));
 	memset(&st->larges, 0, sizeof(st->larges));
 	memset(&st->arenas, 0, sizeof(st->arenas));
 	memset(&st->os, 0, sizeof(st->os));
 	st->os.ops = ops;
+	st->os.mapped = st->os.mapped_highwater = mapped;
 	st->arenas.dirty_limit = dirty_limit;
-	st->heap.fixed_period = period;
 }
 
 int apb_reset(void)
 {
-	bool locked = apb_enter();
+	size_t mapped;
 	bool left;
 
+	apb_lock(&apb_heaps_lock);
+	apb_enter();
 	apb_fault_arm(&apb_state.os.fault, NULL);
 	apb_large_reset();
 	apb_arena_reset();
 	/* the map empties itself: its slices are 0 when its leaves are gone */
 	apb_map_release(true);
+	apb_meta_reset();
+	mapped = apb_threads_reset();
 	if (apb_state.os.orphans)
 		apb_os_retry_orphans();
 	left = apb_state.os.orphans;
-	keep_settings(&apb_state);
-	apb_leave(locked);
+	keep_settings(&apb_state, mapped);
+	apb_leave();
+	apb_unlock(&apb_heaps_lock);
 	if (left)
 		errno = ENOMEM;
 	return left ? -1 : 0;
@@ -74,19 +100,18 @@ int apb_reset(void)
 
 int apb_set_os(const struct apb_os *os)
 {
-	bool locked;
 	int err = 0;
 
 	if (os && (!os->map || !os->unmap || !os->purge || !os->remap)) {
 		errno = EINVAL;
 		return -1;
 	}
-	locked = apb_enter();
+	apb_enter();
 	if (apb_state.os.mapped)
 		err = EBUSY;
 	else
 		apb_state.os.ops = os ? *os : (struct apb_os){0};
-	apb_leave(locked);
+	apb_leave();
 	if (err)
 		errno = err;
 	return err ? -1 : 0;
@@ -94,27 +119,45 @@ int apb_set_os(const struct apb_os *os)
 
 void apb_fault_set(const struct apb_fault *fault)
 {
-	bool locked = apb_enter();
-
+	apb_enter();
 	apb_fault_arm(&apb_state.os.fault, fault);
-	apb_leave(locked);
+	apb_leave();
 }
 
 void apb_fault_get(struct apb_fault_stats *stats)
 {
-	bool locked = apb_enter();
-
+	apb_enter();
 	*stats = apb_state.os.fault.stats;
-	apb_leave(locked);
+	apb_leave();
 }
 
 void apb_set_misuse(apb_misuse_fn fn, void *arg)
 {
-	bool locked = apb_enter();
-
+	apb_enter();
 	apb_state.misuse.fn = fn;
 	apb_state.misuse.arg = arg;
-	apb_leave(locked);
+	apb_leave();
+}
+
+/* All heaps' lists are as long as the option says from now on. */
+static void set_period(uint16_t period)
+{
+	struct apb_node *node;
+
+	atomic_store_explicit(&apb_state.period, period, memory_order_relaxed);
+	apb_lock(&apb_heaps_lock);
+	for (node = apb_state.heaps.all; node; node = node->next) {
+		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
+
+		apb_lock(&heap->lock);
+		/* of other threads' bins only their slow path may know */
+		if (apb_single_threaded() || !heap->attached || heap == apb_tls)
+			apb_heap_apply_period(heap);
+		else
+			heap->trims--;
+		apb_unlock(&heap->lock);
+	}
+	apb_unlock(&apb_heaps_lock);
 }
 
 /* 0 or an errno. */
@@ -122,32 +165,26 @@ static int set_option(enum apb_option opt, size_t value)
 {
 	switch (opt) {
 	case APB_OPT_SETTLE_PERIOD:
-		if (value > UINT16_MAX)
+		if (value > APB_BIN_MAX)
 			return EINVAL;
-		apb_heap_set_period(&apb_state.heap, (uint16_t)value);
+		set_period((uint16_t)value);
 		return 0;
 	case APB_OPT_DIRTY_LIMIT:
+		apb_enter();
 		apb_state.arenas.dirty_limit = value;
 		apb_state.arenas.purge_floor = 0;
 		apb_arena_limit_dirty();
+		apb_leave();
 		return 0;
-	case APB_OPT_SEED:
-		if (apb_state.heap.key)
-			return EBUSY;
-		apb_state.seed = value;
-		return 0;
-	case APB_OPT_NR:
-		break;
+	default:
+		return EINVAL;
 	}
-	return EINVAL;
 }
 
 int apb_set_option(enum apb_option opt, size_t value)
 {
-	bool locked = apb_enter();
 	int err = set_option(opt, value);
 
-	apb_leave(locked);
 	if (err)
 		errno = err;
 	return err ? -1 : 0;

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one lock.  As long as the process has a single thread nobody takes it:
- * glibc's __libc_single_threaded is true only while pthread_create() has made
- * no other thread, and only the running thread could make one, which it does
- * not do inside the allocator (an OS table's operation must not either).
+ * Locks, in the order in which they are taken:
+ *
+ *   heaps lock  which heaps there are, and which of them no thread has
+ *   heap->lock  of one heap: pools, bins' arrays, emptying its queue; nobody
+ *               waits for a second one, but he who holds the heaps lock
+ *   state lock  everything that heaps share: arenas, map, large blocks,
+ *               metadata, the OS layer, options
+ *
+ * The fast paths take none.  As long as the process has a single thread
+ * nobody takes any: glibc's __libc_single_threaded is true only while
+ * pthread_create() has made no other thread, and only the running thread could
+ * make one, which it does not do inside the allocator (an OS table's operation
+ * must not either).
  */
 #ifndef APB_LOCK_H
 #define APB_LOCK_H
@@ -12,31 +21,46 @@
 #include <stdbool.h>
 #include <sys/single_threaded.h>
 
+extern pthread_mutex_t apb_heaps_lock;
 extern pthread_mutex_t apb_state_lock;
-/* Whether the lock is held; written with it held. */
-extern bool apb_state_locked;
 
 static inline bool apb_single_threaded(void)
 {
 	return __builtin_expect(__libc_single_threaded != 0, 1);
 }
 
-/* Returns whether the lock was taken, for apb_leave(). */
-static inline bool apb_enter(void)
+static inline void apb_lock(pthread_mutex_t *lock)
 {
-	if (apb_single_threaded())
-		return false;
-	pthread_mutex_lock(&apb_state_lock);
-	apb_state_locked = true;
-	return true;
+	if (!apb_single_threaded())
+		pthread_mutex_lock(lock);
 }
 
-static inline void apb_leave(bool locked)
+static inline bool apb_trylock(pthread_mutex_t *lock)
 {
-	if (!locked)
-		return;
-	apb_state_locked = false;
-	pthread_mutex_unlock(&apb_state_lock);
+	return apb_single_threaded() || !pthread_mutex_trylock(lock);
 }
+
+static inline void apb_unlock(pthread_mutex_t *lock)
+{
+	if (!apb_single_threaded())
+		pthread_mutex_unlock(lock);
+}
+
+static inline void apb_enter(void)
+{
+	apb_lock(&apb_state_lock);
+}
+
+static inline void apb_leave(void)
+{
+	apb_unlock(&apb_state_lock);
+}
+
+/*
+ * Take all of them, so that no thread is on a slow path: then everything
+ * stands still but the bins and batches of other threads.
+ */
+void apb_stop(void);
+void apb_resume(void);
 
 #endif /* APB_LOCK_H */

@@ -2,14 +2,16 @@
 /*
  * Arenas: 1 MiB, aligned to their size, cut into pools of one size.
  *
- *	+---------------- slot 0 -----------------+- slot 1 -+- slot 2 -+ ...
- *	| header | descriptor 1 | descriptor 2 |..|  pool 1  |  pool 2  |
- *	+-----------------------------------------+----------+----------+ ...
+ *	+----------------- first slots ----------------+- slot -+- slot -+ ...
+ *	| header | descriptors | bitmaps | state bytes |  pool  |  pool  |
+ *	+----------------------------------------------+--------+--------+ ...
  *
- * Slot 0 holds the header and the descriptors of the others, 64 bytes each;
- * they fill one page, the rest of the slot is never touched, so that no block
- * borders metadata.  Where a descriptor has its owner word, the header has a
- * word that is no bin's address.
+ * The first 64 KiB hold the metadata: four slots of 16 KiB, one of the larger
+ * ones.  A page has the header and the descriptors, 64 bytes each, a page the
+ * pools' bitmaps, then come the state bytes of the blocks (pool.h); what is
+ * not needed of it is never touched.  So no block borders metadata.  Where a
+ * descriptor has its owner word, the header has a word that is no bin's
+ * address; those of the other first slots have 0.
  *
  * A pool in use belongs to a heap (pool.h).  An unused one is *dirty* while
  * its pages may be resident, *clean* otherwise.  New pools come from the
@@ -21,8 +23,8 @@
  *
  * Invariants (checked by apb_check()):
  *   arena.kind     the map's byte is the arena's pool shift
- *   arena.masks    unused has no bit beyond the slots and none for slot 0,
- *                  dirty is a subset of unused
+ *   arena.masks    unused has no bit beyond the slots and none for the
+ *                  first ones, dirty is a subset of unused
  *   arena.bucket   an arena is in the bucket of its kind and of its number of
  *                  unused pools; if that is all of them, on the spare list
  *   arena.dirty    it is in the dirty ring exactly if dirty is not 0
@@ -34,8 +36,6 @@
 
 #include "arena/pool.h"
 #include "heap/class.h"
-
-#define APB_ARENA_GUARD UINT64_C(0x616e657261627061) /* not a bin */
 
 struct apb_ring {
 	struct apb_ring *next, *prev;
@@ -53,7 +53,7 @@ struct apb_arena {
 	uint8_t colour; /* of the next pool */
 };
 
-static_assert(sizeof(struct apb_arena) <= sizeof(struct apb_pool),
+static_assert(sizeof(struct apb_arena) <= sizeof(union apb_slot),
 	      "the arena's header takes a descriptor's place");
 
 struct apb_arenas {
@@ -84,16 +84,23 @@ static inline unsigned int apb_arena_slots(const struct apb_arena *arena)
 	return (unsigned int)(APB_ARENA >> apb_kind_shift(arena->kind));
 }
 
-/* All pool slots of an arena of @kind as a mask: all but slot 0. */
+/* The first slot of an arena of @kind that is a pool's. */
+static inline unsigned int apb_first_slot(unsigned int kind)
+{
+	return kind ? 1 : APB_META_BYTES >> APB_POOL_SHIFT_SMALL;
+}
+
+/* All pool slots of an arena of @kind as a mask: all but the first ones. */
 static inline uint64_t apb_slot_mask(unsigned int kind)
 {
-	return (UINT64_MAX >> (64 - (APB_ARENA >> apb_kind_shift(kind)))) & ~1;
+	return UINT64_MAX >> (64 - (APB_ARENA >> apb_kind_shift(kind))) &
+	       UINT64_MAX << apb_first_slot(kind);
 }
 
 static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 					      unsigned int slot)
 {
-	return (struct apb_pool *)arena + slot;
+	return &((union apb_slot *)arena + slot)->pool;
 }
 
 /*

@@ -3,8 +3,9 @@
 #include "arena/pool.h"
 
 #include "arena/arena.h"
-#include "debug/report.h"
 #include "heap/heap.h"
+
+#include <string.h>
 
 static inline struct apb_arena *arena_of(const struct apb_pool *pool)
 {
@@ -13,7 +14,8 @@ static inline struct apb_arena *arena_of(const struct apb_pool *pool)
 
 unsigned int apb_pool_slot(const struct apb_pool *pool)
 {
-	return (unsigned int)(pool - (const struct apb_pool *)arena_of(pool));
+	return (unsigned int)(((uintptr_t)pool & (APB_PAGE - 1)) /
+			      sizeof(union apb_slot));
 }
 
 size_t apb_pool_bytes(const struct apb_pool *pool)
@@ -69,6 +71,25 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 	return colour % (room / unit + 1) % APB_COLOUR_LINES * unit;
 }
 
+/* Offset of the state bytes of the pool in @slot that has @count blocks. */
+static unsigned int states_offset(unsigned int slot, unsigned int count)
+{
+	if (count <= APB_STATES_FEW)
+		return APB_STATES_FEW_OFFSET + slot * APB_STATES_FEW;
+	if (count <= APB_STATES_MORE)
+		return APB_STATES_MORE_OFFSET + slot * APB_STATES_MORE;
+	return APB_STATES_MANY_OFFSET + slot * APB_STATES_MANY;
+}
+
+/* The first @count bits of the bitmap set. */
+static void fill_bits(uint64_t *bits, unsigned int count)
+{
+	for (; count >= 64; count -= 64)
+		*bits++ = UINT64_MAX;
+	if (count)
+		*bits = (UINT64_C(1) << count) - 1;
+}
+
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 		   unsigned int cls, unsigned int colour)
 {
@@ -76,90 +97,55 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	size_t bytes = apb_pool_bytes(pool);
 	size_t offset = colour_offset(bytes, size, colour);
 	unsigned int rotate = (unsigned int)__builtin_ctzl(size);
+	size_t count = (bytes - offset) / size;
 
-	pool->owner = (uintptr_t)&heap->bin[cls];
+	if (count > APB_MAX_BLOCKS)
+		count = APB_MAX_BLOCKS;
 	pool->base = apb_pool_start(pool) + offset;
 	pool->inverse = inverse_of(size >> rotate);
-	pool->free = NULL;
-	pool->node.pprev = NULL;
-	pool->carved = 0;
-	pool->count = (uint16_t)((bytes - offset) / size);
-	pool->used = 0;
-	pool->nr_free = 0;
-	pool->cls = (uint8_t)cls;
+	pool->count = (uint16_t)count;
+	pool->states = (uint8_t *)arena_of(pool) +
+		       states_offset(apb_pool_slot(pool), (unsigned int)count);
 	pool->rotate = (uint8_t)rotate;
+	pool->cls = (uint8_t)cls;
+	pool->used = 0;
+	pool->node.pprev = NULL;
+	pool->hint = 0;
+	fill_bits(apb_pool_bits(pool), (unsigned int)count);
+	memset(pool->states, APB_STATE_NEVER, count);
+	pool->owner = (uintptr_t)&heap->bin[cls];
 }
 
-/* How many blocks move at once. */
-static unsigned int batch_of(const struct apb_pool *pool, unsigned int most)
+unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
+			   unsigned int n)
 {
-	unsigned int n =
-		(unsigned int)(APB_REFILL_BYTES / apb_class_size(pool->cls));
-
-	if (!n)
-		n = 1;
-	return n < most ? n : most;
-}
-
-/* A fresh pool starts slowly: most classes of most programs need little. */
-static unsigned int carve_batch(const struct apb_pool *pool)
-{
-	unsigned int most = pool->count - pool->carved;
-	unsigned int n =
-		pool->carved > APB_CARVE_MIN ? pool->carved : APB_CARVE_MIN;
-
-	return batch_of(pool, n < most ? n : most);
-}
-
-static struct apb_block *carve(struct apb_pool *pool, uint64_t key)
-{
-	unsigned int n = carve_batch(pool);
+	unsigned int have = pool->count - pool->used, word, i, left;
 	size_t size = apb_class_size(pool->cls);
-	uintptr_t addr = pool->base + pool->carved * size;
-	struct apb_block *first = (struct apb_block *)addr, *block = first;
+	uint64_t *bits = apb_pool_bits(pool);
 
-	pool->carved += n;
-	pool->used = (uint16_t)(pool->used + n);
-	while (--n) {
-		addr += size;
-		block->next = (struct apb_block *)addr;
-		block->mark = apb_mark(block->next, key, APB_MARK_BIN);
-		block = block->next;
+	if (n > have)
+		n = have;
+	for (left = n, word = pool->hint; left; word++) {
+		uint64_t some = bits[word];
+
+		for (; some && left; some &= some - 1) {
+			i = word * 64 + (unsigned int)__builtin_ctzll(some);
+			to[--left] =
+				apb_entry_make(pool, pool->base + i * size, i);
+		}
+		bits[word] = some;
+		pool->hint = (uint16_t)word;
 	}
-	block->next = NULL;
-	block->mark = apb_mark(NULL, key, APB_MARK_BIN);
-	return first;
+	pool->used = (uint16_t)(pool->used + n);
+	return n;
 }
 
-struct apb_block *apb_pool_take(struct apb_pool *pool, uint64_t key)
+void apb_pool_put(struct apb_pool *pool, struct apb_entry entry)
 {
-	struct apb_block *first = pool->free, *block, *next;
-	unsigned int n;
+	unsigned int i = (unsigned int)apb_entry_index(pool, entry);
 
-	if (!first)
-		return carve(pool, key);
-	n = batch_of(pool, pool->nr_free);
-	pool->used = (uint16_t)(pool->used + n);
-	pool->nr_free = (uint16_t)(pool->nr_free - n);
-	for (block = first;; block = next) {
-		next = block->next;
-		if (block->mark != apb_mark(next, key, APB_MARK_POOL))
-			apb_report_corrupt(block);
-		if (!--n)
-			break;
-		block->mark = apb_mark(next, key, APB_MARK_BIN);
-	}
-	pool->free = next;
-	block->next = NULL;
-	block->mark = apb_mark(NULL, key, APB_MARK_BIN);
-	return first;
-}
-
-void apb_pool_put(struct apb_pool *pool, struct apb_block *block, uint64_t key)
-{
-	block->next = pool->free;
-	block->mark = apb_mark(pool->free, key, APB_MARK_POOL);
-	pool->free = block;
-	pool->nr_free++;
+	apb_pool_bits(pool)[i / 64] |= UINT64_C(1) << i % 64;
+	if (i / 64 < pool->hint)
+		pool->hint = (uint16_t)(i / 64);
 	pool->used--;
 }

@@ -5,19 +5,27 @@
  *	pool start | colour | block 0 | block 1 | ... | block n-1 | remainder
  *
  * The colour offsets the blocks by some cache lines so that the first blocks
- * of all pools do not meet in one set of the cache.  Blocks are carved in
- * order of address; below @carved they have been handed out at least once.
+ * of all pools do not meet in one set of the cache.
  *
- * A free block holds a link and a mark: the link XOR the heap's key, and in
- * the pool's own list XOR 1.  So a second free is seen (the mark is there) and
- * so is a write to a free block (it is not when the block is handed out or
- * settled).  malloc clears the mark: a live block has none, hence no block is
- * handed out while it is live, whatever was written to free ones.  The two
- * kinds of mark keep the counts right in the same way: no block goes to the
- * pool's list twice.
+ * Everything that is known about a block stands elsewhere: the allocator never
+ * reads or writes the memory of a block, live or free.  So a program that
+ * writes where it must not cannot mislead it, a free costs no cache miss on
+ * the block, and a page of which no block was handed out is never touched.
  *
- * A carved block is live (the program's), in its heap's bin, or in the pool's
- * own list.  Bins are not counted: @used counts live and binned blocks.
+ * A block is in the pool if its bit in the pool's bitmap is set.  Otherwise it
+ * is *out*: live (the program's), in its heap's bin, or in a batch on its way
+ * there.  The bitmap, @used and @hint are the owning heap's slow path's, under
+ * its lock.
+ *
+ * A state byte per block says what the program may do with it: LIVE from
+ * malloc until free, else FREED, or NEVER if it was not handed out since the
+ * pool was set up.  It is written by whoever makes the block live or free,
+ * which may be any thread; a correct program does not do so in two threads at
+ * once.  So every second free is seen at once, whoever did the first one and
+ * wherever the block is since.  Accesses are atomic (relaxed) as the check of
+ * a misuse and statistics may look at a byte that another thread writes: it
+ * orders nothing, the block itself is handed from thread to thread by the
+ * program.
  *
  * The owner word is the address of the bin that the pool's blocks go to: one
  * load and one comparison answer whose a block is and where it goes.
@@ -26,18 +34,18 @@
  * the inverse of m modulo 2^64, ror((p - base) * i, k) is the quotient if d
  * divides p - base, and at least 2^64 / d otherwise (Granlund & Montgomery,
  * "Division by Invariant Integers using Multiplication", 1994, section 9).
- * One comparison with @carved thus proves that p is the start of a block that
- * has been handed out; a negative or wild distance fails it too.
+ * One comparison with @count thus proves that p is the start of a block; a
+ * negative or wild distance fails it too.
  *
  * Invariants (checked by apb_check()):
  *   pool.geometry      base, count, inverse and rotation fit class and slot
- *   pool.carved        1 <= carved <= count
- *   pool.conservation  carved == used + nr_free
- *   pool.used          used >= 1: a pool without a block in use is put back
- *   pool.free          the list has nr_free blocks, each of them carved, a
- *                      block's start, marked, and none twice
- *   pool.partial       on its heap's partial list exactly if nr_free > 0 or
- *                      carved < count
+ *   pool.bits          the bitmap has no bit beyond count, and none in a word
+ *                      below hint
+ *   pool.conservation  used and the bits of the bitmap add up to count
+ *   pool.used          used >= 1: a pool without a block out is put back
+ *   pool.state         a block in the pool is not LIVE; those that are out
+ *                      and in no list are LIVE
+ *   pool.partial       on its heap's partial list exactly if it has a block
  */
 #ifndef APB_POOL_H
 #define APB_POOL_H
@@ -47,9 +55,12 @@
 
 struct apb_heap;
 
-struct apb_block {
-	struct apb_block *next;
-	uint64_t mark;
+#define APB_ARENA_GUARD UINT64_C(0x616e657261627061) /* not a bin */
+
+enum {
+	APB_STATE_NEVER,
+	APB_STATE_LIVE,
+	APB_STATE_FREED,
 };
 
 /* The descriptor, one cache line; see above. */
@@ -57,21 +68,29 @@ struct apb_pool {
 	uintptr_t owner; /* address of the heap's bin, or 0: unused */
 	uintptr_t base; /* block 0 */
 	uint64_t inverse;
-	struct apb_block *free;
-	struct apb_node node; /* in the heap's partial list */
-	uint32_t carved;
+	uint8_t *states; /* of block 0 */
 	uint16_t count;
-	uint16_t used;
-	uint16_t nr_free;
-	uint16_t scratch; /* of apb_check() */
-	uint8_t cls;
 	uint8_t rotate;
+	uint8_t cls;
+	uint16_t used; /* blocks that are out */
+	struct apb_node node; /* in the heap's partial list */
+	uint16_t hint; /* words of the bitmap below have no bit */
+	uint16_t scratch; /* of apb_check(): blocks in lists */
 };
 
-static_assert(sizeof(struct apb_pool) == APB_CACHE_LINE,
-	      "a descriptor is a cache line, found by a shift");
-static_assert(sizeof(struct apb_pool) * APB_MAX_POOLS <= APB_PAGE,
+static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
+	      "a descriptor is a cache line");
+
+/* Descriptors are found by a shift. */
+union apb_slot {
+	struct apb_pool pool;
+	char line[APB_CACHE_LINE];
+};
+
+static_assert(sizeof(union apb_slot) * APB_MAX_POOLS <= APB_PAGE,
 	      "descriptors fill a page");
+static_assert(APB_BITS_WORDS * sizeof(uint64_t) == sizeof(union apb_slot),
+	      "a bitmap is a page behind its descriptor");
 
 /* The descriptor of the pool that @addr, in an arena of pools of 1 << @shift,
  * lies in (of slot 0: the arena's header). */
@@ -79,7 +98,8 @@ static inline struct apb_pool *apb_pool_of(uintptr_t addr, unsigned int shift)
 {
 	uintptr_t arena = addr & ~(APB_ARENA - 1) & APB_ADDR_MASK;
 
-	return (struct apb_pool *)arena + ((addr & (APB_ARENA - 1)) >> shift);
+	return &((union apb_slot *)arena + ((addr & (APB_ARENA - 1)) >> shift))
+			->pool;
 }
 
 /*
@@ -94,27 +114,140 @@ static inline uint64_t apb_pool_index(const struct apb_pool *pool,
 	return q >> (pool->rotate & 63) | q << (-pool->rotate & 63);
 }
 
-#define APB_MARK_BIN UINT64_C(0)
-#define APB_MARK_POOL UINT64_C(1)
-
-/* The mark of a free block with link @next in a list of @kind. */
-static inline uint64_t apb_mark(const struct apb_block *next, uint64_t key,
-				uint64_t kind)
+/* Whether it is a pool, and in use; what stands in an arena's header is not. */
+static inline bool apb_pool_in_use(const struct apb_pool *pool)
 {
-	return (uintptr_t)next ^ key ^ kind;
+	return pool->owner && pool->owner != APB_ARENA_GUARD;
 }
 
-/* Whether a block from a bin is as it was left there. */
-static inline bool apb_marked(const struct apb_block *block, uint64_t key)
+static inline uint8_t apb_state_get(const uint8_t *state)
 {
-	return block->mark == apb_mark(block->next, key, APB_MARK_BIN);
+	return __atomic_load_n(state, __ATOMIC_RELAXED);
 }
 
-/* Whether a block holds a mark of either kind. */
-static inline bool apb_looks_free(const struct apb_block *block, uint64_t key)
+static inline void apb_state_set(uint8_t *state, uint8_t value)
 {
-	return apb_mark(block->next, key, block->mark) <= APB_MARK_POOL;
+	__atomic_store_n(state, value, __ATOMIC_RELAXED);
 }
+
+/* The state byte of block @index. */
+static inline uint8_t *apb_pool_state(const struct apb_pool *pool,
+				      uint64_t index)
+{
+	return pool->states + index;
+}
+
+/* ---- entries ---------------------------------------------------------- */
+
+/*
+ * An entry names a free block in a bin or batch, and its state byte, so that
+ * malloc finds the byte without the pool.  Two words rather than one that is
+ * packed: what malloc returns does then not wait for the division by which
+ * free found the byte.
+ */
+struct apb_entry {
+	void *block; /* NULL: no entry */
+#if APB_CHECKS
+	uint8_t *state;
+#endif
+};
+
+/* ---- what the misuse checks need -------------------------------------- */
+
+#if APB_CHECKS
+static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
+{
+	return (struct apb_entry){(void *)addr, apb_pool_state(pool, index)};
+}
+
+/* Make the block of an entry live; returns it. */
+static inline void *apb_block_born(struct apb_entry entry)
+{
+	apb_state_set(entry.state, APB_STATE_LIVE);
+	return entry.block;
+}
+
+/* Whether @addr is the start of a live block of @pool; its index then. */
+static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
+				  uint64_t *index)
+{
+	*index = apb_pool_index(pool, addr);
+	return __builtin_expect(*index < pool->count, 1) &&
+	       __builtin_expect(apb_state_get(apb_pool_state(pool, *index)) ==
+					APB_STATE_LIVE,
+				1);
+}
+
+/* Make it free; returns its entry. */
+static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
+{
+	struct apb_entry entry = apb_entry_make(pool, addr, index);
+
+	apb_state_set(entry.state, APB_STATE_FREED);
+	return entry;
+}
+
+/* How many blocks the program holds. */
+static inline unsigned int apb_pool_live(const struct apb_pool *pool)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < pool->count; i++)
+		n += apb_state_get(apb_pool_state(pool, i)) == APB_STATE_LIVE;
+	return n;
+}
+
+/* Index of an entry's block in its pool. */
+static inline uint64_t apb_entry_index(const struct apb_pool *pool,
+				       struct apb_entry entry)
+{
+	return (uint64_t)(entry.state - pool->states);
+}
+#else
+/* Blocks that are out count as live, entries are addresses. */
+static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
+{
+	(void)pool;
+	(void)index;
+	return (struct apb_entry){(void *)addr};
+}
+
+static inline void *apb_block_born(struct apb_entry entry)
+{
+	return entry.block;
+}
+
+static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
+				  uint64_t *index)
+{
+	(void)pool;
+	(void)addr;
+	*index = 0;
+	return true;
+}
+
+static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
+					      uintptr_t addr, uint64_t index)
+{
+	return apb_entry_make(pool, addr, index);
+}
+
+static inline unsigned int apb_pool_live(const struct apb_pool *pool)
+{
+	return pool->used;
+}
+
+static inline uint64_t apb_entry_index(const struct apb_pool *pool,
+				       struct apb_entry entry)
+{
+	return apb_pool_index(pool, (uintptr_t)entry.block);
+}
+#endif
+
+/* ---- slow paths ------------------------------------------------------- */
 
 /* Set up an unused pool for class @cls; @colour is any number. */
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
@@ -129,19 +262,25 @@ size_t apb_pool_bytes(const struct apb_pool *pool);
 size_t apb_pool_colour_bytes(const struct apb_pool *pool);
 size_t apb_pool_remainder(const struct apb_pool *pool);
 
-/*
- * Take free blocks for a bin, about a page of them, at least one, linked and
- * marked: from the pool's list, else fresh ones.  The pool has some.
- */
-struct apb_block *apb_pool_take(struct apb_pool *pool, uint64_t key);
+static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
+{
+	return (uint64_t *)((uintptr_t)pool + APB_BITS_OFFSET);
+}
 
 /* Whether the pool has blocks to take. */
 static inline bool apb_pool_has(const struct apb_pool *pool)
 {
-	return pool->nr_free || pool->carved < pool->count;
+	return pool->used < pool->count;
 }
 
-/* Put a block that is in use into the pool's list. */
-void apb_pool_put(struct apb_pool *pool, struct apb_block *block, uint64_t key);
+/*
+ * Take up to @n blocks, at least one, those lowest in memory; the pool has
+ * some.  They are put into @to, the lowest last; returns how many.
+ */
+unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
+			   unsigned int n);
+
+/* Put the block of @entry, which is out and not live, into the pool. */
+void apb_pool_put(struct apb_pool *pool, struct apb_entry entry);
 
 #endif /* APB_POOL_H */

@@ -2,16 +2,18 @@
 /*
  * apb_check(): every invariant that is stated beside a structure, verified.
  *
- * A block that stands in two lists is seen without any memory for it: its mark
- * says whether it is in a bin or in a pool's list, its pool says in which one,
- * and twice in the same list makes a circle.  Descriptors' scratch words count
- * how many of a pool's blocks are in a bin; nothing else is written.
+ * Lists are walked before the pools: each entry is tagged in its block's state
+ * byte, so that a block that stands in two lists is seen, and counted in its
+ * pool's scratch word, so that no block can get lost between them.  While other threads run, their bins and batches
+ * cannot be looked at; what is out may then be there as well.
  */
 #include "api/lock.h"
 #include "debug/walk.h"
+#include "heap/remote.h"
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,11 +21,14 @@
 struct check {
 	struct apb_violation *v;
 	bool failed;
+	bool all_listed; /* every list could be walked */
 	size_t arenas;
 	size_t used_pool_bytes;
 	size_t dirty_bytes;
 	size_t dirty_arenas;
+	size_t pools;
 	size_t listed_pools; /* that have to be on a partial list */
+	size_t meta; /* bytes of metadata in use */
 	size_t kinds; /* bytes of the map that have to be set */
 };
 
@@ -55,63 +60,159 @@ __attribute__((format(printf, 4, 5))) static void fail(struct check *c,
 
 /* ---- free blocks ------------------------------------------------------ */
 
-/* Whether @block is a good free block of class @cls, of @pool or in a bin. */
-static bool check_free(struct check *c, const char *invariant,
-		       const struct apb_block *block,
-		       const struct apb_pool *pool, unsigned int cls)
-{
-	uint64_t kind = pool ? APB_MARK_POOL : APB_MARK_BIN;
-	uintptr_t addr = (uintptr_t)block;
-	struct apb_pool *in;
-
-	if (addr & ~APB_ADDR_MASK ||
-	    apb_map_kind(&apb_state.map, addr) < APB_KIND_ARENA) {
-		fail(c, invariant, block, "not in an arena");
-		return false;
-	}
-	in = apb_pool_at(addr);
-	if (pool ? in != pool :
-		   in->owner != (uintptr_t)&apb_state.heap.bin[cls]) {
-		fail(c, invariant, block, "in another pool");
-		return false;
-	}
-	if (in->cls != cls || apb_pool_index(in, addr) >= in->carved) {
-		fail(c, invariant, block, "no block of class %u", cls);
-		return false;
-	}
-	if (block->mark != apb_mark(block->next, apb_state.heap.key, kind)) {
-		fail(c, invariant, block, "not marked, or in another list");
-		return false;
-	}
-	if (!pool)
-		in->scratch++;
-	return true;
-}
+#define TAG 0x80
 
 /*
- * Check the blocks of @list, which is a bin of @cls or the list of @pool;
- * returns how many there are.  Circles are found as Brent does (1980): the
- * walk is compared with a block that moves up at each power of two.
+ * Whether @entry is a good one of @bin, for @invariant.  Of what is wrong the
+ * first is told; the pool is returned if it is safe to count in it.
  */
-static size_t check_list(struct check *c, const char *invariant,
-			 const struct apb_block *list,
-			 const struct apb_pool *pool, unsigned int cls)
+static struct apb_pool *check_entry(struct check *c, const char *invariant,
+				    const struct apb_bin *bin,
+				    struct apb_entry entry)
 {
-	const struct apb_block *seen = NULL;
-	size_t n = 0;
+	uintptr_t addr = (uintptr_t)entry.block;
+	struct apb_pool *pool;
+	uint64_t index;
 
-	for (; list; list = list->next) {
-		if (list == seen) {
-			fail(c, invariant, list, "listed twice");
-			break;
-		}
-		if (!check_free(c, invariant, list, pool, cls))
-			break;
-		n++;
-		if (!(n & (n - 1)))
-			seen = list;
+	if (apb_map_kind(&apb_state.map, addr) < APB_KIND_ARENA) {
+		fail(c, invariant, (void *)addr, "not in an arena");
+		return NULL;
 	}
-	return n;
+	pool = apb_pool_at(addr);
+	if (pool->owner != (uintptr_t)bin) {
+		fail(c, invariant, (void *)addr, "in another's pool");
+		return NULL;
+	}
+	index = apb_pool_index(pool, addr);
+	if (index >= pool->count || apb_entry_index(pool, entry) != index) {
+		fail(c, invariant, (void *)addr, "no block of class %u",
+		     pool->cls);
+		return NULL;
+	}
+	if (apb_pool_bits(pool)[index / 64] >> index % 64 & 1) {
+		fail(c, invariant, (void *)addr, "in the pool, too");
+		return NULL;
+	}
+	return pool;
+}
+
+/* Walk over an entry. */
+static void see_entry(struct check *c, const char *invariant,
+		      const struct apb_bin *bin, struct apb_entry entry)
+{
+	struct apb_pool *pool = check_entry(c, invariant, bin, entry);
+	uint8_t *state, value;
+
+	if (!pool)
+		return;
+	state = apb_pool_state(pool, apb_entry_index(pool, entry));
+	value = apb_state_get(state);
+	pool->scratch++;
+	expect(c, !(value & TAG), invariant, entry.block, "listed twice");
+	expect(c, !APB_CHECKS || (value & ~TAG) != APB_STATE_LIVE, invariant,
+	       entry.block, "live");
+	apb_state_set(state, value | TAG);
+}
+
+static void see_batch(struct check *c, const char *invariant,
+		      const struct apb_batch *batch)
+{
+	uint32_t i;
+
+	expect(c, batch->n <= batch->max && batch->max <= APB_BATCH_MAX,
+	       invariant, batch, "%u blocks of %u", batch->n, batch->max);
+	for (i = 0; i < batch->n && !c->failed; i++)
+		see_entry(c, invariant, (struct apb_bin *)batch->owner,
+			  batch->entry[i]);
+	c->meta += APB_BATCH_SIZE;
+}
+
+static void see_queue(struct check *c, struct apb_heap *heap)
+{
+	uintptr_t queue = atomic_load(&heap->queue);
+	const struct apb_batch *batch = apb_queue_first(queue);
+	unsigned int n = 0;
+
+	for (; batch && n <= apb_queue_length(queue); batch = batch->next) {
+		expect(c, apb_heap_of(batch->owner) == heap, "heap.queue",
+		       batch, "of another heap");
+		see_batch(c, "heap.queue", batch);
+		n++;
+	}
+	expect(c, n == apb_queue_length(queue), "heap.queue", heap,
+	       "%u batches, not %u", n, apb_queue_length(queue));
+}
+
+static void see_bin(struct check *c, const struct apb_heap *heap,
+		    unsigned int cls)
+{
+	const struct apb_bin_info *info = &heap->info[cls];
+	const struct apb_bin *bin = &heap->bin[cls];
+	const struct apb_entry *entry;
+
+	if (info->base->block || bin->top < info->base ||
+	    bin->top > bin->limit || bin->limit > info->base + info->room) {
+		fail(c, "bin.array", bin, "%p <= %p <= %p <= %p + %u",
+		     (void *)info->base, (void *)bin->top, (void *)bin->limit,
+		     (void *)info->base, info->room);
+		return;
+	}
+	for (entry = info->base + 1; entry <= bin->top && !c->failed; entry++)
+		see_entry(c, "bin.entries", bin, *entry);
+}
+
+static void see_arrays(struct check *c, const struct apb_heap *heap)
+{
+	unsigned int cls;
+
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		const struct apb_bin_info *info = &heap->info[cls];
+
+		if (info->base < heap->first ||
+		    info->base >= heap->first + APB_FIRST_ENTRIES)
+			c->meta += (info->room + 1u) * sizeof(*info->base);
+	}
+}
+
+/* What only a heap's thread may look at. */
+static void see_own(struct check *c, const struct apb_heap *heap)
+{
+	const struct apb_batch *batch = heap->batches;
+	unsigned int i, cls, n = 0;
+
+	expect(c,
+	       !heap->bin[0].top->block &&
+		       heap->bin[0].top == heap->bin[0].limit,
+	       "bin.class0", &heap->bin[0], "in use");
+	for (cls = 1; cls <= APB_NR_CLASSES && !c->failed; cls++)
+		see_bin(c, heap, cls);
+	for (i = 0; i < APB_NR_OUT && !c->failed; i++) {
+		if (!heap->out[i].batch)
+			continue;
+		expect(c, heap->out[i].owner == heap->out[i].batch->owner,
+		       "heap.out", &heap->out[i], "of another bin");
+		see_batch(c, "heap.out", heap->out[i].batch);
+	}
+	for (; batch && n <= heap->nr_batches; batch = batch->next, n++)
+		c->meta += APB_BATCH_SIZE;
+	expect(c, n == heap->nr_batches, "heap.out", heap,
+	       "%u empty batches, not %u", n, heap->nr_batches);
+}
+
+static void see_lists(struct check *c)
+{
+	struct apb_node *node = apb_state.heaps.all;
+
+	for (; node && !c->failed; node = node->next) {
+		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
+
+		see_queue(c, heap);
+		see_arrays(c, heap);
+		if (apb_heap_at_rest(heap))
+			see_own(c, heap);
+		if (!apb_heap_at_rest(heap) || heap->torn)
+			c->all_listed = false;
+	}
 }
 
 /* ---- pools and arenas ------------------------------------------------- */
@@ -128,7 +229,8 @@ static void check_geometry(struct check *c, const struct apb_pool *pool)
 	expect(c,
 	       pool->count && colour < apb_pool_bytes(pool) &&
 		       colour + pool->count * size <= apb_pool_bytes(pool) &&
-		       apb_pool_remainder(pool) < size,
+		       (apb_pool_remainder(pool) < size ||
+			pool->count == APB_MAX_BLOCKS),
 	       "pool.geometry", pool, "%u blocks of %zu bytes from %zu on",
 	       pool->count, size, colour);
 	expect(c, apb_class_kind(pool->cls) == arena->kind, "pool.geometry",
@@ -142,35 +244,85 @@ static void check_geometry(struct check *c, const struct apb_pool *pool)
 	       "pool.geometry", pool, "inverse and rotation of %zu", size);
 }
 
+static void check_bits(struct check *c, const struct apb_pool *pool)
+{
+	const uint64_t *bits = apb_pool_bits(pool);
+	unsigned int i, n = 0;
+
+	for (i = 0; i < (pool->count + 63u) / 64; i++) {
+		expect(c, i >= pool->hint || !bits[i], "pool.bits", pool,
+		       "word %u is %#lx, hint %u", i, (unsigned long)bits[i],
+		       pool->hint);
+		n += (unsigned int)__builtin_popcountll(bits[i]);
+	}
+	expect(c, !(pool->count % 64) || !(bits[i - 1] >> pool->count % 64),
+	       "pool.bits", pool, "bits beyond block %u", pool->count);
+	expect(c, pool->used + n == pool->count, "pool.conservation", pool,
+	       "%u blocks, %u out, %u in the pool", pool->count, pool->used, n);
+}
+
+/* Every block that is out is live or in a list. */
+static void check_states(struct check *c, const struct apb_pool *pool)
+{
+	const uint64_t *bits = apb_pool_bits(pool);
+	unsigned int i, listed = pool->scratch, live = 0;
+
+	for (i = 0; i < pool->count && APB_CHECKS; i++) {
+		uint8_t state = apb_state_get(apb_pool_state(pool, i)) & ~TAG;
+
+		expect(c, state <= APB_STATE_FREED, "pool.state", pool,
+		       "%u of block %u", state, i);
+		if (state != APB_STATE_LIVE)
+			continue;
+		live++;
+		expect(c, !(bits[i / 64] >> i % 64 & 1), "pool.state", pool,
+		       "block %u is live, and in the pool", i);
+	}
+	expect(c,
+	       c->all_listed && APB_CHECKS ? live + listed == pool->used :
+					     live + listed <= pool->used,
+	       "pool.conservation", pool, "%u out, but %u live, %u listed",
+	       pool->used, live, listed);
+}
+
+/* Whether @owner is the bin of class @cls of a heap there is. */
+static bool is_bin(uintptr_t owner, unsigned int cls)
+{
+	const struct apb_node *node = apb_state.heaps.all;
+
+	for (; node; node = node->next)
+		if (owner == (uintptr_t)&apb_entry(node, struct apb_heap, node)
+				     ->bin[cls])
+			return true;
+	return false;
+}
+
 static void check_pool(struct apb_pool *pool, void *arg)
 {
 	struct check *c = arg;
 	bool partial = apb_pool_has(pool);
-	size_t n;
 
+	if (c->failed)
+		return;
+	c->pools++;
 	c->used_pool_bytes += apb_pool_bytes(pool);
 	c->listed_pools += partial;
-	if (pool->cls < 1 || pool->cls > APB_NR_CLASSES) {
-		fail(c, "pool.geometry", pool, "class %u", pool->cls);
+	if (pool->cls < 1 || pool->cls > APB_NR_CLASSES || !pool->count ||
+	    pool->count > APB_MAX_BLOCKS) {
+		fail(c, "pool.geometry", pool, "class %u, %u blocks", pool->cls,
+		     pool->count);
 		return;
 	}
-	expect(c, pool->owner == (uintptr_t)&apb_state.heap.bin[pool->cls],
-	       "pool.unused", pool, "in use, owner %#lx",
-	       (unsigned long)pool->owner);
+	expect(c, is_bin(pool->owner, pool->cls), "pool.unused", pool,
+	       "in use, owner %#lx", (unsigned long)pool->owner);
 	check_geometry(c, pool);
-	expect(c, pool->carved >= 1 && pool->carved <= pool->count,
-	       "pool.carved", pool, "%u of %u", pool->carved, pool->count);
-	expect(c, pool->carved == (uint32_t)pool->used + pool->nr_free,
-	       "pool.conservation", pool, "carved %u, used %u, free %u",
-	       pool->carved, pool->used, pool->nr_free);
-	expect(c, pool->used, "pool.used", pool, "no block in use");
-	expect(c, pool->scratch <= pool->used, "pool.conservation", pool,
-	       "%u blocks in bins, %u in use", pool->scratch, pool->used);
+	check_bits(c, pool);
+	if (c->failed)
+		return;
+	check_states(c, pool);
+	expect(c, pool->used, "pool.used", pool, "no block out");
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
-	n = check_list(c, "pool.free", pool->free, pool, pool->cls);
-	expect(c, n == pool->nr_free, "pool.free", pool, "%zu listed, not %u",
-	       n, pool->nr_free);
 }
 
 static void check_arena(struct apb_arena *arena, void *arg)
@@ -202,7 +354,10 @@ static void check_arena(struct apb_arena *arena, void *arg)
 	c->dirty_arenas += arena->dirty != 0;
 	c->dirty_bytes += (size_t)__builtin_popcountll(arena->dirty)
 			  << apb_kind_shift(arena->kind);
-	for (slot = 1; slot < apb_arena_slots(arena); slot++)
+	for (slot = 1; slot < apb_first_slot(arena->kind); slot++)
+		expect(c, !apb_arena_pool(arena, slot)->owner, "arena.masks",
+		       arena, "slot %u has an owner", slot);
+	for (; slot < apb_arena_slots(arena); slot++)
 		expect(c,
 		       !(arena->unused >> slot & 1) ==
 			       !!apb_arena_pool(arena, slot)->owner,
@@ -216,6 +371,24 @@ static void clear_scratch(struct apb_pool *pool, void *arg)
 {
 	(void)arg;
 	pool->scratch = 0;
+}
+
+static void untag_pool(struct apb_pool *pool, void *arg)
+{
+	unsigned int i;
+
+	(void)arg;
+	for (i = 0; i < pool->count; i++) {
+		uint8_t *state = apb_pool_state(pool, i);
+
+		if (apb_state_get(state) & TAG)
+			apb_state_set(state, apb_state_get(state) & ~TAG);
+	}
+}
+
+static void untag_arena(struct apb_arena *arena, void *arg)
+{
+	apb_walk_pools(arena, untag_pool, arg);
 }
 
 static void clear_scratches(struct apb_arena *arena, void *arg)
@@ -279,21 +452,20 @@ static void check_ring(struct check *c)
 	       "%zu arenas in the ring, %zu are dirty", n, c->dirty_arenas);
 }
 
-/* ---- heap ------------------------------------------------------------- */
+/* ---- heaps ------------------------------------------------------------ */
 
-static void check_partial(struct check *c)
+static void check_partial(struct check *c, const struct apb_heap *heap,
+			  size_t *n)
 {
-	const struct apb_heap *heap = &apb_state.heap;
 	struct apb_node *node;
 	unsigned int cls;
-	size_t n = 0;
 
 	for (cls = 0; cls <= APB_NR_CLASSES; cls++) {
 		for (node = heap->partial[cls]; node; node = node->next) {
 			const struct apb_pool *pool =
 				apb_entry(node, struct apb_pool, node);
 
-			n++;
+			++*n;
 			expect(c,
 			       pool->cls == cls &&
 				       pool->owner ==
@@ -302,35 +474,58 @@ static void check_partial(struct check *c)
 			       pool->cls, cls);
 		}
 	}
-	expect(c, n == c->listed_pools, "heap.partial", heap,
-	       "%zu listed, not %zu", n, c->listed_pools);
 }
 
-static void check_bins(struct check *c)
+static void check_heaps(struct check *c)
 {
-	const struct apb_heap *heap = &apb_state.heap;
-	unsigned int cls;
+	const struct apb_heaps *hs = &apb_state.heaps;
+	size_t nr = 0, mapped = 0, idle = 0, partial = 0, pools = 0;
+	const struct apb_heap *heap;
+	struct apb_node *node;
 
-	expect(c, !heap->bin[0].head, "bin.class0", &heap->bin[0], "in use");
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		const struct apb_bin *bin = &heap->bin[cls];
-
-		check_list(c, "bin.free", bin->head, NULL, cls);
-		expect(c,
-		       bin->period ? bin->countdown >= 1 &&
-					     bin->countdown <= bin->period :
-				     !bin->head,
-		       "bin.countdown", bin, "%u of %u", bin->countdown,
-		       bin->period);
-		if (!bin->period)
-			continue;
-		expect(c,
-		       heap->fixed_period ?
-			       bin->period == heap->fixed_period :
-			       bin->period >= apb_heap_period_min(cls) &&
-				       bin->period <= apb_heap_period_max(cls),
-		       "bin.period", bin, "%u", bin->period);
+	for (heap = hs->idle; heap && idle <= hs->nr; heap = heap->next_idle) {
+		idle++;
+		expect(c, !heap->attached && heap != &apb_state.common,
+		       "heaps.idle", heap, "but attached");
 	}
+	for (node = hs->all; node; node = node->next) {
+		heap = apb_entry(node, struct apb_heap, node);
+		nr++;
+		pools += heap->pools;
+		mapped += heap != &apb_state.main && heap != &apb_state.common;
+		idle -= !heap->attached && heap != &apb_state.common;
+		check_partial(c, heap, &partial);
+	}
+	expect(c, !idle, "heaps.idle", hs, "%zu idle too many", idle);
+	expect(c, nr == hs->nr && mapped == hs->nr_mapped, "heaps.idle", hs,
+	       "%zu heaps, %zu mapped", nr, mapped);
+	expect(c, pools == c->pools, "heaps.idle", hs, "%zu pools, not %zu",
+	       pools, c->pools);
+	expect(c, partial == c->listed_pools, "heap.partial", hs,
+	       "%zu listed, not %zu", partial, c->listed_pools);
+}
+
+static void check_meta(struct check *c)
+{
+	const struct apb_meta *meta = &apb_state.meta;
+	size_t chunks = 0, bytes = 0;
+	const struct apb_piece *p;
+	unsigned int order;
+
+	for (p = meta->chunks; p && chunks <= meta->nr_chunks; p = p->next)
+		chunks++;
+	bytes = chunks << APB_META_MIN_SHIFT;
+	for (order = 0; order < APB_META_ORDERS; order++)
+		for (p = meta->free[order];
+		     p && bytes <= chunks * APB_META_CHUNK; p = p->next)
+			bytes += (size_t)1 << (APB_META_MIN_SHIFT + order);
+	expect(c,
+	       chunks == meta->nr_chunks &&
+		       bytes + meta->used == chunks * APB_META_CHUNK,
+	       "meta.bytes", meta, "%zu of %zu chunks, %zu + %zu bytes", chunks,
+	       meta->nr_chunks, bytes, meta->used);
+	expect(c, c->all_listed ? c->meta == meta->used : c->meta <= meta->used,
+	       "meta.bytes", meta, "%zu in use, not %zu", c->meta, meta->used);
 }
 
 /* ---- large blocks, the map, the sums ---------------------------------- */
@@ -409,6 +604,8 @@ static void check_sums(struct check *c)
 	const struct apb_arenas *as = &apb_state.arenas;
 	size_t mapped = as->nr * APB_ARENA + apb_state.larges.bytes +
 			apb_state.map.nr_leaves * APB_LEAF_BYTES +
+			apb_state.heaps.nr_mapped * APB_HEAP_BYTES +
+			apb_state.meta.nr_chunks * APB_META_CHUNK +
 			apb_state.os.orphan_bytes;
 
 	expect(c,
@@ -430,13 +627,14 @@ static void check_all(struct check *c)
 	if (c->failed)
 		return;
 	apb_arena_for_each(clear_scratches, NULL);
-	/* bins first: they count what is compared pool by pool */
-	check_bins(c);
+	see_lists(c);
 	apb_arena_for_each(check_arena, c);
+	apb_arena_for_each(untag_arena, NULL);
 	if (c->failed)
 		return;
 	check_ring(c);
-	check_partial(c);
+	check_heaps(c);
+	check_meta(c);
 	check_large(c);
 	check_map(c);
 	check_sums(c);
@@ -445,11 +643,11 @@ static void check_all(struct check *c)
 int apb_check(struct apb_violation *v)
 {
 	struct apb_violation own;
-	struct check c = {.v = v ? v : &own};
-	bool locked = apb_enter();
+	struct check c = {.v = v ? v : &own, .all_listed = true};
 
+	apb_stop();
 	check_all(&c);
-	apb_leave(locked);
+	apb_resume();
 	if (!c.failed)
 		return 0;
 	if (!v)

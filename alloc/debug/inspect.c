@@ -10,26 +10,24 @@ struct search {
 	const void *found;
 };
 
-uint64_t apb_inspect_key(void)
-{
-	return apb_state.heap.key;
-}
-
 static void see(struct search *s, uintptr_t addr)
 {
 	if (s->seen++ == s->skip)
 		s->found = (const void *)addr;
 }
 
-static void see_uncarved(struct apb_pool *pool, void *arg)
+/* The last block of a pool, if it is as it was: pools are used from below. */
+static void see_last(struct apb_pool *pool, void *arg)
 {
-	if (pool->carved < pool->count)
-		see(arg, pool->base + pool->carved * apb_class_size(pool->cls));
+	unsigned int last = pool->count - 1u;
+
+	if (apb_state_get(apb_pool_state(pool, last)) == APB_STATE_NEVER)
+		see(arg, pool->base + last * apb_class_size(pool->cls));
 }
 
-static void find_uncarved(struct apb_arena *arena, void *arg)
+static void find_never(struct apb_arena *arena, void *arg)
 {
-	apb_walk_pools(arena, see_uncarved, arg);
+	apb_walk_pools(arena, see_last, arg);
 }
 
 static void find_unused(struct apb_arena *arena, void *arg)
@@ -55,7 +53,7 @@ static const void *search(void (*fn)(struct apb_arena *, void *), size_t skip)
 
 const void *apb_inspect_never_allocated(size_t skip)
 {
-	return search(find_uncarved, skip);
+	return search(find_never, skip);
 }
 
 const void *apb_inspect_unused_pool(size_t skip)

@@ -9,9 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The key of the marks: a free block's second word is this XOR its first. */
-uint64_t apb_inspect_key(void);
-
 /*
  * The start of a block that was never handed out, of an unused pool: number
  * @skip of those there are, modulo their number; NULL if there are none.

@@ -35,34 +35,6 @@ __attribute__((format(printf, 2, 3))) static void say(struct apb_misuse *m,
 	va_end(ap);
 }
 
-/*
- * Whether @block, which holds a mark, is on @list.  Yes, too, if the list is
- * damaged before: a mark is a matter of 64 secret bits.
- */
-static bool on_list(const struct apb_block *list, const struct apb_block *block,
-		    uint64_t kind)
-{
-	uint64_t key = apb_state.heap.key;
-	unsigned int n;
-
-	/* a damaged link leads nowhere, or round in a circle */
-	for (n = 0; list && n < APB_BIN_MAX; list = list->next, n++) {
-		if (list == block ||
-		    list->mark != apb_mark(list->next, key, kind))
-			return true;
-	}
-	return list;
-}
-
-bool apb_block_is_free(const struct apb_pool *pool,
-		       const struct apb_block *block)
-{
-	const struct apb_bin *bin = (const struct apb_bin *)pool->owner;
-
-	return on_list(pool->free, block, APB_MARK_POOL) ||
-	       on_list(bin->head, block, APB_MARK_BIN);
-}
-
 /* ---- where a pointer points ------------------------------------------- */
 
 static void say_block(struct apb_misuse *m, const struct apb_pool *pool)
@@ -71,10 +43,8 @@ static void say_block(struct apb_misuse *m, const struct apb_pool *pool)
 	size_t size = m->class_size;
 	ptrdiff_t at = (ptrdiff_t)(addr - pool->base);
 
-	say(m,
-	    "apb:   pool: class %u (%zu bytes), %u blocks, %u carved, "
-	    "%u in the pool's list\n",
-	    pool->cls, size, pool->count, pool->carved, pool->nr_free);
+	say(m, "apb:   pool: class %u (%zu bytes), %u blocks, %u of them out\n",
+	    pool->cls, size, pool->count, pool->used);
 	if (m->block >= 0)
 		say(m, "apb:   block: %d of the pool, at %#lx, offset %zu\n",
 		    m->block, (unsigned long)(pool->base + m->block * size),
@@ -82,6 +52,20 @@ static void say_block(struct apb_misuse *m, const struct apb_pool *pool)
 	else
 		say(m, "apb:   block: none here, %s\n",
 		    at < 0 ? "before the first" : "behind the last");
+}
+
+/* What a free of the block with number @i is. */
+static enum apb_misuse_kind block_kind(const struct apb_pool *pool,
+				       unsigned int i)
+{
+	switch (apb_state_get(apb_pool_state(pool, i))) {
+	case APB_STATE_LIVE:
+		return APB_MISUSE_NR;
+	case APB_STATE_FREED:
+		return APB_MISUSE_DOUBLE_FREE;
+	default:
+		return APB_MISUSE_NEVER_ALLOCATED;
+	}
 }
 
 static enum apb_misuse_kind find_block(struct apb_misuse *m,
@@ -97,12 +81,7 @@ static enum apb_misuse_kind find_block(struct apb_misuse *m,
 	m->block = (int)(at / size);
 	if (at % size)
 		return APB_MISUSE_INTERIOR;
-	if ((uint32_t)m->block >= pool->carved)
-		return APB_MISUSE_NEVER_ALLOCATED;
-	if (apb_looks_free(m->ptr, apb_state.heap.key) &&
-	    apb_block_is_free(pool, m->ptr))
-		return APB_MISUSE_DOUBLE_FREE;
-	return APB_MISUSE_NR;
+	return block_kind(pool, (unsigned int)m->block);
 }
 
 static enum apb_misuse_kind find_place(struct apb_misuse *m,
@@ -124,9 +103,9 @@ static enum apb_misuse_kind find_place(struct apb_misuse *m,
 		return APB_MISUSE_FOREIGN;
 	m->arena = (uintptr_t)apb_arena_of(addr);
 	m->pool = (int)((addr & (APB_ARENA - 1)) >> shift);
-	if (!m->pool)
-		return APB_MISUSE_METADATA;
 	pool = apb_pool_of(addr, shift);
+	if ((unsigned int)m->pool < apb_first_slot(apb_arena_of(addr)->kind))
+		return APB_MISUSE_METADATA;
 	if (!pool->owner)
 		return APB_MISUSE_UNUSED_POOL;
 	*in = pool;
@@ -153,9 +132,9 @@ static enum apb_misuse_kind find(struct apb_misuse *m, const void *ptr,
 	if (m->pool >= 0)
 		say(m, "apb:   arena: %#lx, pool %d, %s\n",
 		    (unsigned long)m->arena, m->pool,
-		    pool	 ? "in use" :
-		    m->pool == 0 ? "the header" :
-				   "unused");
+		    pool			? "in use" :
+		    kind == APB_MISUSE_METADATA ? "the header" :
+						  "unused");
 	else if (m->arena)
 		say(m, "apb:   large block: %#lx, %zu bytes, offset %zu\n",
 		    (unsigned long)m->arena, m->class_size,
@@ -184,11 +163,12 @@ void apb_misuse_tell(const struct apb_misuse *m)
 {
 	const char *text = m->text;
 	size_t left = strlen(text);
-	bool locked = apb_enter();
-	struct apb_misuse_state handler = apb_state.misuse;
+	struct apb_misuse_state handler;
 	ssize_t n;
 
-	apb_leave(locked);
+	apb_enter();
+	handler = apb_state.misuse;
+	apb_leave();
 	if (handler.fn) {
 		handler.fn(m, handler.arg);
 		return;
@@ -202,23 +182,5 @@ void apb_misuse_tell(const struct apb_misuse *m)
 		text += n;
 		left -= (size_t)n;
 	}
-	abort();
-}
-
-void apb_report_corrupt(const struct apb_block *block)
-{
-	static bool seen;
-	struct apb_misuse m;
-
-	find(&m, block, kind_words[APB_MISUSE_CORRUPT], "apb");
-	m.kind = APB_MISUSE_CORRUPT;
-	say(&m, "apb:   it holds: %#lx %#lx\n", (unsigned long)block->next,
-	    (unsigned long)block->mark);
-	/* a handler that allocates may come here again: then without it */
-	if (seen)
-		apb_state.misuse.fn = NULL;
-	seen = true;
-	apb_leave(apb_state_locked);
-	apb_misuse_tell(&m);
 	abort();
 }

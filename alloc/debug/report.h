@@ -8,12 +8,12 @@
 #include "arena/pool.h"
 
 /*
- * What @ptr, passed to @call, is.  Fills @m with kind and place and the text;
+ * Under the state lock: what @ptr, passed to @call, is.  Fills @m with kind and place and the text;
  * true if it is a misuse, false if @ptr is a live block's start.
  */
 bool apb_misuse_find(struct apb_misuse *m, const void *ptr, const char *call);
 
-/* Fill @m for a live block @ptr that was freed with a wrong size or align. */
+/* The same: fill @m for a live block @ptr that was freed with a wrong size or align. */
 void apb_misuse_sized(struct apb_misuse *m, const void *ptr, const char *call,
 		      enum apb_misuse_kind kind, size_t align, size_t size);
 
@@ -22,16 +22,5 @@ void apb_misuse_sized(struct apb_misuse *m, const void *ptr, const char *call,
  * returns only if the handler does.
  */
 void apb_misuse_tell(const struct apb_misuse *m);
-
-/*
- * A free block has lost its mark: report it and abort.  Called with the lock
- * held or not; it is released, as the handler may want to allocate.
- */
-__attribute__((noreturn, cold)) void
-apb_report_corrupt(const struct apb_block *block);
-
-/* Whether a carved block that holds a mark is in its pool's list or its bin. */
-bool apb_block_is_free(const struct apb_pool *pool,
-		       const struct apb_block *block);
 
 #endif /* APB_REPORT_H */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Statistics: counted by a walk when they are asked for, so that allocation
- * pays nothing for them.  Bins are counted by walking their lists.
+ * pays nothing for them.  State bytes tell which blocks the program holds,
+ * whatever lists the others are in.
  */
 #include "api/lock.h"
 #include "debug/walk.h"
@@ -12,11 +13,11 @@ static void count_pool(struct apb_pool *pool, void *arg)
 {
 	struct apb_stats *s = arg;
 	struct apb_class_stats *c = &s->class_[pool->cls - 1];
+	unsigned int live = apb_pool_live(pool);
 
 	c->pools++;
-	/* blocks in bins are taken off later */
-	c->used += pool->used;
-	c->avail += pool->nr_free + (size_t)(pool->count - pool->carved);
+	c->used += live;
+	c->avail += pool->count - live;
 	s->quant_bytes += apb_pool_remainder(pool);
 	s->align_bytes += apb_pool_colour_bytes(pool);
 }
@@ -26,7 +27,7 @@ static void count_arena(struct apb_arena *arena, void *arg)
 	size_t pool = (size_t)1 << apb_kind_shift(arena->kind);
 	struct apb_stats *s = arg;
 
-	s->header_bytes += pool;
+	s->header_bytes += apb_first_slot(arena->kind) * pool;
 	s->unused_pools[arena->kind].nr += arena->nr_unused;
 	s->unused_pool_bytes += arena->nr_unused * pool;
 	apb_walk_pools(arena, count_pool, s);
@@ -40,26 +41,37 @@ static void count_classes(struct apb_stats *s)
 		s->unused_pools[kind].size = (size_t)1 << apb_kind_shift(kind);
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		struct apb_class_stats *c = &s->class_[cls - 1];
-		struct apb_block *block = apb_state.heap.bin[cls].head;
 
 		c->size = apb_class_size(cls);
 		c->pool_size = (size_t)1 << apb_kind_shift(apb_class_kind(cls));
-		/* bounded: a damaged list may run in a circle */
-		for (; block && c->used; block = block->next) {
-			c->used--;
-			c->avail++;
-		}
 		s->used_bytes += c->used * c->size;
 		s->avail_bytes += c->avail * c->size;
+	}
+}
+
+static void count_heaps(struct apb_stats *s)
+{
+	struct apb_node *node;
+
+	s->heaps = apb_state.heaps.nr;
+	s->heap_bytes = apb_state.heaps.nr_mapped * APB_HEAP_BYTES +
+			apb_state.meta.nr_chunks * APB_META_CHUNK;
+	for (node = apb_state.heaps.all; node; node = node->next) {
+		const struct apb_heap *heap =
+			apb_entry(node, struct apb_heap, node);
+
+		s->settles += heap->settles;
+		s->settled += heap->settled;
+		s->recovered += heap->recovered;
 	}
 }
 
 void apb_stats(struct apb_stats *s)
 {
 	const struct apb_state *st = &apb_state;
-	bool locked = apb_enter();
 
 	memset(s, 0, sizeof(*s));
+	apb_stop();
 	apb_arena_for_each(count_arena, s);
 	count_classes(s);
 	s->arenas_total = st->arenas.total;
@@ -76,9 +88,8 @@ void apb_stats(struct apb_stats *s)
 	s->mapped_highwater = st->os.mapped_highwater;
 	s->dirty_bytes = st->arenas.dirty_bytes;
 	s->purges = st->os.purges;
-	s->settles = st->heap.settles;
-	s->settled = st->heap.settled;
-	s->recovered = st->heap.recovered;
+	count_heaps(s);
+	s->recovered += st->larges.recovered;
 	s->unmap_failures = st->os.unmap_failures;
-	apb_leave(locked);
+	apb_resume();
 }

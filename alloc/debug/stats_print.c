@@ -136,6 +136,8 @@ static void print_rest(struct out *o, const struct apb_stats *s)
 	line(o, "# large blocks", s->large);
 	line(o, "# bytes in large blocks", s->large_bytes);
 	line(o, "# bytes of the address map", s->map_bytes);
+	line(o, "# heaps", s->heaps);
+	line(o, "# bytes of heaps, lists and batches", s->heap_bytes);
 	line(o, "# bytes the system did not unmap", s->slop_bytes);
 	line(o, "# bytes mapped", s->mapped_bytes);
 	line(o, "# bytes mapped, highwater mark", s->mapped_highwater);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Walks over pools and bins that statistics, checks and tests share. */
+/* Walks over pools and heaps that statistics, checks and tests share. */
 #ifndef APB_WALK_H
 #define APB_WALK_H
 
+#include "api/lock.h"
+#include "heap/thread.h"
 #include "state.h"
 
 /* Call @fn for each pool in use. */
@@ -15,6 +17,15 @@ static inline void apb_walk_pools(struct apb_arena *arena,
 	for (; used; used &= used - 1)
 		fn(apb_arena_pool(arena, (unsigned int)__builtin_ctzll(used)),
 		   arg);
+}
+
+/*
+ * All threads are stopped (apb_stop()): whether nobody is in @heap's bins and
+ * batches either.
+ */
+static inline bool apb_heap_at_rest(const struct apb_heap *heap)
+{
+	return apb_single_threaded() || !heap->attached || heap == apb_tls;
 }
 
 #endif /* APB_WALK_H */

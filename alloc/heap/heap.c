@@ -1,250 +1,353 @@
 // SPDX-License-Identifier: MIT
 /* Heaps; see heap.h. */
-#define _GNU_SOURCE /* syscall() */
 #include "heap/heap.h"
 
+#include "api/lock.h"
 #include "arena/arena.h"
-#include "debug/report.h"
+#include "heap/remote.h"
+#include "heap/thread.h"
 #include "state.h"
 
-#include <errno.h>
-#include <sys/auxv.h>
-#include <sys/random.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <stdatomic.h>
+#include <string.h>
 
-/* ---- settle periods --------------------------------------------------- */
+/* ---- how many blocks a bin may hold ----------------------------------- */
 
-static uint16_t clamp_period(size_t frees)
+static unsigned int clamp(size_t n, unsigned int least, unsigned int most)
 {
-	if (frees < APB_PERIOD_MIN)
-		return APB_PERIOD_MIN;
-	return frees < APB_PERIOD_MAX ? (uint16_t)frees : APB_PERIOD_MAX;
+	if (n < least)
+		return least;
+	return n < most ? (unsigned int)n : most;
 }
 
-uint16_t apb_heap_period_min(unsigned int cls)
+unsigned int apb_bin_first(unsigned int cls)
 {
-	return clamp_period(APB_PERIOD_MIN_BYTES / apb_class_size(cls));
+	return clamp(APB_BIN_FIRST_BYTES / apb_class_size(cls),
+		     APB_BIN_FIRST_MIN, APB_BIN_FIRST_MAX);
 }
 
-uint16_t apb_heap_period_max(unsigned int cls)
+unsigned int apb_bin_most(unsigned int cls)
 {
-	return clamp_period(APB_PERIOD_MAX_BYTES / apb_class_size(cls));
+	return clamp(APB_BIN_MAX_BYTES / apb_class_size(cls), APB_BIN_FIRST_MIN,
+		     APB_BIN_MAX);
 }
 
-/* The period after one that ended with @surplus blocks given back. */
-static uint16_t next_period(const struct apb_heap *heap, unsigned int cls,
-			    uint32_t surplus)
+static unsigned int fixed_period(void)
 {
-	unsigned int period = heap->bin[cls].period;
-
-	if (heap->fixed_period)
-		return heap->fixed_period;
-	period = surplus > period / 2 ? period / 2 : period * 2;
-	if (period < apb_heap_period_min(cls))
-		return apb_heap_period_min(cls);
-	return period < apb_heap_period_max(cls) ? (uint16_t)period :
-						   apb_heap_period_max(cls);
+	return atomic_load_explicit(&apb_state.period, memory_order_relaxed);
 }
 
-void apb_heap_set_period(struct apb_heap *heap, uint16_t period)
+static void set_limit(struct apb_bin *bin, const struct apb_bin_info *info)
 {
+	bin->limit = info->base +
+		     (info->want < info->room ? info->want : info->room);
+}
+
+/* Bin @cls starts with the array that is in the heap, from @base on. */
+static void first_array(struct apb_heap *heap, unsigned int cls,
+			struct apb_entry *base)
+{
+	struct apb_bin_info *info = &heap->info[cls];
+	unsigned int period = fixed_period();
+
+	info->base = base;
+	info->room = (uint16_t)apb_bin_first(cls);
+	info->want = period ? (uint16_t)period : info->room;
+	info->ran_empty = false;
+	info->was_full = false;
+	base->block = NULL;
+	heap->bin[cls].top = base;
+	set_limit(&heap->bin[cls], info);
+}
+
+void apb_heap_init(struct apb_heap *heap)
+{
+	struct apb_entry *base = heap->first;
 	unsigned int cls;
 
-	heap->fixed_period = period;
+	/* bin 0 is empty and full */
+	heap->bin[0].top = heap->bin[0].limit = base++;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_bin *bin = &heap->bin[cls];
+		first_array(heap, cls, base);
+		base += heap->info[cls].room + 1;
+	}
+	heap->trims =
+		atomic_load_explicit(&apb_state.trims, memory_order_relaxed);
+}
 
-		if (!bin->period)
-			continue;
-		bin->period = period ? period : apb_heap_period_min(cls);
-		/* never later than it was to be: APB_BIN_MAX relies on it */
-		if (bin->countdown > bin->period)
-			bin->countdown = bin->period;
+static bool in_heap(const struct apb_heap *heap, const struct apb_entry *base)
+{
+	return base >= heap->first && base < heap->first + APB_FIRST_ENTRIES;
+}
+
+static void free_array(struct apb_heap *heap, struct apb_bin_info *info)
+{
+	if (in_heap(heap, info->base))
+		return;
+	apb_enter();
+	apb_meta_free(info->base, (info->room + 1u) * sizeof(*info->base));
+	apb_leave();
+}
+
+/* Give bin @cls an array for @n entries, if there is memory. */
+static void grow(struct apb_heap *heap, unsigned int cls, unsigned int n)
+{
+	struct apb_bin_info *info = &heap->info[cls];
+	struct apb_bin *bin = &heap->bin[cls];
+	size_t used = (size_t)(bin->top - info->base) + 1;
+	unsigned int room = APB_BIN_GROWN;
+	struct apb_entry *base;
+
+	while (room < n)
+		room = room * 2 + 1;
+	apb_enter();
+	base = apb_meta_alloc((room + 1u) * sizeof(*base));
+	apb_leave();
+	if (!base)
+		return;
+	memcpy(base, info->base, used * sizeof(*base));
+	free_array(heap, info);
+	info->base = base;
+	info->room = (uint16_t)room;
+	bin->top = base + used - 1;
+}
+
+/* Let bin @cls hold what it should; it never shrinks below what it holds. */
+static void adjust(struct apb_heap *heap, unsigned int cls)
+{
+	struct apb_bin_info *info = &heap->info[cls];
+	struct apb_bin *bin = &heap->bin[cls];
+
+	if (info->want > info->room)
+		grow(heap, cls, info->want);
+	set_limit(bin, info);
+	if (bin->limit < bin->top)
+		bin->limit = bin->top;
+}
+
+static void want_more(struct apb_bin_info *info, unsigned int cls,
+		      unsigned int n)
+{
+	unsigned int most = apb_bin_most(cls);
+
+	if (!fixed_period())
+		info->want = (uint16_t)clamp(info->want + n, 0, most);
+}
+
+void apb_bin_expect(struct apb_heap *heap, unsigned int cls, unsigned int n)
+{
+	struct apb_bin *bin = &heap->bin[cls];
+
+	want_more(&heap->info[cls], cls, n);
+	if ((size_t)(bin->limit - bin->top) < n)
+		adjust(heap, cls);
+}
+
+void apb_heap_apply_period(struct apb_heap *heap)
+{
+	unsigned int period = fixed_period(), cls;
+
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		heap->info[cls].want =
+			(uint16_t)(period ? period : apb_bin_first(cls));
+		adjust(heap, cls);
 	}
 }
 
 /* ---- settling --------------------------------------------------------- */
 
-static struct apb_block *check_mark(struct apb_heap *heap,
-				    struct apb_block *block)
+void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
 {
-	if (!apb_marked(block, heap->key))
-		apb_report_corrupt(block);
-	return block;
-}
+	struct apb_pool *pool = apb_pool_at((uintptr_t)entry.block);
 
-/* Give a free block back to its pool, and an emptied pool to its arena. */
-static void give_back(struct apb_heap *heap, struct apb_block *block)
-{
-	struct apb_pool *pool = apb_pool_at((uintptr_t)block);
-
-	apb_pool_put(pool, block, heap->key);
+	apb_pool_put(pool, entry);
 	if (!pool->used) {
 		if (apb_node_listed(&pool->node))
 			apb_node_del(&pool->node);
+		heap->pools--;
+		apb_enter();
 		apb_arena_put_pool(pool);
+		apb_leave();
 	} else if (!apb_node_listed(&pool->node)) {
 		apb_node_add(&heap->partial[pool->cls], &pool->node);
 	}
 }
 
-/* Keep the first @keep blocks of the bin; returns how many others went. */
-static uint32_t settle_bin(struct apb_heap *heap, unsigned int cls,
-			   uint32_t keep)
+/* Keep the @keep blocks of the bin that were freed last. */
+static void settle_bin(struct apb_heap *heap, unsigned int cls, size_t keep)
 {
-	struct apb_block **link = &heap->bin[cls].head, *block;
-	uint32_t n = 0;
+	struct apb_entry *base = heap->info[cls].base;
+	size_t have = (size_t)(heap->bin[cls].top - base), gone, i;
 
-	for (; keep && *link; keep--)
-		link = &check_mark(heap, *link)->next;
-	block = *link;
-	if (!block)
-		return 0;
-	/* cut: the last block kept gets the mark of a last block */
-	*link = NULL;
-	if (link != &heap->bin[cls].head)
-		apb_entry(link, struct apb_block, next)->mark =
-			apb_mark(NULL, heap->key, APB_MARK_BIN);
-	while (block) {
-		struct apb_block *next = check_mark(heap, block)->next;
-
-		give_back(heap, block);
-		block = next;
-		n++;
-	}
+	if (have <= keep)
+		return;
+	gone = have - keep;
+	for (i = 1; i <= gone; i++)
+		apb_heap_give_back(heap, base[i]);
+	memmove(base + 1, base + 1 + gone, keep * sizeof(*base));
+	heap->bin[cls].top = base + keep;
 	heap->settles++;
-	heap->settled += n;
-	return n;
-}
-
-void apb_heap_settle(struct apb_heap *heap, struct apb_bin *bin)
-{
-	unsigned int cls = (unsigned int)(bin - heap->bin);
-	uint32_t surplus = 0;
-
-	if (!bin->ran_empty)
-		surplus = settle_bin(heap, cls, bin->period / 2);
-	bin->ran_empty = false;
-	bin->period = next_period(heap, cls, surplus);
-	bin->countdown = bin->period;
+	heap->settled += gone;
 }
 
 void apb_heap_settle_all(struct apb_heap *heap)
 {
+	struct apb_entry *base = heap->first + 1;
 	unsigned int cls;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		settle_bin(heap, cls, 0);
+		free_array(heap, &heap->info[cls]);
+		first_array(heap, cls, base);
+		base += heap->info[cls].room + 1;
+	}
+	heap->trims =
+		atomic_load_explicit(&apb_state.trims, memory_order_relaxed);
+}
+
+void apb_heap_follow_trim(struct apb_heap *heap)
+{
+	/* relaxed: nothing else is read that was written before */
+	if (heap->trims ==
+	    atomic_load_explicit(&apb_state.trims, memory_order_relaxed))
+		return;
+	apb_remote_flush(heap);
+	apb_heap_settle_all(heap);
+}
+
+/* A bin is full: what that says about how much it should hold. */
+static void learn(struct apb_bin_info *info, unsigned int cls)
+{
+	if (fixed_period())
+		return;
+	if (info->ran_empty) {
+		want_more(info, cls, info->want);
+		info->was_full = false;
+	} else if (info->was_full) {
+		info->want = (uint16_t)clamp(info->want / 2, apb_bin_first(cls),
+					     APB_BIN_MAX);
+	} else {
+		info->was_full = true;
+	}
+	info->ran_empty = false;
+}
+
+void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
+		       struct apb_entry entry)
+{
+	struct apb_bin_info *info = &heap->info[cls];
+	struct apb_bin *bin = &heap->bin[cls];
+
+	apb_heap_follow_trim(heap);
+	if (bin->top >= bin->limit) {
+		if (info->want <= bin->limit - info->base)
+			learn(info, cls);
+		if (info->want > bin->limit - info->base)
+			adjust(heap, cls);
+	}
+	if (bin->top >= bin->limit) {
+		settle_bin(heap, cls, info->want / 2);
+		set_limit(bin, info);
+	}
+	if (!apb_bin_push(bin, entry))
+		apb_heap_give_back(heap, entry);
 }
 
 /* ---- refill ----------------------------------------------------------- */
 
-/* Mix @x into a hash; the finaliser of splitmix64, Steele et al. 2014. */
-static uint64_t mix(uint64_t hash, uint64_t x)
-{
-	x ^= hash;
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
-/*
- * The key of the marks: not to be guessed, and never 0.  A program can read it
- * from stale memory, so nothing else may follow from it: where the kernel has
- * no random bytes yet, those it gave the process at its start, of which the
- * stack protector's canary is made, are folded together with an address.
- */
-static uint64_t new_key(void)
-{
-	const uint64_t *start = (const uint64_t *)getauxval(AT_RANDOM);
-	uint64_t x = apb_state.seed;
-
-	if (x)
-		return mix(0, x) | 1;
-	if (syscall(SYS_getrandom, &x, sizeof(x), GRND_NONBLOCK) !=
-	    (long)sizeof(x)) {
-		x = mix((uintptr_t)&x, (uintptr_t)&apb_state);
-		if (start)
-			x ^= mix(x, start[0]) + mix(~x, start[1]);
-	}
-	return x | 1;
-}
-
 static struct apb_pool *new_pool(struct apb_heap *heap, unsigned int cls,
 				 bool may_map)
 {
+	unsigned int colour = 0;
 	struct apb_pool *pool;
 
+	apb_enter();
 	pool = apb_arena_get_pool(apb_class_kind(cls), may_map);
+	if (pool)
+		colour = apb_arena_of((uintptr_t)pool)->colour++;
+	apb_leave();
 	if (!pool)
 		return NULL;
-	if (!heap->key)
-		heap->key = new_key();
-	apb_pool_init(pool, heap, cls, apb_arena_of((uintptr_t)pool)->colour++);
+	heap->pools++;
+	apb_pool_init(pool, heap, cls, colour);
 	apb_node_add(&heap->partial[cls], &pool->node);
 	return pool;
 }
 
+static struct apb_pool *partial_pool(struct apb_heap *heap, unsigned int cls)
+{
+	if (!heap->partial[cls])
+		return NULL;
+	return apb_entry(heap->partial[cls], struct apb_pool, node);
+}
+
 static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 {
-	struct apb_pool *pool;
+	struct apb_pool *pool = partial_pool(heap, cls);
 
-	if (heap->partial[cls])
-		return apb_entry(heap->partial[cls], struct apb_pool, node);
-	pool = new_pool(heap, cls, true);
+	if (!pool)
+		pool = new_pool(heap, cls, true);
 	if (pool)
 		return pool;
-	/* other bins may hold the last blocks of pools that are empty else */
-	apb_heap_settle_all(heap);
-	pool = new_pool(heap, cls, false);
+	/* lists may hold the last blocks of pools that are empty else */
+	apb_heap_reclaim(heap);
+	pool = partial_pool(heap, cls);
+	if (!pool)
+		pool = new_pool(heap, cls, false);
 	if (pool)
 		heap->recovered++;
 	return pool;
 }
 
-/* A bin that had to be refilled with @n blocks will have as many to keep. */
-static void lengthen_period(const struct apb_heap *heap, unsigned int cls,
-			    struct apb_bin *bin, uint32_t n)
+void apb_heap_reclaim(struct apb_heap *heap)
 {
-	uint32_t room;
-
-	if (heap->fixed_period)
-		return;
-	room = apb_heap_period_max(cls) - bin->period;
-	if (n > room)
-		n = room;
-	bin->period = (uint16_t)(bin->period + n);
-	bin->countdown += n;
+	apb_remote_flush(heap);
+	apb_remote_drain(heap, false);
+	apb_heap_settle_all(heap);
+	apb_heaps_drain(heap);
 }
 
-struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls)
+/* How many blocks to take at once: few at first. */
+static unsigned int refill_size(struct apb_heap *heap, unsigned int cls)
 {
-	struct apb_bin *bin = &heap->bin[cls];
-	struct apb_block *block = bin->head;
-	struct apb_pool *pool;
-	uint32_t used;
+	struct apb_bin_info *info = &heap->info[cls];
+	unsigned int n = info->want;
 
-	/* the fast path comes here for a block without its mark, too */
-	if (block)
-		apb_report_corrupt(block);
+	if (n <= apb_bin_first(cls))
+		n = clamp(n, 1, APB_REFILL_FIRST);
+	else
+		n = clamp(APB_REFILL_BYTES / apb_class_size(cls),
+			  APB_REFILL_MIN, n);
+	if (n > info->room)
+		adjust(heap, cls);
+	return n < info->room ? n : info->room;
+}
+
+bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
+		     struct apb_entry *entry)
+{
+	struct apb_bin_info *info = &heap->info[cls];
+	struct apb_bin *bin = &heap->bin[cls];
+	struct apb_pool *pool;
+	unsigned int n;
+
+	apb_heap_follow_trim(heap);
+	info->ran_empty = true;
+	info->was_full = false;
+	apb_remote_drain(heap, true);
+	if (apb_bin_pop(bin, entry))
+		return true;
 	pool = some_pool(heap, cls);
-	if (!pool) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	if (!bin->period) {
-		bin->period = heap->fixed_period ? heap->fixed_period :
-						   apb_heap_period_min(cls);
-		bin->countdown = bin->period;
-	}
-	used = pool->used;
-	block = apb_pool_take(pool, heap->key);
-	lengthen_period(heap, cls, bin, pool->used - used);
+	if (!pool)
+		return false;
+	/* may move the array */
+	n = refill_size(heap, cls);
+	n = apb_pool_take(pool, info->base + 1, n);
 	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
-	bin->ran_empty = true;
-	bin->head = block->next;
-	block->mark = 0;
-	return block;
+	bin->top = info->base + n;
+	want_more(info, cls, n);
+	if (bin->top > bin->limit)
+		bin->limit = bin->top;
+	return apb_bin_pop(bin, entry);
 }

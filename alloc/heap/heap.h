@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A heap: for each size class a bin, a LIFO list of free blocks that malloc
- * pops and free pushes, and the pools of the class that have blocks to give.
+ * A heap: what a thread allocates from.  For each size class it has a bin, a
+ * LIFO array of free blocks that malloc pops and free pushes, and the pools of
+ * the class that have blocks to give.
  *
- * malloc touches no counter.  free counts a bin's frees down; at zero the bin
- * is *settled*: half a period's blocks, those freed last, stay (they are
- * warm), the surplus returns to its pools, whose counts become exact, so that
- * empty pools are found.  A bin that ran empty since it was last settled has
- * no surplus worth looking for.  The period adapts: it halves when most of
- * what was freed is surplus (the program is giving memory back), and doubles
- * when it is not (it is churning); it grows by what the bin is refilled with,
- * as that is about to come back; all within bounds by the block size.
+ * malloc and free count nothing.  A bin that is full is *settled*: the blocks
+ * freed last stay (they are warm), the older half returns to its pools, whose
+ * counts become exact, so that empty pools are found.  How many a bin may hold
+ * adapts: a refill raises it by what it took, as that is about to come back; a
+ * bin that was emptied since it was last full is let grow (the program is
+ * churning); one that fills twice without is halved (it is giving back).
+ *
+ * Who may touch what:
+ *   - @bin, @out and @batches: only the thread that has the heap (or takes it
+ *     over, or has stopped all others).  The fast paths are this.
+ *   - all else: under the heap's lock, which its thread takes on slow paths
+ *     and others to empty its queue, to count and to check;
+ *   - @queue: anybody, atomically; only emptied under the lock.
+ *   - the common heap is no thread's: everything of it is under its lock.
  *
  * Invariants (checked by apb_check()):
- *   bin.free       every block in a bin is carved, a block's start, marked,
- *                  of the bin's class and in no list twice
- *   bin.class0     bin 0 is empty: a request of 0 bytes takes the slow path
- *   bin.countdown  1 <= countdown <= period
- *   bin.period     it is the fixed one, or within the bounds of its class
- *   heap.partial   every pool on a class's partial list is of that class
+ *   bin.entries   every entry in a bin is a block of its class and heap that
+ *                 is out and not live, and in no list twice
+ *   bin.array     base is no entry, base <= top <= limit <= base + room
+ *   bin.class0    bin 0 is empty: a request of 0 bytes takes the slow path
+ *   heap.partial  every pool on a class's partial list is of that class
+ *   heap.queue    the queue has as many batches as its word says, all for bins
+ *                 of this heap; the blocks in them are as those in bins
+ *   heap.out      a slot's batch is for the slot's bin; blocks as in bins
  */
 #ifndef APB_HEAP_H
 #define APB_HEAP_H
@@ -26,40 +35,82 @@
 #include "arena/pool.h"
 #include "heap/class.h"
 
+#include <pthread.h>
+
 struct apb_bin {
-	struct apb_block *head;
-	uint32_t countdown; /* frees until the bin is settled */
-	uint16_t period; /* what it is set to then; 0: bin never used */
-	bool ran_empty; /* since it was settled */
+	struct apb_entry *top; /* the last one; below the first is none */
+	struct apb_entry *limit; /* top when the bin is full */
 };
+
+/* What only slow paths need to know of a bin. */
+struct apb_bin_info {
+	struct apb_entry *base; /* below the first */
+	uint16_t room; /* entries that fit */
+	uint16_t want; /* entries it should be able to hold */
+	bool ran_empty; /* since it was full */
+	bool was_full; /* since it was empty */
+};
+
+/* A batch of blocks on their way to the bin that owns them. */
+struct apb_batch {
+	struct apb_batch *next;
+	uintptr_t owner; /* the bin */
+	uint32_t n;
+	uint32_t max;
+	struct apb_entry entry[APB_BATCH_MAX];
+};
+
+#define APB_BATCH_SIZE ((size_t)1 << APB_META_MIN_SHIFT)
+
+static_assert(sizeof(struct apb_batch) <= APB_BATCH_SIZE,
+	      "a batch is the smallest piece of metadata");
+
+/* A slot of the cache of batches that are being filled. */
+struct apb_out {
+	uintptr_t owner;
+	struct apb_batch *batch;
+};
+
+/* Entries of all bins' first arrays, and one below each. */
+#define APB_FIRST_ENTRIES 486
 
 struct apb_heap {
 	struct apb_bin bin[APB_NR_CLASSES + 1];
-	uint64_t key; /* of the marks, see pool.h */
+	struct apb_out out[APB_NR_OUT];
+	struct apb_batch *batches; /* empty ones */
+	unsigned int nr_batches;
+	uint64_t posted; /* batches sent off */
+	/* under the lock */
+	pthread_mutex_t lock;
+	struct apb_bin_info info[APB_NR_CLASSES + 1];
 	struct apb_node *partial[APB_NR_CLASSES + 1];
 	uint64_t settles;
 	uint64_t settled;
 	uint64_t recovered;
-	uint16_t fixed_period; /* option; 0: adaptive */
+	uint64_t trims; /* of the process, that it has seen */
+	size_t pools; /* that are its own */
+	struct apb_node node; /* in the list of all heaps */
+	struct apb_heap *next_idle; /* when no thread has it */
+	bool attached; /* a thread has it */
+	bool torn; /* it was another thread's when the process forked */
+	/* the other threads' end: a batch, and above it how many there are */
+	_Alignas(APB_CACHE_LINE) _Atomic uintptr_t queue;
+	struct apb_entry first[APB_FIRST_ENTRIES];
 };
 
-/*
- * A block of class @cls when its bin is empty.  NULL with errno ENOMEM.
- */
-struct apb_block *apb_heap_refill(struct apb_heap *heap, unsigned int cls);
+/* An owner word leads to its heap. */
+#define APB_HEAP_ALIGN APB_PAGE
+#define APB_HEAP_BYTES ((size_t)12288)
 
-/* Pop a block of class @cls, refilling if need be; NULL with errno ENOMEM. */
-static inline struct apb_block *apb_heap_pop(struct apb_heap *heap,
-					     unsigned int cls)
+static_assert(sizeof(struct apb_heap) <= APB_HEAP_BYTES,
+	      "a heap is three pages");
+static_assert(offsetof(struct apb_heap, bin) == 0 &&
+		      sizeof(((struct apb_heap *)0)->bin) <= APB_PAGE,
+	      "bins are in the heap's first page");
+
+static inline struct apb_heap *apb_heap_of(uintptr_t owner)
 {
-	struct apb_bin *bin = &heap->bin[cls];
-	struct apb_block *block = bin->head;
-
-	if (__builtin_expect(!block || !apb_marked(block, heap->key), 0))
-		return apb_heap_refill(heap, cls);
-	bin->head = block->next;
-	block->mark = 0;
-	return block;
+	return (struct apb_heap *)(owner & ~(APB_HEAP_ALIGN - 1));
 }
 
 /* Whether an owner word is the address of one of @heap's bins. */
@@ -69,29 +120,76 @@ static inline bool apb_heap_owns(const struct apb_heap *heap, uintptr_t owner)
 		owner - (uintptr_t)heap->bin < sizeof(heap->bin), 1);
 }
 
-/* Push a block that was live; returns whether the bin is to be settled. */
-static inline bool apb_bin_push(struct apb_bin *bin, struct apb_block *block,
-				uint64_t key)
-{
-	struct apb_block *head = bin->head;
+/* ---- bins: the fast paths --------------------------------------------- */
 
-	block->next = head;
-	block->mark = apb_mark(head, key, APB_MARK_BIN);
-	bin->head = block;
-	return --bin->countdown == 0;
+/* Whether there was an entry. */
+static inline bool apb_bin_pop(struct apb_bin *bin, struct apb_entry *entry)
+{
+	struct apb_entry *top = bin->top;
+
+	*entry = *top;
+	if (__builtin_expect(!entry->block, 0))
+		return false;
+	bin->top = top - 1;
+	return true;
 }
 
-/* Settle @bin, as its countdown has ended. */
-void apb_heap_settle(struct apb_heap *heap, struct apb_bin *bin);
+/* Whether there was room. */
+static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
+{
+	struct apb_entry *top = bin->top;
 
-/* Settle everything. */
+	if (__builtin_expect(top >= bin->limit, 0))
+		return false;
+	top[1] = entry;
+	/*
+	 * In this order for one that looks on from outside the thread's order
+	 * of execution: the child of a fork() by another thread.
+	 */
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	bin->top = top + 1;
+	return true;
+}
+
+/* ---- slow paths, under the heap's lock -------------------------------- */
+
+/* Set up zeroed memory. */
+void apb_heap_init(struct apb_heap *heap);
+
+/* An entry of class @cls when its bin is empty; false: no memory. */
+bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
+		     struct apb_entry *entry);
+
+/* Push into a bin that is full. */
+void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
+		       struct apb_entry entry);
+
+/* Give a block back to its pool, and an emptied pool to its arena. */
+void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry);
+
+/*
+ * Settle all bins and shrink their arrays, as what is left of the heap is not
+ * to be much; only for one who may touch the bins.
+ */
 void apb_heap_settle_all(struct apb_heap *heap);
 
-/* Bounds of an adaptive period. */
-uint16_t apb_heap_period_min(unsigned int cls);
-uint16_t apb_heap_period_max(unsigned int cls);
+/*
+ * There is no memory: settle everything that can be had without waiting, of
+ * all heaps.
+ */
+void apb_heap_reclaim(struct apb_heap *heap);
 
 /* Apply a changed option to all bins. */
-void apb_heap_set_period(struct apb_heap *heap, uint16_t period);
+void apb_heap_apply_period(struct apb_heap *heap);
+
+/* @n blocks more are on their way to a bin: let it have room. */
+void apb_bin_expect(struct apb_heap *heap, unsigned int cls, unsigned int n);
+
+/* If there was a trim since the last time, all that its thread can give. */
+void apb_heap_follow_trim(struct apb_heap *heap);
+
+/* How many blocks a bin of class @cls holds at first, and at most. */
+unsigned int apb_bin_first(unsigned int cls);
+unsigned int apb_bin_most(unsigned int cls);
 
 #endif /* APB_HEAP_H */

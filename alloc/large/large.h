@@ -18,6 +18,7 @@ struct apb_larges {
 	struct apb_node *list;
 	size_t nr;
 	size_t bytes;
+	uint64_t recovered; /* had by settling when there was no memory */
 };
 
 /*

@@ -2,11 +2,10 @@
 /* The address map; see map.h. */
 #include "map/map.h"
 
+#include "map/flat.h"
 #include "state.h"
 
 #include <string.h>
-
-const uint8_t apb_empty_leaf[APB_SLICE_KINDS];
 
 static unsigned int slice_of(uintptr_t addr)
 {
@@ -25,7 +24,14 @@ struct apb_leaf *apb_map_leaf(uintptr_t addr)
 	if (!entry)
 		return NULL;
 	/* kind[] is the leaf's first member */
-	return (struct apb_leaf *)((uintptr_t)apb_empty_leaf + entry);
+	return (struct apb_leaf *)((uintptr_t)apb_state.map.none + entry);
+}
+
+static void set_kind(struct apb_leaf *leaf, uintptr_t addr, unsigned int kind)
+{
+	__atomic_store_n(&leaf->kind[index_of(addr)], (uint8_t)kind,
+			 __ATOMIC_RELAXED);
+	apb_flat_set(addr, kind);
 }
 
 static struct apb_leaf *leaf_new(uintptr_t addr)
@@ -42,8 +48,11 @@ static struct apb_leaf *leaf_new(uintptr_t addr)
 	leaf->slice = slice_of(addr);
 	leaf->used = 0;
 	apb_node_add(&map->leaves, &leaf->node);
-	map->slice[leaf->slice] = (uintptr_t)leaf - (uintptr_t)apb_empty_leaf;
+	__atomic_store_n(&map->slice[leaf->slice],
+			 (uintptr_t)leaf - (uintptr_t)map->none,
+			 __ATOMIC_RELEASE);
 	map->nr_leaves++;
+	apb_flat_open(addr);
 	return leaf;
 }
 
@@ -56,7 +65,7 @@ int apb_map_set(uintptr_t addr, unsigned int kind)
 		leaf = leaf_new(addr);
 	if (!leaf)
 		return -1;
-	leaf->kind[index_of(addr)] = (uint8_t)kind;
+	set_kind(leaf, addr, kind);
 	leaf->used++;
 	if (leaf == map->empty)
 		map->empty = NULL;
@@ -69,7 +78,7 @@ int apb_map_set(uintptr_t addr, unsigned int kind)
 
 void apb_map_change(uintptr_t addr, unsigned int kind)
 {
-	apb_map_leaf(addr)->kind[index_of(addr)] = (uint8_t)kind;
+	set_kind(apb_map_leaf(addr), addr, kind);
 }
 
 static void leaf_release(struct apb_leaf *leaf)
@@ -78,8 +87,10 @@ static void leaf_release(struct apb_leaf *leaf)
 
 	if (leaf == map->empty)
 		map->empty = NULL;
+	if (leaf->used)
+		apb_flat_clear((uintptr_t)leaf->slice << APB_SLICE_SHIFT);
 	apb_node_del(&leaf->node);
-	map->slice[leaf->slice] = 0;
+	__atomic_store_n(&map->slice[leaf->slice], 0, __ATOMIC_RELAXED);
 	map->nr_leaves--;
 	apb_os_release(leaf, APB_LEAF_BYTES);
 }
@@ -89,7 +100,7 @@ void apb_map_clear(uintptr_t addr)
 	struct apb_map *map = &apb_state.map;
 	struct apb_leaf *leaf = apb_map_leaf(addr);
 
-	leaf->kind[index_of(addr)] = APB_KIND_NONE;
+	set_kind(leaf, addr, APB_KIND_NONE);
 	if (addr == map->lowest)
 		map->lowest += APB_ARENA;
 	if (addr < map->cursor)

@@ -4,9 +4,9 @@
  * starts there.  Two levels: a static table of 32,768 slices of 4 GiB, and a
  * leaf of 4,096 bytes for each slice in use.
  *
- * A table entry is not a pointer but the distance of the leaf's bytes from
- * those of a constant empty leaf, so that zeroed memory is an empty map and a
- * look-up has no branch.
+ * A table entry is not a pointer but the distance of the leaf's bytes from the
+ * start of the map, where there are as many zeroes, so that zeroed memory is an
+ * empty map and a look-up has no branch.
  *
  * A leaf also holds the descriptors of the large blocks that start in its
  * slice, one for each MiB; its pages are touched only where there are any.
@@ -57,6 +57,7 @@ struct apb_leaf {
 };
 
 struct apb_map {
+	uint8_t none[APB_SLICE_KINDS]; /* what all slices start with: 0 */
 	uintptr_t slice[APB_NR_SLICES];
 	struct apb_node *leaves;
 	size_t nr_leaves;
@@ -66,23 +67,30 @@ struct apb_map {
 	uintptr_t cursor; /* where the next search for a gap starts */
 };
 
-extern const uint8_t apb_empty_leaf[APB_SLICE_KINDS];
-
 #define APB_LEAF_BYTES \
 	((sizeof(struct apb_leaf) + APB_PAGE - 1) & ~(APB_PAGE - 1))
 
 /*
  * Kind at the MiB of @addr.  Bits 47 and up are ignored here: the caller
  * compares the whole address with what it finds.
+ *
+ * Threads read the map without a lock.  The byte may be relaxed: that of a
+ * live block was written before the block was handed out, and how the pointer
+ * came to this thread orders the two; any other pointer is a misuse.  The
+ * entry is acquire, against the release when it is set, so that even a wild
+ * pointer finds a leaf's bytes set up.
  */
 static inline unsigned int apb_map_kind(const struct apb_map *map,
 					uintptr_t addr)
 {
 	uintptr_t slice = (addr >> APB_SLICE_SHIFT) & (APB_NR_SLICES - 1);
-	uintptr_t leaf = (uintptr_t)apb_empty_leaf + map->slice[slice];
+	uintptr_t leaf = (uintptr_t)map->none +
+			 __atomic_load_n(&map->slice[slice], __ATOMIC_ACQUIRE);
 
-	return *(const uint8_t *)(leaf + ((addr >> APB_ARENA_SHIFT) &
-					  (APB_SLICE_KINDS - 1)));
+	return __atomic_load_n(
+		(const uint8_t *)(leaf + ((addr >> APB_ARENA_SHIFT) &
+					  (APB_SLICE_KINDS - 1))),
+		__ATOMIC_RELAXED);
 }
 
 /* The leaf of @addr, or NULL. */

@@ -5,8 +5,8 @@
  * Everything a program may call is declared here.  Sizes are in bytes.
  * Unless a comment says otherwise a function
  *   - is thread-safe,
- *   - may sleep (it takes a mutex once the process has had a second thread
- *     made by pthread_create(), and its slow path makes system calls),
+ *   - may sleep (its slow path makes system calls, and takes mutexes once the
+ *     process has had a second thread made by pthread_create()),
  *   - is not async-signal-safe,
  *   - never calls malloc() or anything that does.
  */
@@ -97,11 +97,10 @@ APB_API void *apb_aligned_alloc(size_t align, size_t size)
  * apb_free() - give a block back
  * @ptr: a live block, or NULL (nothing happens)
  *
- * Keeps errno.  A @ptr that is not the start of a live block is always
- * reported as misuse (see apb_set_misuse()), in release builds too; one
- * exception: if the first 16 bytes of a block were written to after it was
- * freed, a second free of it is found when the block is to be handed out or
- * settled, as APB_MISUSE_CORRUPT.  No block is ever handed out twice.
+ * Keeps errno.  Any thread may free any block.  A @ptr that is not the start
+ * of a live block is always reported as misuse (see apb_set_misuse()), in
+ * release builds too, whichever thread freed it first and whatever was written
+ * to it since.
  */
 APB_API void apb_free(void *ptr);
 
@@ -268,8 +267,9 @@ APB_API void apb_fault_get(struct apb_fault_stats *stats);
 
 enum apb_option {
 	/*
-	 * Frees to one list before it is settled, 1 to 65535; 0 (default): by
-	 * block size, adapted to what settling finds.
+	 * Blocks that a thread's list of free blocks of one size holds before
+	 * it is settled, 1 to 4095; 0 (default): by block size, adapted to what
+	 * the program does.
 	 */
 	APB_OPT_SETTLE_PERIOD,
 	/*
@@ -279,10 +279,20 @@ enum apb_option {
 	 */
 	APB_OPT_DIRTY_LIMIT,
 	/*
-	 * Seed of the key that marks free blocks; 0 (default): the random bytes
-	 * that the kernel gives every process.
+	 * Milliseconds after which unused memory goes back to the system even
+	 * if there is not much of it; 0: at once.
 	 */
-	APB_OPT_SEED,
+	APB_OPT_PURGE_DELAY,
+	/* Bytes of freed large blocks that may be kept for reuse; 0: none. */
+	APB_OPT_LARGE_CACHE,
+	/*
+	 * 1: fill blocks with 0xa5 when they are made and 0x5a when they are
+	 * freed, and see that these are still there when they are handed out
+	 * again.  Slow.  Only before the first allocation.
+	 */
+	APB_OPT_JUNK,
+	/* Transparent huge pages: 0 as the system has it, 1 never, 2 always. */
+	APB_OPT_THP,
 	APB_OPT_NR
 };
 #define APB_DIRTY_AUTO SIZE_MAX
@@ -293,7 +303,7 @@ enum apb_option {
  * @value: to what
  *
  * Return: 0, or -1 with errno EINVAL for an unknown option or a value out of
- * range, EBUSY for APB_OPT_SEED once a block was made since the last reset.
+ * range, EBUSY for APB_OPT_JUNK once a thread has allocated.
  */
 APB_API int apb_set_option(enum apb_option opt, size_t value);
 
@@ -411,6 +421,8 @@ struct apb_stats {
 	size_t large; /* large blocks */
 	size_t large_bytes; /* their usable bytes */
 	size_t map_bytes; /* the address map */
+	size_t heaps; /* of threads, and those waiting for one */
+	size_t heap_bytes; /* mapped for heaps, their lists and batches */
 	size_t slop_bytes; /* not in use, but the system refused to unmap */
 	size_t mapped_bytes; /* all that is mapped */
 	size_t mapped_highwater;

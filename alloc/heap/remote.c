@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/* Frees from other threads; see remote.h. */
+#include "heap/remote.h"
+
+#include "api/lock.h"
+#include "state.h"
+
+#include <stdatomic.h>
+
+/* ---- batches ---------------------------------------------------------- */
+
+static unsigned int bin_class(uintptr_t owner)
+{
+	return (unsigned int)((struct apb_bin *)owner -
+			      apb_heap_of(owner)->bin);
+}
+
+static uint32_t batch_max(uintptr_t owner)
+{
+	size_t n = APB_BATCH_BYTES / apb_class_size(bin_class(owner));
+
+	if (!n)
+		return 1;
+	return n < APB_BATCH_MAX ? (uint32_t)n : APB_BATCH_MAX;
+}
+
+static void free_batch(struct apb_batch *batch)
+{
+	apb_enter();
+	apb_meta_free(batch, APB_BATCH_SIZE);
+	apb_leave();
+}
+
+static struct apb_batch *get_batch(struct apb_heap *heap)
+{
+	struct apb_batch *batch = heap->batches;
+
+	if (batch) {
+		heap->batches = batch->next;
+		heap->nr_batches--;
+		return batch;
+	}
+	apb_enter();
+	batch = apb_meta_alloc(APB_BATCH_SIZE);
+	apb_leave();
+	return batch;
+}
+
+static void keep_batch(struct apb_heap *heap, struct apb_batch *batch)
+{
+	if (heap->nr_batches >= APB_BATCHES_KEPT) {
+		free_batch(batch);
+		return;
+	}
+	batch->next = heap->batches;
+	heap->batches = batch;
+	heap->nr_batches++;
+}
+
+/* ---- the freeing thread ----------------------------------------------- */
+
+/* The owner does not come: do its work, if it is not at it just now. */
+static void help(struct apb_heap *owner)
+{
+	if (!apb_trylock(&owner->lock))
+		return;
+	apb_remote_drain(owner, false);
+	apb_unlock(&owner->lock);
+}
+
+static void post(struct apb_heap *heap, struct apb_out *out)
+{
+	struct apb_batch *batch = out->batch;
+	struct apb_heap *owner = apb_heap_of(batch->owner);
+	unsigned int length;
+	uintptr_t old, new;
+
+	/* first: a child forked between must not have the batch twice */
+	out->batch = NULL;
+	atomic_signal_fence(memory_order_release);
+	heap->posted++;
+	old = atomic_load_explicit(&owner->queue, memory_order_relaxed);
+	do {
+		batch->next = apb_queue_first(old);
+		length = apb_queue_length(old);
+		new = (uintptr_t)batch |
+		      (uintptr_t)(length < UINT16_MAX ? length + 1 : length)
+			      << APB_QUEUE_SHIFT;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&owner->queue, &old, new, memory_order_release,
+		memory_order_relaxed));
+	if (length >= APB_QUEUE_MAX)
+		help(owner);
+}
+
+/* A slot's batch for @owner, after posting what it had; or NULL. */
+static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
+				    uintptr_t owner)
+{
+	struct apb_batch *batch;
+
+	if (out->batch)
+		post(heap, out);
+	batch = get_batch(heap);
+	if (!batch)
+		return NULL;
+	batch->owner = owner;
+	batch->n = 0;
+	batch->max = batch_max(owner);
+	out->owner = owner;
+	/* as in apb_bin_push() */
+	atomic_signal_fence(memory_order_release);
+	out->batch = batch;
+	return batch;
+}
+
+/* Neighbouring classes of a heap have different slots. */
+static struct apb_out *out_of(struct apb_heap *heap, uintptr_t owner)
+{
+	return &heap->out[(owner / sizeof(struct apb_bin) ^
+			   owner / APB_HEAP_ALIGN) %
+			  APB_NR_OUT];
+}
+
+void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
+		     struct apb_entry entry)
+{
+	struct apb_out *out = out_of(heap, owner);
+	struct apb_batch *batch = out->batch;
+
+	if (__builtin_expect(!batch || out->owner != owner, 0)) {
+		batch = open_batch(heap, out, owner);
+		if (!batch) {
+			apb_remote_direct(owner, entry);
+			return;
+		}
+	}
+	batch->entry[batch->n] = entry;
+	/* as in apb_bin_push() */
+	atomic_signal_fence(memory_order_release);
+	if (++batch->n == batch->max)
+		post(heap, out);
+}
+
+void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
+{
+	struct apb_heap *heap = apb_heap_of(owner);
+
+	apb_lock(&heap->lock);
+	apb_heap_give_back(heap, entry);
+	apb_unlock(&heap->lock);
+}
+
+void apb_remote_flush(struct apb_heap *heap)
+{
+	struct apb_batch *batch;
+	unsigned int i;
+
+	for (i = 0; i < APB_NR_OUT; i++)
+		if (heap->out[i].batch)
+			post(heap, &heap->out[i]);
+	while ((batch = heap->batches)) {
+		heap->batches = batch->next;
+		heap->nr_batches--;
+		free_batch(batch);
+	}
+}
+
+/* ---- the owner -------------------------------------------------------- */
+
+static void deliver(struct apb_heap *heap, const struct apb_batch *batch,
+		    bool bins)
+{
+	struct apb_bin *bin = (struct apb_bin *)batch->owner;
+	uint32_t i;
+
+	if (bins)
+		apb_bin_expect(heap, bin_class(batch->owner), batch->n);
+	for (i = 0; i < batch->n; i++)
+		if (!bins || !apb_bin_push(bin, batch->entry[i]))
+			apb_heap_give_back(heap, batch->entry[i]);
+}
+
+void apb_remote_drain(struct apb_heap *heap, bool bins)
+{
+	struct apb_batch *batch, *next;
+	uintptr_t queue;
+
+	if (!atomic_load_explicit(&heap->queue, memory_order_relaxed))
+		return;
+	queue = atomic_exchange_explicit(&heap->queue, 0, memory_order_acquire);
+	for (batch = apb_queue_first(queue); batch; batch = next) {
+		next = batch->next;
+		deliver(heap, batch, bins);
+		if (bins)
+			keep_batch(heap, batch);
+		else
+			free_batch(batch);
+	}
+}

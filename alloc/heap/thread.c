@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+/* Threads and their heaps; see thread.h. */
+#include "heap/thread.h"
+
+#include "api/lock.h"
+#include "heap/remote.h"
+#include "state.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* What all bins of the empty heap have on top. */
+static struct apb_entry nothing;
+
+const struct apb_heap apb_empty_heap = {
+	.bin = {[0 ... APB_NR_CLASSES] = {&nothing, &nothing}},
+};
+
+__thread struct apb_heap *apb_tls = (struct apb_heap *)&apb_empty_heap;
+
+/* The thread's destructor has run: no further heap, nobody would end it. */
+static __thread bool is_over __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t key;
+static bool key_made;
+
+/* ---- the list --------------------------------------------------------- */
+
+static struct apb_heaps *heaps(void)
+{
+	return &apb_state.heaps;
+}
+
+static void enlist(struct apb_heap *heap)
+{
+	apb_heap_init(heap);
+	apb_node_add(&heaps()->all, &heap->node);
+	heaps()->nr++;
+}
+
+static void put_idle(struct apb_heap *heap)
+{
+	heap->attached = false;
+	heap->next_idle = heaps()->idle;
+	heaps()->idle = heap;
+}
+
+static struct apb_heap *new_heap(void)
+{
+	struct apb_heap *heap;
+	bool zero;
+
+	if (!apb_node_listed(&apb_state.main.node)) {
+		heap = &apb_state.main;
+	} else {
+		apb_enter();
+		heap = apb_os_map(0, APB_HEAP_BYTES, APB_HEAP_ALIGN, &zero);
+		apb_leave();
+		if (!heap)
+			return NULL;
+		if (!zero)
+			memset(heap, 0, sizeof(*heap));
+		heaps()->nr_mapped++;
+	}
+	enlist(heap);
+	return heap;
+}
+
+struct apb_heap *apb_common_heap(void)
+{
+	struct apb_heap *heap = &apb_state.common;
+
+	apb_lock(&apb_heaps_lock);
+	if (!apb_node_listed(&heap->node))
+		enlist(heap);
+	apb_unlock(&apb_heaps_lock);
+	return heap;
+}
+
+/* ---- threads ---------------------------------------------------------- */
+
+static void thread_over(void *arg)
+{
+	(void)arg;
+	is_over = true;
+	apb_thread_end();
+}
+
+struct apb_heap *apb_thread_attach(void)
+{
+	struct apb_heap *heap;
+
+	if (is_over)
+		return NULL;
+	apb_lock(&apb_heaps_lock);
+	heap = heaps()->idle;
+	if (heap)
+		heaps()->idle = heap->next_idle;
+	else
+		heap = new_heap();
+	if (heap)
+		heap->attached = true;
+	if (!key_made)
+		key_made = !pthread_key_create(&key, thread_over);
+	apb_unlock(&apb_heaps_lock);
+	if (!heap)
+		return NULL;
+	apb_tls = heap;
+	/* may allocate: from the heap just set */
+	if (key_made)
+		pthread_setspecific(key, heap);
+	return heap;
+}
+
+struct apb_heap *apb_thread_swap(struct apb_heap *heap)
+{
+	struct apb_heap *had = apb_tls;
+
+	apb_tls = heap ? heap : (struct apb_heap *)&apb_empty_heap;
+	return had == &apb_empty_heap ? NULL : had;
+}
+
+void apb_thread_end(void)
+{
+	struct apb_heap *heap = apb_thread_swap(NULL);
+
+	if (!heap)
+		return;
+	apb_remote_flush(heap);
+	apb_lock(&heap->lock);
+	apb_remote_drain(heap, false);
+	apb_heap_settle_all(heap);
+	apb_unlock(&heap->lock);
+	apb_lock(&apb_heaps_lock);
+	put_idle(heap);
+	apb_unlock(&apb_heaps_lock);
+}
+
+void apb_threads_orphan(void)
+{
+	struct apb_node *node;
+
+	for (node = heaps()->all; node; node = node->next) {
+		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
+
+		if (!heap->attached || heap == apb_tls)
+			continue;
+		heap->torn = true;
+		put_idle(heap);
+	}
+}
+
+static bool is_mapped(const struct apb_heap *heap)
+{
+	return heap != &apb_state.main && heap != &apb_state.common;
+}
+
+static void unmap_heap(struct apb_heap *heap)
+{
+	apb_enter();
+	apb_os_release(heap, APB_HEAP_BYTES);
+	apb_leave();
+}
+
+size_t apb_threads_reset(void)
+{
+	struct apb_node *node = heaps()->all, *next;
+	size_t bytes = 0;
+
+	memset(heaps(), 0, sizeof(*heaps()));
+	for (; node; node = next) {
+		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
+		bool stays = heap->attached && heap != apb_tls;
+
+		next = node->next;
+		if (!stays && is_mapped(heap)) {
+			apb_os_release(heap, APB_HEAP_BYTES);
+			continue;
+		}
+		memset(heap, 0, sizeof(*heap));
+		if (!stays)
+			continue;
+		enlist(heap);
+		heap->attached = true;
+		if (is_mapped(heap)) {
+			heaps()->nr_mapped++;
+			bytes += APB_HEAP_BYTES;
+		}
+	}
+	apb_thread_swap(NULL);
+	return bytes;
+}
+
+/*
+ * Nobody can send a block to a heap without pools: one that is in a batch
+ * keeps its pool in use.
+ */
+void apb_threads_trim(void)
+{
+	struct apb_heap **link = &apb_state.heaps.idle, *heap;
+
+	apb_lock(&apb_heaps_lock);
+	while ((heap = *link)) {
+		if (heap->pools || !is_mapped(heap)) {
+			link = &heap->next_idle;
+			continue;
+		}
+		*link = heap->next_idle;
+		apb_node_del(&heap->node);
+		heaps()->nr--;
+		heaps()->nr_mapped--;
+		unmap_heap(heap);
+	}
+	apb_unlock(&apb_heaps_lock);
+}
+
+static bool lock_heap(struct apb_heap *heap, const struct apb_heap *held)
+{
+	if (held)
+		return heap != held && apb_trylock(&heap->lock);
+	apb_lock(&heap->lock);
+	return true;
+}
+
+void apb_heaps_drain(const struct apb_heap *held)
+{
+	struct apb_node *node;
+
+	if (held && !apb_trylock(&apb_heaps_lock))
+		return;
+	if (!held)
+		apb_lock(&apb_heaps_lock);
+	for (node = heaps()->all; node; node = node->next) {
+		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
+
+		if (!lock_heap(heap, held))
+			continue;
+		apb_remote_drain(heap, false);
+		if (!heap->attached)
+			apb_heap_settle_all(heap);
+		apb_unlock(&heap->lock);
+	}
+	apb_unlock(&apb_heaps_lock);
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+/* Reserved address space; see reserve.h. */
+#include "os/reserve.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+/*
+ * Read-only private memory is not accounted, so that strict overcommit does
+ * not forbid it; what is opened later is.
+ */
+void *apb_os_reserve(size_t size)
+{
+	int saved_errno = errno;
+	void *p = mmap(NULL, size, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	errno = saved_errno;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int apb_os_open(void *addr, size_t size)
+{
+	int saved_errno = errno;
+	int err = mprotect(addr, size, PROT_READ | PROT_WRITE);
+
+	errno = saved_errno;
+	return err;
+}
