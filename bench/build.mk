@@ -22,7 +22,8 @@ $(foreach f,bench-peer bench-apb,$(eval $(call flavour,$(f))))
 # further forms, linked to the allocator's archive and to its shared library.
 BENCH_ALLOC_SRC := $(addprefix bench/,alloc.c alloc_small.c alloc_big.c)
 BENCH_PROGRAMS := $(addprefix $(O)/bench/,alloc-apb-a alloc-apb-so alloc-peer \
-	threads-peer frag-peer replay-peer trace launch libbench-origin.so)
+	threads-peer frag-peer replay-peer trace launch libbench-origin.so \
+	libbench-record.so)
 
 $(O)/bench/%-peer: $(O)/bench-peer/bench/%.o
 	$(call link,bench-peer)
@@ -38,7 +39,17 @@ $(O)/bench/alloc-apb-so: $(call objs,bench-apb,$(BENCH_ALLOC_SRC)) \
 		$(O)/libapb.so
 	$(call link,bench-apb)
 
-$(O)/bench/trace: $(call objs,release,bench/trace.c fuzz/ops.c)
+# The recorder, with as many slots as an input can name: programs have more
+# blocks live than a fuzzer wants.
+bench-record.cc = $(CC)
+bench-record.cflags = $(record.cflags) -DOPS_SLOTS=65536 -Wno-type-limits
+bench-record.ldflags = $(record.ldflags)
+$(eval $(call flavour,bench-record))
+
+$(O)/bench/libbench-record.so: $(call objs,bench-record,$(RECORD_SRC) fuzz/ops.c)
+	$(call link,bench-record)
+
+$(O)/bench/trace: $(call objs,bench-record,bench/trace.c fuzz/ops.c)
 	$(call link,release)
 
 $(O)/bench/launch: private LIBS = -static
@@ -57,7 +68,7 @@ bench-setup:
 
 bench-build: bench-setup
 	$(Q)$(MAKE) $(PARALLEL) $(BENCH_PROGRAMS) $(O)/libapb-malloc.so \
-		$(O)/libapb-record.so $(BENCH_OPTIONAL)
+		$(BENCH_OPTIONAL)
 
 # The allocator without its checks, and the host of Python, if they are there.
 BENCH_OPTIONAL = $(wildcard $(O)/libapb-nochecks.so $(O)/apb-python3)

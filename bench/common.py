@@ -32,6 +32,8 @@ PEERS = (
     ("scudo", "libclang_rt.scudo_standalone-%s.so" % platform.machine(),
      "libclang-rt-19-dev"),
 )
+# Where Debian's programs are.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # jemalloc's thread state wants more static TLS than some loaders spare.
 STATIC_TLS = "glibc.rtld.optional_static_tls=16384"
 UNSET = ("APB_OPTIONS", "MALLOC_CONF", "LD_PRELOAD", "SCUDO_OPTIONS",
@@ -64,7 +66,7 @@ class Allocator:
 
 
 def environment(settings=()):
-    env = dict(os.environ, LC_ALL="C")
+    env = dict(os.environ, LC_ALL="C", PATH=PATH)
     for name in UNSET:
         env.pop(name, None)
     env.update(settings)

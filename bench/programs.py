@@ -132,7 +132,7 @@ class RedisRow(ProgramRow):
 
 
 def need_programs(names):
-    missing = [name for name in names if not shutil.which(name)]
+    missing = [name for name in names if not shutil.which(name, path=common.PATH)]
     if missing:
         common.fail("missing: %s (make bench-setup)" % " ".join(missing))
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The suite of traces: what real programs ask of malloc, recorded at bench
-time with libapb-record.so, made ready by bench/trace.c, and replayed."""
+time with the harness's recorder, made ready by bench/trace.c, and replayed."""
 
 import glob
 import os
@@ -15,7 +15,7 @@ MAX_OPS = 1 << 20
 
 def commands(args):
     """(name, command, settings, stdin)"""
-    text = inputs.text(os.path.join(args.scratch, "trace-text"), 6000)
+    text = inputs.text(os.path.join(args.scratch, "trace-text"), 4000)
     repository = inputs.repository(
         os.path.join(args.scratch, "trace-repository"), 40)
     _, files = inputs.sources(1)
@@ -42,7 +42,8 @@ def record(args, name, command, settings, stdin):
     pattern = os.path.join(args.scratch, "%s.%%p.rec" % name)
     words = [os.path.join(build, "bench", "launch"), "--out", "/dev/null",
              "--in", stdin or "/dev/null",
-             "--set", "LD_PRELOAD=" + os.path.join(build, "libapb-record.so"),
+             "--set", "LD_PRELOAD=" + os.path.join(
+                 build, "bench", "libbench-record.so"),
              "--set", "APB_RECORD_OUT=" + pattern,
              "--set", "APB_RECORD_MAX=%d" % MAX_OPS]
     for pair in settings.items():
@@ -69,7 +70,8 @@ def record(args, name, command, settings, stdin):
 def traces_suite(args, allocators):
     program = common.need(os.path.join(args.build, "bench", "replay-peer"),
                           "bench-build")
-    common.need(os.path.join(args.build, "libapb-record.so"), "record")
+    common.need(os.path.join(args.build, "bench", "libbench-record.so"),
+                "bench-build")
     everyone = preloaded(allocators, program)
     cpu = common.choose_cpu(args.cpu)
     rows = []
