@@ -43,6 +43,11 @@ static inline void *bench_malloc_addr(void)
 	return (void *)apb_malloc;
 }
 
+static inline void *bench_free_addr(void)
+{
+	return (void *)apb_free;
+}
+
 static inline void *bench_realloc(void *ptr, size_t size)
 {
 	return apb_realloc(ptr, size);
@@ -61,6 +66,11 @@ static inline void bench_free(void *ptr)
 static inline void *bench_malloc_addr(void)
 {
 	return (void *)malloc;
+}
+
+static inline void *bench_free_addr(void)
+{
+	return (void *)free;
 }
 
 static inline void *bench_realloc(void *ptr, size_t size)

@@ -22,7 +22,7 @@ $(foreach f,bench-peer bench-apb,$(eval $(call flavour,$(f))))
 # further forms, linked to the allocator's archive and to its shared library.
 BENCH_ALLOC_SRC := $(addprefix bench/,alloc.c alloc_small.c alloc_big.c)
 BENCH_PROGRAMS := $(addprefix $(O)/bench/,alloc-apb-a alloc-apb-so alloc-peer \
-	threads-peer frag-peer replay-peer trace launch libbench-origin.so \
+	threads-peer frag-peer replay-peer steps-peer steps-apb-so trace launch libbench-origin.so \
 	libbench-record.so)
 
 $(O)/bench/%-peer: $(O)/bench-peer/bench/%.o
@@ -34,7 +34,10 @@ $(O)/bench/alloc-peer: $(call objs,bench-peer,$(BENCH_ALLOC_SRC))
 $(O)/bench/alloc-apb-a: $(call objs,bench-apb,$(BENCH_ALLOC_SRC)) $(O)/libapb.a
 	$(call link,bench-apb)
 
-$(O)/bench/alloc-apb-so: private LIBS = $(O)/libapb.so -Wl,-rpath,'$$ORIGIN/..'
+$(O)/bench/%-apb-so: private LIBS = $(O)/libapb.so -Wl,-rpath,'$$ORIGIN/..'
+$(O)/bench/steps-apb-so: $(O)/bench-apb/bench/steps.o $(O)/libapb.so
+	$(call link,bench-apb)
+
 $(O)/bench/alloc-apb-so: $(call objs,bench-apb,$(BENCH_ALLOC_SRC)) \
 		$(O)/libapb.so
 	$(call link,bench-apb)
@@ -99,7 +102,8 @@ bench-frag: bench-build # memory given back after nearly all was freed
 	$(BENCH_RUN) frag
 
 bench-count: bench-build # instructions of the fast paths: PEERS
-	$(Q)bench/count.py --build $(O) --peers '$(PEERS)' $(if $(V),--show)
+	$(Q)bench/count.py --build $(O) --peers '$(PEERS)' \
+		$(if $(QUICK),--quick) $(if $(V),--show)
 
 # The harness as the fuzzers have it, but with apb-replay's main(), around the
 # allocator with sanitizers and around the one that is shipped.  Not
