@@ -22,7 +22,7 @@ ALLOC = (
 )
 THREADS = (
     ("xfer", "one thread allocates 64 B, another frees"),
-    ("xfer-sizes", "the same, 16-512 B"),
+    ("xfer-sizes", "the same, 16-512 B, and the receiver reads each"),
     ("larson-2", "2 threads replace 16-512 B, successors inherit; 1,000 live"),
     ("larson-8", "8 threads"),
     ("tasks", "a thread per task of 2,000 mallocs and frees; per malloc"),
