@@ -193,14 +193,33 @@ PYTHON_ROWS = (
 
 
 def python_forms(args):
-    """Python with its own allocator, and with ours inside."""
+    """Python with its own allocator, and with ours inside.  The host is linked
+    to libpython3.11, which costs a little: hence pymalloc in both."""
     forms = [Subject("pymalloc", "form", allocator=None,
                      settings={"PYTHONMALLOC": "pymalloc"})]
     host = os.path.abspath(os.path.join(args.build, "apb-python3"))
     if os.path.exists(host):
-        forms.append(Subject("apb-python3", "form", allocator=None,
-                             settings={"PYTHONMALLOC": ""}, program=host))
+        forms += [
+            Subject("pymalloc.so", "form", allocator=None, program=host,
+                    settings={"PYTHONMALLOC": "pymalloc"}),
+            Subject("apb-python3", "form", allocator=None, program=host,
+                    settings={"PYTHONMALLOC": "default"})]
+        check_host(forms[1], "None")
+        check_host(forms[2], "apb")
     return forms
+
+
+def check_host(form, expect):
+    """The host says itself what serves its objects."""
+    try:
+        name = common.run(
+            [form.program, "-c", "import apb; print(apb.allocator)"],
+            common.environment(form.settings)).strip()
+    except common.Failed as err:
+        common.fail(str(err))
+    if name != expect:
+        common.fail("%s: the allocator is %s, not %s"
+                    % (form.program, name, expect))
 
 
 def python_suite(args, allocators):
@@ -214,5 +233,8 @@ def python_suite(args, allocators):
             for name, text in PYTHON_ROWS]
     return Suite("python", "python3, PYTHONMALLOC=malloc", "s", rows,
                  (TIME, RSS), digits=3, notes=(
-                     "pymalloc: as python3 is without a preloaded library; "
-                     "apb-python3: apb inside, for objects and memory.",))
+                     "pymalloc: python3 with its own allocator, nothing "
+                     "preloaded; apb-python3: apb inside, for objects and mem; "
+                     "pymalloc.so: the same program with pymalloc.",),
+                 reference="pymalloc.so" if len(everyone) >
+                 len(allocators) + 1 else "pymalloc")

@@ -31,7 +31,7 @@ def names_of(suite, roles):
 
 
 def ratio_text(value, best):
-    if value is None or not best or best[0] <= 0:
+    if value is None or not best or not best[0] or best[0] <= 0:
         return "-"
     return "%.2f %s" % (value / best[0], best[1])
 
@@ -49,21 +49,28 @@ def comparison(suite, metric, title, pick):
 
 
 def forms(suite, metric, title, pick):
-    """apb beside its other forms, each to the best peer."""
+    """apb beside its other forms, each to the best peer or the reference."""
     names = ["apb"] + names_of(suite, ("form",))
     if len(names) < 2:
         return
+    other = suite.reference or "best peer"
     lines = []
     for row in suite.rows:
-        best = row.best_peer(metric, pick)
+        base = row.best_peer(metric, pick)
+        if suite.reference:
+            base = (row.get(suite.reference, metric, pick), "")
         values = [row.get(name, metric, pick) for name in names]
-        lines.append([row.name, "%s %s" % (cell(best[0], metric, suite),
-                                           best[1]) if best else "-"] +
-                     [cell(v, metric, suite) for v in values] +
-                     [ratio_text(v, best).split()[0] for v in values])
+        line = [row.name] + [cell(v, metric, suite) for v in values]
+        if not suite.reference:
+            line.append("%s %s" % (cell(base[0], metric, suite), base[1])
+                        if base else "-")
+        lines.append(line + [ratio_text(value, base).split()[0]
+                             for name, value in zip(names, values)
+                             if name != suite.reference])
+    head = [title, *names] + ([] if suite.reference else [other])
     print()
-    common.table([title, "best peer", *names] +
-                 [name + " / best" for name in names], lines)
+    common.table(head + ["%s / %s" % (name, other.split()[0])
+                         for name in names if name != suite.reference], lines)
 
 
 def ratios(rows, metric, pick=common.median):

@@ -58,9 +58,11 @@ class Row:
 
 
 class Suite:
-    """@unit, @scale, @digits: of the times; @metrics: what has a table."""
+    """@unit, @digits: of the times; @metrics: what has a table; @reference:
+    what forms are compared with, if not the best peer."""
 
-    def __init__(self, name, title, unit, rows, metrics, digits=2, notes=()):
+    def __init__(self, name, title, unit, rows, metrics, digits=2, notes=(),
+                 reference=None):
         self.name = name
         self.title = title
         self.unit = unit
@@ -68,6 +70,7 @@ class Suite:
         self.metrics = metrics
         self.digits = digits
         self.notes = notes
+        self.reference = reference
 
 
 class Progress:
