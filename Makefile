@@ -55,7 +55,11 @@ PACKAGES += libpython3.11-dev   # apb-python3, and its tests
 PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
 
 # What only some targets need, and install beside these.
-BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # the peers
+BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # peers
+BENCH_DEPS += libtbbmalloc2 libclang-rt-19-dev # peers; the second has Scudo
+BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
+BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
+BENCH_DEPS += gnuplot-nox # plots
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
 
 # ---- flavours -------------------------------------------------------------
