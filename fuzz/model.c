@@ -29,11 +29,13 @@ unsigned int model_class(size_t size)
 
 unsigned int model_class_aligned(size_t align, size_t size)
 {
-	unsigned int cls = model_class(size);
+	unsigned int cls = model_class(size < align ? align : size);
 
-	if (align > MODEL_MAX_POOL_ALIGN || cls == MODEL_LARGE)
+	if (align > MODEL_MAX_POOL_ALIGN || size > MODEL_MAX_POOLED)
 		return MODEL_LARGE;
-	while (ops_class_size(cls) % align)
+	/* beyond a cache line pools have colours: only powers of two do */
+	while (ops_class_size(cls) % align ||
+	       (align > 64 && ops_class_size(cls) & (ops_class_size(cls) - 1)))
 		cls++;
 	return cls;
 }
