@@ -627,16 +627,17 @@ static void scenario(uint64_t seed)
 	uint64_t r;
 
 	memset(slots, 0, sizeof(slots));
-	for (step = 0; step < 150; step++) {
+	for (step = 0; step < 100; step++) {
 		r = rnd(&seed);
 		i = (unsigned int)(r % SLOTS);
 		r >>= 8;
 		verify(i);
 		if (!slots[i].p) {
-			allocate(i, 33000 + (r >> 8) % (r % 2 ? 90000 : MIB),
+			allocate(i,
+				 33000 + (r >> 8) % (r % 2 ? 90000 : MIB / 4),
 				 r);
 		} else if (r % 3 == 0) {
-			reallocate(i, 33000 + (r >> 8) % MIB, r >> 2);
+			reallocate(i, 33000 + (r >> 8) % (MIB / 4), r >> 2);
 		} else {
 			apb_free(slots[i].p);
 			slots[i].p = NULL;
