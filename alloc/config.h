@@ -122,7 +122,7 @@
  * than what fragmentation costs elsewhere.
  */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
-#define APB_DIRTY_SHARE_SHIFT 5
+#define APB_DIRTY_SHARE_SHIFT 7
 #define APB_DIRTY_CAP ((size_t)64 << 20)
 #define APB_DIRTY_CAP_SHIFT 2
 
