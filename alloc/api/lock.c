@@ -7,13 +7,14 @@
 
 pthread_mutex_t apb_heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_mutex_t apb_state_lock = PTHREAD_MUTEX_INITIALIZER;
-pthread_t apb_forking;
+
+__thread bool apb_forking;
 
 void apb_stop(void)
 {
 	struct apb_node *node;
 
-	if (!apb_needs_locks())
+	if (apb_lock_free())
 		return;
 	pthread_mutex_lock(&apb_heaps_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
@@ -26,7 +27,7 @@ void apb_resume(void)
 {
 	struct apb_node *node;
 
-	if (!apb_needs_locks())
+	if (apb_lock_free())
 		return;
 	pthread_mutex_unlock(&apb_state_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
@@ -35,18 +36,32 @@ void apb_resume(void)
 	pthread_mutex_unlock(&apb_heaps_lock);
 }
 
+/*
+ * Heaps that are made or taken while the thread is inside fork(), by another
+ * handler, are not locked; what was locked is remembered by the order of the
+ * list: new ones are in front.
+ */
+static struct apb_node *first_locked;
+
 static void before_fork(void)
 {
-	/* a heap made while all of them are locked would not be */
-	apb_thread_heap();
 	apb_stop();
-	__atomic_store_n(&apb_forking, pthread_self(), __ATOMIC_RELAXED);
+	first_locked = apb_state.heaps.all;
+	apb_forking = true;
 }
 
-static void in_parent(void)
+static void after_fork(void)
 {
-	__atomic_store_n(&apb_forking, 0, __ATOMIC_RELAXED);
-	apb_resume();
+	struct apb_node *node;
+
+	apb_forking = false;
+	if (apb_single_threaded())
+		return;
+	pthread_mutex_unlock(&apb_state_lock);
+	for (node = first_locked; node; node = node->next)
+		pthread_mutex_unlock(
+			&apb_entry(node, struct apb_heap, node)->lock);
+	pthread_mutex_unlock(&apb_heaps_lock);
 }
 
 /*
@@ -55,18 +70,16 @@ static void in_parent(void)
  */
 static void in_child(void)
 {
-	__atomic_store_n(&apb_forking, 0, __ATOMIC_RELAXED);
 	if (!apb_single_threaded())
 		apb_threads_orphan();
-	apb_resume();
+	after_fork();
 }
 
 /*
- * Before other constructors: prepare handlers run in reverse order, and one
- * that allocates had better not find the locks taken.  Libraries that the
- * program is linked with come before us if we are preloaded.
+ * Before other constructors, as prepare handlers run in reverse order; those
+ * of libraries that are initialised earlier run with the locks taken.
  */
 __attribute__((constructor(101))) static void register_fork_handlers(void)
 {
-	pthread_atfork(before_fork, in_parent, in_child);
+	pthread_atfork(before_fork, after_fork, in_child);
 }

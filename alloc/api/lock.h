@@ -23,8 +23,6 @@
 
 extern pthread_mutex_t apb_heaps_lock;
 extern pthread_mutex_t apb_state_lock;
-/* The thread that is in fork(), or 0; written with all locks held. */
-extern pthread_t apb_forking;
 
 static inline bool apb_single_threaded(void)
 {
@@ -32,34 +30,30 @@ static inline bool apb_single_threaded(void)
 }
 
 /*
- * In fork() a thread holds all locks, and may have to allocate all the same:
- * fork handlers that were registered before ours run in between.  To any other
- * thread it makes no difference what it reads here.
+ * The thread is inside fork(), and holds all locks: other handlers of fork
+ * that run meanwhile may allocate.
  */
-static inline bool apb_needs_locks(void)
-{
-	pthread_t forking;
+extern __thread bool apb_forking __attribute__((tls_model("initial-exec")));
 
-	if (apb_single_threaded())
-		return false;
-	forking = __atomic_load_n(&apb_forking, __ATOMIC_RELAXED);
-	return __builtin_expect(!forking, 1) || forking != pthread_self();
+static inline bool apb_lock_free(void)
+{
+	return apb_single_threaded() || apb_forking;
 }
 
 static inline void apb_lock(pthread_mutex_t *lock)
 {
-	if (apb_needs_locks())
+	if (!apb_lock_free())
 		pthread_mutex_lock(lock);
 }
 
 static inline bool apb_trylock(pthread_mutex_t *lock)
 {
-	return !apb_needs_locks() || !pthread_mutex_trylock(lock);
+	return apb_lock_free() || !pthread_mutex_trylock(lock);
 }
 
 static inline void apb_unlock(pthread_mutex_t *lock)
 {
-	if (apb_needs_locks())
+	if (!apb_lock_free())
 		pthread_mutex_unlock(lock);
 }
 

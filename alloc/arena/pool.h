@@ -250,9 +250,13 @@ static inline uint64_t apb_entry_index(const struct apb_pool *pool,
 
 /* ---- slow paths ------------------------------------------------------- */
 
-/* Set up an unused pool for class @cls; @colour is any number. */
+/*
+ * Under the state lock: set up an unused pool for class @cls (@colour is any
+ * number), and give back what that took.
+ */
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 		   unsigned int cls, unsigned int colour);
+void apb_pool_fini(struct apb_pool *pool);
 
 /* First address and size of a pool, from where its descriptor is. */
 uintptr_t apb_pool_start(const struct apb_pool *pool);
