@@ -2,7 +2,7 @@
 # The allocator: libapb.a and libapb.so, release flags.
 
 ALLOC_SRC := $(sort $(wildcard alloc/*/*.c))
-ALLOC_SRC := $(filter-out alloc/tests/% alloc/shim/%,$(ALLOC_SRC))
+ALLOC_SRC := $(filter-out alloc/tests/% alloc/shim/% alloc/python/%,$(ALLOC_SRC))
 
 $(O)/libapb.a: $(call lib,release)
 	$(call say,CP)

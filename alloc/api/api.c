@@ -24,6 +24,7 @@
 
 struct apb_state apb_state = {
 	.arenas.dirty_limit = APB_DIRTY_AUTO,
+	.policy = APB_POLICY_INIT,
 };
 
 /* ---- large blocks ----------------------------------------------------- */
@@ -47,7 +48,7 @@ static bool reclaim(void)
 		apb_unlock(&heap->lock);
 	}
 	apb_enter();
-	apb_arena_unmap_spares();
+	apb_retain_drop();
 	some = apb_state.os.mapped < mapped;
 	apb_leave();
 	return some;
@@ -68,12 +69,14 @@ static void *after_reclaim(void *p)
 
 static void *large_once(size_t size, size_t align, bool zero)
 {
+	bool clear = zero;
 	void *p;
 
 	apb_enter();
-	p = apb_large_alloc(size, align, zero);
+	p = apb_large_alloc(size, align, &clear);
 	apb_leave();
-	return p;
+	/* that may be much: others need not wait for it */
+	return p && clear ? memset(p, 0, size) : p;
 }
 
 static void *large_alloc(size_t size, size_t align, bool zero)
