@@ -32,7 +32,7 @@ const struct apb_api apb_api = {
 	.set_misuse = apb_set_misuse,
 	.check = apb_check,
 	.stats = apb_stats,
-	.key = NULL,
+	.key = apb_inspect_key,
 	.never_allocated = apb_inspect_never_allocated,
 	.unused_pool = apb_inspect_unused_pool,
 };
@@ -279,6 +279,7 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	__libc_single_threaded = !r->head.locked;
 	r->api->set_misuse(run_on_misuse, r);
 	/* never 0, which would be random */
+	r->api->set_option(APB_OPT_SEED, r->head.seed + (size_t)1);
 	r->api->set_option(APB_OPT_SETTLE_PERIOD, r->head.small_period ? 4 : 0);
 	r->dirty_limit = r->head.no_dirty ? 0 : APB_DIRTY_AUTO;
 	r->api->set_option(APB_OPT_DIRTY_LIMIT, r->dirty_limit);
