@@ -12,3 +12,14 @@ $(O)/libapb.so: $(call objs,release,$(ALLOC_SRC)) $(O)/release/sources
 	$(call say,LD)
 	$(Q)$(CC) -shared -pthread $(LDFLAGS) -Wl,-soname,libapb.so \
 		-o $@ $(filter %.o,$^)
+
+# The same without the misuse checks, to measure what they cost.
+nochecks.cc = $(CC)
+nochecks.cflags = $(release.cflags) -DAPB_CHECKS=0
+$(eval $(call flavour,nochecks))
+
+$(O)/libapb-nochecks.so: $(call objs,nochecks,$(ALLOC_SRC)) \
+		$(O)/nochecks/sources
+	$(call say,LD)
+	$(Q)$(CC) -shared -pthread $(LDFLAGS) -Wl,-soname,libapb.so \
+		-o $@ $(filter %.o,$^)

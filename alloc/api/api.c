@@ -234,16 +234,21 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 {
 	uintptr_t addr = (uintptr_t)ptr;
 
-	if (likely(find_pooled(t, addr)))
-		return true;
-	apb_enter();
-	t->pool = NULL;
-	t->large = apb_large_find(addr);
-	if (t->large)
-		t->size = t->large->size;
-	else
-		apb_misuse_find(m, ptr, call);
-	apb_leave();
+	bool misuse = false;
+
+	do {
+		if (likely(find_pooled(t, addr)))
+			return true;
+		apb_enter();
+		t->pool = NULL;
+		t->large = apb_large_find(addr);
+		if (t->large)
+			t->size = t->large->size;
+		else
+			misuse = apb_misuse_find(m, ptr, call);
+		apb_leave();
+		/* neither: another thread has just been given that block */
+	} while (unlikely(!t->large && !misuse));
 	return t->large;
 }
 

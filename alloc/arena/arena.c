@@ -4,6 +4,8 @@
 
 #include "state.h"
 
+#include <string.h>
+
 static inline struct apb_arenas *arenas(void)
 {
 	return &apb_state.arenas;
@@ -176,6 +178,8 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->kind = (uint8_t)kind;
 	arena->unused = apb_slot_mask(kind);
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
+	/* masks of state lines: pool.c */
+	memset(((struct apb_slot *)arena)->few, 0, APB_STATES_FEW);
 	for (slot = 1; slot < apb_arena_slots(arena); slot++)
 		apb_arena_pool(arena, slot)->owner = 0;
 }

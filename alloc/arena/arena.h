@@ -7,9 +7,8 @@
  *	+----------------------------------------------+--------+--------+ ...
  *
  * The first 64 KiB hold the metadata: four slots of 16 KiB, one of the larger
- * ones.  A page has the header and the descriptors, 64 bytes each, a page the
- * pools' bitmaps, then come the state bytes of the blocks (pool.h); what is
- * not needed of it is never touched.  So no block borders metadata.  Where a
+ * ones (config.h tells what is where); what is not needed of it is never
+ * touched.  So no block borders metadata.  Where a
  * descriptor has its owner word, the header has a word that is no bin's
  * address; those of the other first slots have 0.
  *
@@ -53,7 +52,7 @@ struct apb_arena {
 	uint8_t colour; /* of the next pool */
 };
 
-static_assert(sizeof(struct apb_arena) <= sizeof(union apb_slot),
+static_assert(sizeof(struct apb_arena) <= APB_CACHE_LINE,
 	      "the arena's header takes a descriptor's place");
 
 struct apb_arenas {
@@ -100,7 +99,7 @@ static inline uint64_t apb_slot_mask(unsigned int kind)
 static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 					      unsigned int slot)
 {
-	return &((union apb_slot *)arena + slot)->pool;
+	return &((struct apb_slot *)arena + slot)->pool;
 }
 
 /*

@@ -7,7 +7,8 @@
  * empty, and the batch goes into its bin as it is.
  *
  * The queue is bounded, asleep as the owner may be: who finds it too long
- * takes the owner's lock, if it is free, and puts the blocks into their pools.
+ * takes the owner's lock, if it is free (and waits for it if the queue is far
+ * too long), and puts the blocks into their pools.
  *
  * Memory order.  The posting CAS is a release: the batch's contents, and all
  * the freeing threads did with the blocks, happen before.  Emptying is an
