@@ -166,7 +166,7 @@ static void test_storm_with_short_periods(void **ctx)
 #define OWNED (100 * MIB)
 #define FREERS 3
 /* What may stay of it, until a trim, while all that have to do with it sleep. */
-#define STAYS (OWNED / 3)
+#define STAYS (OWNED / 5)
 /* And when those who freed it have ended: what its owner has in its lists. */
 #define OWN_LISTS (4 * MIB)
 
@@ -285,7 +285,7 @@ static void run_sleeper(size_t size)
 	pthread_barrier_wait(&sl.seen);
 	crew_join(&crew);
 	apb_trim();
-	assert_held("only its owner is left", rss, OWN_LISTS, 2 * OWN_LISTS);
+	assert_held("only its owner is left", rss, OWN_LISTS, 16 * MIB);
 	assert_whole();
 	pthread_barrier_wait(&sl.end);
 	pthread_join(owner, NULL);
