@@ -102,7 +102,7 @@
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
 #define APB_BATCH_MAX 62
-#define APB_QUEUE_MAX 64
+#define APB_QUEUE_MAX 256
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
@@ -110,9 +110,36 @@
 #define APB_META_MAX_SHIFT 16
 #define APB_META_CHUNK ((size_t)128 << 10)
 
-/* Default bound on empty pools that are not purged. */
+/*
+ * What may be retained without having been learnt, and the cap of what is: so
+ * much, and a share of the bytes in use.  64 MiB is more than a program moves
+ * in and out within an epoch for which the page faults would matter (a page
+ * fault costs 0.1 to 0.5 us per KiB), and is gone after two; a quarter is less
+ * than what fragmentation costs elsewhere.
+ */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
 #define APB_DIRTY_SHARE_SHIFT 5
+#define APB_DIRTY_CAP ((size_t)64 << 20)
+#define APB_DIRTY_CAP_SHIFT 2
+
+/* Epochs of retained memory: milliseconds; without a clock, bytes moved. */
+#define APB_PURGE_DELAY_DEFAULT 500
+#define APB_EPOCH_BYTES ((size_t)64 << 20)
+#define APB_EPOCH_BOUNDS 8
+
+/* The cache of large mappings. */
+#define APB_LARGE_CACHE_DEFAULT ((size_t)64 << 20)
+#define APB_LARGE_CACHE_NR 256
+/*
+ * A zeroed block of more than this is purged rather than cleared: what has been
+ * asked for zeroed may be used here and there only.
+ */
+#define APB_LARGE_CLEAR_MAX ((size_t)4 << 20)
+/*
+ * A block of up to this that grows is copied into a cached mapping with room
+ * for it to double, as that saves page faults later; a larger one is resized.
+ */
+#define APB_LARGE_COPY_MAX ((size_t)512 << 10)
 
 static_assert(sizeof(void *) == 8, "apb is for 64-bit address spaces");
 static_assert(APB_ARENA >> APB_POOL_SHIFT_SMALL == 64,

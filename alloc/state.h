@@ -15,6 +15,7 @@
 #include "map/map.h"
 #include "meta/meta.h"
 #include "os/os.h"
+#include "os/retain.h"
 
 struct apb_misuse_state {
 	apb_misuse_fn fn;
@@ -43,6 +44,7 @@ struct apb_state {
 	struct apb_os_state os;
 	struct apb_meta meta;
 	struct apb_misuse_state misuse;
+	struct apb_policy policy;
 	_Atomic uint16_t period; /* option; 0: adaptive */
 	_Atomic uint64_t trims;
 };

@@ -281,6 +281,17 @@ static struct apb_pool *partial_pool(struct apb_heap *heap, unsigned int cls)
 	return apb_entry(heap->partial[cls], struct apb_pool, node);
 }
 
+/* When there is no memory: unmap what is retained; whether that was any. */
+static bool drop_retained(void)
+{
+	bool some;
+
+	apb_enter();
+	some = apb_retain_drop();
+	apb_leave();
+	return some;
+}
+
 static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 {
 	struct apb_pool *pool = partial_pool(heap, cls);
@@ -294,6 +305,8 @@ static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 	pool = partial_pool(heap, cls);
 	if (!pool)
 		pool = new_pool(heap, cls, false);
+	if (!pool && drop_retained())
+		pool = new_pool(heap, cls, true);
 	if (pool)
 		heap->recovered++;
 	return pool;

@@ -25,10 +25,12 @@ import proc     # noqa: E402
 
 UNIT_TEST_SECONDS = 120
 STRESS_SECONDS = 1800
+PROGRAMS_SECONDS = 300
 REPLAY_SECONDS = 300
 VALGRIND_SECONDS = 60
 VALGRIND_MAX_SIZE = 4096
 VALGRIND_BATCH = 16
+THREADS_SECONDS = 120
 LIBFUZZER_SECONDS = 10
 AFL_SECONDS = 15
 SHOWN_LINES = 30
@@ -181,6 +183,17 @@ def script_steps():
             yield path, lambda path=path: runs([path], 300) and None
 
 
+def programs():
+    """The quick set of the programs that are run with apb preloaded."""
+    status, output = proc.run(["alloc/tests/programs/programs.py"],
+                              timeout=PROGRAMS_SECONDS)
+    done = re.search(r"^(\d+) passed, (\d+) failed$", output, re.M)
+    if not done or (status != 0 and done[2] == "0"):
+        return 0, ["%s\n%s" % (proc.ending(status), output[-2000:])], ""
+    bad = re.findall(r"^FAIL (.*(?:\n {5}.*)*)", output, re.M)
+    return int(done[1]), bad, "%s programs" % done[1]
+
+
 def missing(what):
     def fail():
         raise Failed("missing: " + what)
@@ -270,6 +283,21 @@ def fuzz_afl():
     raise Failed("stability is not 100.00 %%: %s %%" % " %, ".join(seen))
 
 
+# ---- threads that really run ------------------------------------------------
+
+
+def threads(flavour, *options):
+    """A fixed number of operations; TSan, or an oracle, has nothing to say."""
+    seeds = [path for path in corpus() if "threads-" in path]
+    expect(seeds, "no seed has threads")
+    operations = 0
+    for inputs in ([], seeds):
+        output = runs(["build/%s/apb-threads" % flavour, *options, *inputs],
+                      THREADS_SECONDS, TSAN_OPTIONS="halt_on_error=1")
+        operations += int(re.findall(r"(\d+) operations", output)[-1])
+    return "%s operations" % format(operations, ",")
+
+
 # ---- all of it --------------------------------------------------------------
 
 
@@ -284,10 +312,17 @@ def steps():
     yield "style", lambda: runs(["alloc/tests/style.py"], 60) and None
     yield from unit_test_steps()
     yield from script_steps()
+    yield "programs, the quick set", programs
     yield ("replay, sanitizers",
            lambda: replay("build/test/apb-replay"))
     yield "replay, release", lambda: replay("build/fuzz/apb-replay")
     yield "replay, valgrind", replay_valgrind
+    yield "threads, TSan", lambda: threads(
+        "tsan", "--rounds", "4", "--ops", "10000")
+    yield "threads, sanitizers", lambda: threads(
+        "test", "--rounds", "4", "--ops", "10000", "--forks", "20")
+    yield "threads, release", lambda: threads(
+        "fuzz", "--rounds", "20", "--ops", "10000", "--forks", "20")
     yield "make fuzz, libFuzzer", fuzz_libfuzzer
     yield "make fuzz, AFL++", fuzz_afl
 

@@ -38,33 +38,40 @@ size_t test_pool_blocks(unsigned int cls, size_t bytes)
 
 static bool on_sim;
 
-static void fresh(const struct apb_os *os)
+void fresh_kernel(void)
 {
 	apb_set_misuse(NULL, NULL);
 	simos_fault(NULL);
 	apb_reset();
-	assert_int_equal(apb_set_os(os), 0);
+	assert_int_equal(apb_set_os(NULL), 0);
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 0), 0);
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO),
 			 0);
-	on_sim = os != NULL;
+	/* the real clock may show anything */
+	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY, SIZE_MAX), 0);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE,
+					APB_LARGE_CACHE_DEFAULT),
+			 0);
+	assert_int_equal(apb_set_option(APB_OPT_THP, APB_THP_SYSTEM), 0);
+	on_sim = false;
 }
 
 void fresh_sim(uint64_t seed, unsigned int flags)
 {
-	fresh(simos_ops());
+	fresh_kernel();
+	/* the table depends on the flags */
 	assert_int_equal(simos_reset(seed, flags), 0);
-}
-
-void fresh_kernel(void)
-{
-	fresh(NULL);
+	assert_int_equal(apb_set_os(simos_ops()), 0);
+	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY,
+					APB_PURGE_DELAY_DEFAULT),
+			 0);
+	on_sim = true;
 }
 
 int test_teardown(void **ctx)
 {
 	(void)ctx;
-	fresh(NULL);
+	fresh_kernel();
 	return 0;
 }
 
