@@ -337,7 +337,7 @@ static void check_drained(struct run *r)
 	/* heaps that were given up may have blocks waiting for a trim */
 	if (r->failed || r->kept || r->head.threads > 1)
 		return;
-	if (!r->real && mapped_by_kernel() < 2 * ARENA)
+	if (!r->real && mapped_by_kernel() < ARENA)
 		return;
 	read_stats(r, &stats);
 	if (!r->failed && stats.arenas != stats.spares)
