@@ -102,7 +102,7 @@
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
 #define APB_BATCH_MAX 62
-#define APB_QUEUE_MAX 64
+#define APB_QUEUE_MAX 256
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */

@@ -13,7 +13,9 @@
 #define OPS_VERSION 1
 #define OPS_HEADER_SIZE 8
 #define OPS_RECORD_SIZE 8
+#ifndef OPS_SLOTS /* the recorder of the benchmarks wants more */
 #define OPS_SLOTS 16384 /* power of two */
+#endif
 #define OPS_MAX_OPS (1u << 20) /* records beyond are ignored */
 #define OPS_BULK_MAX 1024
 #define OPS_THREADS 8 /* at most */

@@ -3,6 +3,7 @@
 #include "heap/thread.h"
 
 #include "api/lock.h"
+#include "api/options.h"
 #include "heap/remote.h"
 #include "state.h"
 
@@ -92,6 +93,7 @@ struct apb_heap *apb_thread_attach(void)
 
 	if (is_over)
 		return NULL;
+	apb_options_want();
 	apb_lock(&apb_heaps_lock);
 	heap = heaps()->idle;
 	if (heap)

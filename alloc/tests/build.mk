@@ -27,7 +27,8 @@ $(UNIT_TESTS) $(TSAN_TESTS): | $(O)/libapb.so
 
 unit-tests: $(UNIT_TESTS) $(TSAN_TESTS)
 
-test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay
+test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay \
+		$(O)/apb-python3
 
 test: setup # everything that is checked, in less than 10 minutes
 	@alloc/tests/suite.py
@@ -40,4 +41,4 @@ style: # the style check alone
 
 format: # format all C sources
 	clang-format-19 -i --style=file \
-		$$(find alloc fuzz bench -name '*.[ch]')
+		$$(find alloc fuzz bench -name '*.[ch]' -o -name '*.cc')

@@ -25,6 +25,7 @@ import proc     # noqa: E402
 
 UNIT_TEST_SECONDS = 120
 STRESS_SECONDS = 1800
+PROGRAMS_SECONDS = 300
 REPLAY_SECONDS = 300
 VALGRIND_SECONDS = 60
 VALGRIND_MAX_SIZE = 4096
@@ -182,6 +183,17 @@ def script_steps():
             yield path, lambda path=path: runs([path], 300) and None
 
 
+def programs():
+    """The quick set of the programs that are run with apb preloaded."""
+    status, output = proc.run(["alloc/tests/programs/programs.py"],
+                              timeout=PROGRAMS_SECONDS)
+    done = re.search(r"^(\d+) passed, (\d+) failed$", output, re.M)
+    if not done or (status != 0 and done[2] == "0"):
+        return 0, ["%s\n%s" % (proc.ending(status), output[-2000:])], ""
+    bad = re.findall(r"^FAIL (.*(?:\n {5}.*)*)", output, re.M)
+    return int(done[1]), bad, "%s programs" % done[1]
+
+
 def missing(what):
     def fail():
         raise Failed("missing: " + what)
@@ -300,6 +312,7 @@ def steps():
     yield "style", lambda: runs(["alloc/tests/style.py"], 60) and None
     yield from unit_test_steps()
     yield from script_steps()
+    yield "programs, the quick set", programs
     yield ("replay, sanitizers",
            lambda: replay("build/test/apb-replay"))
     yield "replay, release", lambda: replay("build/fuzz/apb-replay")
