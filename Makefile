@@ -55,7 +55,11 @@ PACKAGES += libpython3.11-dev   # apb-python3, and its tests
 PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
 
 # What only some targets need, and install beside these.
-BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # the peers
+BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # peers
+BENCH_DEPS += libtbbmalloc2 libclang-rt-19-dev # peers; the second has Scudo
+BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
+BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
+BENCH_DEPS += gnuplot-nox # plots
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
 
 # ---- flavours -------------------------------------------------------------
@@ -78,6 +82,11 @@ release.ldflags = $(LDFLAGS)
 test.cc = clang-19
 test.cflags = $(BASE) -O1 $(SAN)
 test.ldflags = $(SAN)
+
+# What has threads under TSan.
+tsan.cc = clang-19
+tsan.cflags = $(BASE) -O1 -fsanitize=thread -fno-omit-frame-pointer
+tsan.ldflags = -fsanitize=thread
 
 # Replay under memcheck.
 valgrind.cc = gcc
@@ -156,6 +165,7 @@ clean: # remove build/
 	rm -rf $(O)
 
 include alloc/build.mk
+include alloc/shim/build.mk
 include fuzz/build.mk
 -include alloc/python/build.mk
 include alloc/tests/build.mk
@@ -164,6 +174,6 @@ include alloc/tests/programs/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 
-$(foreach f,release test valgrind,$(eval $(call flavour,$(f))))
+$(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 
 -include $(shell find $(FLAVOURS:%=$(O)/%) -name '*.d' 2>/dev/null)

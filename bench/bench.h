@@ -5,7 +5,7 @@
  * allocator that is measured.
  *
  * Each program is compiled twice from the same source.  With BENCH_APB it
- * calls apb_malloc() and apb_free(), otherwise malloc() and free(), which are
+ * calls apb_malloc() and its like, otherwise malloc() and its like, which are
  * those of the C library or of a preloaded one.  The code around the calls is
  * the same to the instruction.
  */
@@ -43,10 +43,14 @@ static inline void *bench_malloc_addr(void)
 	return (void *)apb_malloc;
 }
 
-static inline const char *bench_trim(void)
+static inline void *bench_free_addr(void)
 {
-	apb_trim();
-	return "apb_trim";
+	return (void *)apb_free;
+}
+
+static inline void *bench_realloc(void *ptr, size_t size)
+{
+	return apb_realloc(ptr, size);
 }
 #else
 static inline void *bench_malloc(size_t size)
@@ -64,43 +68,14 @@ static inline void *bench_malloc_addr(void)
 	return (void *)malloc;
 }
 
-/* Call what the allocator offers for giving memory back, if we know it. */
-static inline const char *bench_trim(void)
+static inline void *bench_free_addr(void)
 {
-	void (*mi_collect)(bool);
-	void (*tc_release)(void);
-	int (*mallctl)(const char *, void *, size_t *, void *, size_t);
-	int (*trim)(size_t);
-	Dl_info of_malloc, of_trim;
+	return (void *)free;
+}
 
-	*(void **)&mi_collect = dlsym(RTLD_DEFAULT, "mi_collect");
-	if (mi_collect) {
-		mi_collect(true);
-		return "mi_collect";
-	}
-	*(void **)&tc_release =
-		dlsym(RTLD_DEFAULT, "MallocExtension_ReleaseFreeMemory");
-	if (tc_release) {
-		tc_release();
-		return "ReleaseFreeMemory";
-	}
-	/* 4096 is MALLCTL_ARENAS_ALL of jemalloc 5. */
-	*(void **)&mallctl = dlsym(RTLD_DEFAULT, "mallctl");
-	if (mallctl) {
-		mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-		if (mallctl("arena.4096.purge", NULL, NULL, NULL, 0))
-			return NULL;
-		return "arena.purge";
-	}
-	/* The C library always has one: is it the one that belongs here? */
-	*(void **)&trim = dlsym(RTLD_DEFAULT, "malloc_trim");
-	if (trim && dladdr((void *)malloc, &of_malloc) &&
-	    dladdr((void *)trim, &of_trim) &&
-	    of_malloc.dli_fbase == of_trim.dli_fbase) {
-		trim(0);
-		return "malloc_trim";
-	}
-	return NULL;
+static inline void *bench_realloc(void *ptr, size_t size)
+{
+	return realloc(ptr, size);
 }
 #endif
 
@@ -142,12 +117,26 @@ static inline void *bench_map(size_t size)
 	return p;
 }
 
+static inline void bench_touch(void *p, size_t v)
+{
+	*(volatile size_t *)p = v;
+}
+
 /* CPU time: what else runs on the machine is not counted. */
 static inline double bench_now(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+/* Of several threads: what passes on the clock on the wall. */
+static inline double bench_wall(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-# Benchmarks.  Each program is built twice from one source: bench-apb calls
-# apb_malloc(), bench-peer calls malloc(), whoever provides it.
+# Benchmarks; README.md says what they measure.
 
-ROUNDS ?= 7
+ROUNDS ?= $(if $(QUICK),1,5)
 PEERS ?=
 CPU ?=
-FRAG_WAIT ?=
-BENCH_SECONDS ?= 20
+QUICK ?=
+BENCH_SECONDS ?= $(if $(QUICK),5,20)
 
 # No pair of malloc and free may be optimised away, every call is through the
 # GOT as in any program linked to a shared library, and the loops are aligned,
@@ -19,40 +18,89 @@ bench-apb.cc = $(CC)
 bench-apb.cflags = $(BENCH_CFLAGS) -DBENCH_APB
 $(foreach f,bench-peer bench-apb,$(eval $(call flavour,$(f))))
 
-BENCH_PROGRAMS := $(foreach b,alloc frag,$(O)/bench/$(b)-apb-a \
-	$(O)/bench/$(b)-apb-so $(O)/bench/$(b)-peer)
+# Every program calls malloc(), whoever provides it; bench-alloc exists in two
+# further forms, linked to the allocator's archive and to its shared library.
+BENCH_ALLOC_SRC := $(addprefix bench/,alloc.c alloc_small.c alloc_big.c)
+BENCH_PROGRAMS := $(addprefix $(O)/bench/,alloc-apb-a alloc-apb-so alloc-peer \
+	threads-peer frag-peer replay-peer steps-peer steps-apb-so trace launch libbench-origin.so \
+	libbench-record.so)
 
 $(O)/bench/%-peer: $(O)/bench-peer/bench/%.o
 	$(call link,bench-peer)
 
-$(O)/bench/%-apb-a: $(O)/bench-apb/bench/%.o $(O)/libapb.a
+$(O)/bench/alloc-peer: $(call objs,bench-peer,$(BENCH_ALLOC_SRC))
+	$(call link,bench-peer)
+
+$(O)/bench/alloc-apb-a: $(call objs,bench-apb,$(BENCH_ALLOC_SRC)) $(O)/libapb.a
 	$(call link,bench-apb)
 
 $(O)/bench/%-apb-so: private LIBS = $(O)/libapb.so -Wl,-rpath,'$$ORIGIN/..'
-$(O)/bench/%-apb-so: $(O)/bench-apb/bench/%.o $(O)/libapb.so
+$(O)/bench/steps-apb-so: $(O)/bench-apb/bench/steps.o $(O)/libapb.so
 	$(call link,bench-apb)
 
-.PHONY: bench bench-setup bench-programs bench-alloc bench-frag bench-count \
-	bench-fuzz bench-python
+$(O)/bench/alloc-apb-so: $(call objs,bench-apb,$(BENCH_ALLOC_SRC)) \
+		$(O)/libapb.so
+	$(call link,bench-apb)
+
+# The recorder, with as many slots as an input can name: programs have more
+# blocks live than a fuzzer wants.
+bench-record.cc = $(CC)
+bench-record.cflags = $(record.cflags) -DOPS_SLOTS=65536 -Wno-type-limits
+bench-record.ldflags = $(record.ldflags)
+$(eval $(call flavour,bench-record))
+
+$(O)/bench/libbench-record.so: $(call objs,bench-record,$(RECORD_SRC) fuzz/ops.c)
+	$(call link,bench-record)
+
+$(O)/bench/trace: $(call objs,bench-record,bench/trace.c fuzz/ops.c)
+	$(call link,release)
+
+$(O)/bench/launch: private LIBS = -static
+$(O)/bench/launch: $(O)/bench-peer/bench/launch.o
+	$(call link,bench-peer)
+
+$(O)/bench/libbench-origin.so: private LIBS = -shared -Wl,-z,now
+$(O)/bench/libbench-origin.so: $(O)/release/bench/origin.o
+	$(call link,release)
+
+.PHONY: bench bench-setup bench-build bench-alloc bench-threads bench-frag \
+	bench-traces bench-programs bench-python bench-count bench-fuzz
 
 bench-setup:
 	@.ci/setup $(PACKAGES) $(BENCH_DEPS)
 
-bench-programs: bench-setup
-	$(Q)$(MAKE) $(PARALLEL) $(BENCH_PROGRAMS)
+bench-build: bench-setup
+	$(Q)$(MAKE) $(PARALLEL) $(BENCH_PROGRAMS) $(O)/libapb-malloc.so \
+		$(BENCH_OPTIONAL)
 
-bench: bench-alloc bench-frag bench-count bench-fuzz bench-python # all of the following
+# The allocator without its checks, and the host of Python, if they are there.
+BENCH_OPTIONAL = $(wildcard $(O)/libapb-nochecks.so $(O)/apb-python3)
 
-bench-alloc: bench-programs # speed beside other allocators: ROUNDS, PEERS, CPU
-	$(Q)bench/alloc.py --build $(O) --rounds '$(ROUNDS)' \
-		--peers '$(PEERS)' $(if $(CPU),--cpu '$(CPU)')
+BENCH_RUN = $(Q)bench/run.py --build $(O) --rounds '$(ROUNDS)' \
+	--peers '$(PEERS)' $(if $(CPU),--cpu '$(CPU)') $(if $(QUICK),--quick)
 
-bench-frag: bench-programs # memory given back beside others: PEERS, FRAG_WAIT
-	$(Q)bench/frag.py --build $(O) --peers '$(PEERS)' \
-		$(if $(FRAG_WAIT),--wait '$(FRAG_WAIT)')
+bench: bench-build # all of the following in one go: ROUNDS, PEERS, QUICK=1
+	$(BENCH_RUN) alloc threads traces programs python frag
+	$(Q)$(MAKE) bench-python bench-count bench-fuzz
 
-bench-count: bench-programs # instructions of the fast paths: PEERS
-	$(Q)bench/count.py --build $(O) --peers '$(PEERS)' $(if $(V),--show)
+bench-alloc: bench-build # speed, one thread: ROUNDS, PEERS, CPU
+	$(BENCH_RUN) alloc
+
+bench-threads: bench-build # speed, several threads
+	$(BENCH_RUN) threads
+
+bench-traces: bench-build # recorded calls of real programs, replayed
+	$(BENCH_RUN) traces
+
+bench-programs: bench-build # real programs: time and peak memory
+	$(BENCH_RUN) programs
+
+bench-frag: bench-build # memory given back after nearly all was freed
+	$(BENCH_RUN) frag
+
+bench-count: bench-build # instructions of the fast paths: PEERS
+	$(Q)bench/count.py --build $(O) --peers '$(PEERS)' \
+		$(if $(QUICK),--quick) $(if $(V),--show)
 
 # The harness as the fuzzers have it, but with apb-replay's main(), around the
 # allocator with sanitizers and around the one that is shipped.  Not

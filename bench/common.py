@@ -1,30 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""What the benchmark runners share: peers, the machine in a line, tables.
+"""What the benchmark runners share: allocators, the machine in a line, tables.
 
 Bad input and missing files end a runner with one line on stderr and exit
 status 2, through fail().
 """
 
+import math
 import os
 import platform
 import re
 import subprocess
 import sys
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
 LIBDIRS = (
     "/usr/lib/%s-linux-gnu" % platform.machine(),
+    "/lib/%s-linux-gnu" % platform.machine(),
     "/usr/lib64",
     "/usr/lib",
     "/usr/local/lib",
+    "/usr/lib/llvm-19/lib/clang/19/lib/linux",
 )
+LIBC = "libc.so.6"
 # Name, soname, Debian package.
 PEERS = (
     ("mimalloc", "libmimalloc.so.2", "libmimalloc2.0"),
     ("jemalloc", "libjemalloc.so.2", "libjemalloc2"),
     ("tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+    ("tbbmalloc", "libtbbmalloc_proxy.so.2", "libtbbmalloc2"),
+    ("scudo", "libclang_rt.scudo_standalone-%s.so" % platform.machine(),
+     "libclang-rt-19-dev"),
 )
+# Where Debian's programs are.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # jemalloc's thread state wants more static TLS than some loaders spare.
 STATIC_TLS = "glibc.rtld.optional_static_tls=16384"
+UNSET = ("APB_OPTIONS", "MALLOC_CONF", "LD_PRELOAD", "SCUDO_OPTIONS",
+         "GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONPATH", "PYTHONHOME")
+
+
+class Failed(Exception):
+    """A program did not do what it was started for."""
 
 
 def fail(text):
@@ -33,53 +50,58 @@ def fail(text):
     sys.exit(2)
 
 
-class Subject:
-    """An allocator to be measured: a program and what is preloaded."""
+class Allocator:
+    """A name and the library that has its malloc."""
 
-    def __init__(self, name, program, preload=None, args=(), expect=None):
+    def __init__(self, name, library, own=False):
         self.name = name
-        self.program = program
-        self.preload = preload
-        self.args = list(args)
-        # The file that malloc must turn out to be in.
-        self.expect = expect or preload
+        self.library = library
+        self.own = own
 
-    def environment(self):
-        env = dict(os.environ, LC_ALL="C")
-        env.pop("APB_OPTIONS", None)
-        env.pop("MALLOC_CONF", None)
-        env.pop("LD_PRELOAD", None)
-        if self.preload:
-            env["LD_PRELOAD"] = self.preload
-            env["GLIBC_TUNABLES"] = STATIC_TLS
-        return env
+    def settings(self, behind=()):
+        """What a measured program has in its environment."""
+        return {"LD_PRELOAD": ":".join([self.library, *behind]),
+                "GLIBC_TUNABLES": STATIC_TLS,
+                "APB_BENCH_EXPECT": self.library}
 
-    def run(self, args, timeout=600):
-        """Run it; the words of its one line, the last checked and dropped."""
-        command = [self.program] + self.args + args
-        try:
-            done = subprocess.run(
-                command, env=self.environment(), timeout=timeout,
-                capture_output=True, text=True, check=False)
-        except subprocess.TimeoutExpired:
-            fail("%s: no end of '%s' after %d s"
-                 % (self.name, " ".join(args), timeout))
-        except OSError as err:
-            fail("%s: %s" % (self.program, err.strerror))
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            fail("%s: '%s' ended with status %d%s"
-                 % (self.name, " ".join(args), done.returncode,
-                    ": " + lines[-1] if lines else ""))
-        words = done.stdout.split()
-        if not words:
-            fail("%s: '%s' printed nothing" % (self.name, " ".join(args)))
-        origin = words.pop()
-        if self.expect and \
-                os.path.realpath(origin) != os.path.realpath(self.expect):
-            fail("%s: malloc is not that of %s but of %s"
-                 % (self.name, self.expect, origin))
-        return words
+
+def environment(settings=()):
+    env = dict(os.environ, LC_ALL="C", PATH=PATH)
+    for name in UNSET:
+        env.pop(name, None)
+    env.update(settings)
+    return env
+
+
+def run(command, env, timeout=600, cwd=None):
+    """Standard output of @command; Failed says why there is none."""
+    try:
+        done = subprocess.run(
+            command, env=env, timeout=timeout, cwd=cwd, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace")
+    except subprocess.TimeoutExpired:
+        raise Failed("no end of '%s' after %d s"
+                     % (command[0], timeout)) from None
+    except OSError as err:
+        raise Failed("%s: %s" % (command[0], err.strerror)) from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise Failed("'%s' ended with status %d%s" % (
+            " ".join([os.path.basename(command[0])] + command[1:]),
+            done.returncode, ": " + lines[-1] if lines else ""))
+    return done.stdout
+
+
+def run_micro(program, args, settings, expect):
+    """Run one of the programs here; its words, less the origin of malloc."""
+    words = run([program, *args], environment(settings)).split()
+    if not words:
+        raise Failed("'%s' printed nothing" % os.path.basename(program))
+    origin = words.pop()
+    if os.path.realpath(origin) != os.path.realpath(expect):
+        raise Failed("malloc is not that of %s but of %s" % (expect, origin))
+    return words
 
 
 def find_library(soname):
@@ -90,14 +112,17 @@ def find_library(soname):
     return None
 
 
-def peers(program, extra):
+def peers(extra):
     """glibc, the Debian packages, and NAME=PATH pairs in @extra."""
-    found = [Subject("glibc", program)]
-    missing = []
+    found, missing = [], []
+    libc = find_library(LIBC)
+    if not libc:
+        fail("no %s in %s" % (LIBC, " ".join(LIBDIRS)))
+    found.append(Allocator("glibc", libc))
     for name, soname, package in PEERS:
         path = find_library(soname)
         if path:
-            found.append(Subject(name, program, preload=path))
+            found.append(Allocator(name, path))
         else:
             missing.append(package)
     if missing:
@@ -106,28 +131,40 @@ def peers(program, extra):
         name, _, path = pair.partition("=")
         if not name or not path:
             fail("PEERS: 'name=/path.so' expected, not '%s'" % pair)
-        if any(subject.name == name for subject in found):
+        if name == "apb" or any(peer.name == name for peer in found):
             fail("PEERS: there is a %s already" % name)
         if not os.path.isfile(path):
             fail("PEERS: %s: no such file" % path)
-        found.append(Subject(name, program, preload=os.path.abspath(path)))
+        found.append(Allocator(name, os.path.abspath(path)))
     return found
 
 
+def apb(build):
+    return Allocator("apb", need(os.path.join(build, "libapb-malloc.so"),
+                                 "bench"), own=True)
+
+
 def need(path, target):
+    """The absolute path of a file that `make @target` makes."""
     if not os.path.exists(path):
         fail("%s is missing: make %s" % (path, target))
-    return path
+    return os.path.abspath(path)
+
+
+def choose_cpu(cpu):
+    """The CPU for what has one thread: @cpu, or the last."""
+    allowed = os.sched_getaffinity(0)
+    if cpu is None:
+        return max(allowed)
+    if cpu not in allowed:
+        fail("CPU %d is not among those allowed: %s"
+             % (cpu, " ".join(map(str, sorted(allowed)))))
+    return cpu
 
 
 def pin(cpu):
     """Run this process and its children on one CPU: @cpu, or the last."""
-    allowed = os.sched_getaffinity(0)
-    if cpu is None:
-        cpu = max(allowed)
-    elif cpu not in allowed:
-        fail("CPU %d is not among those allowed: %s"
-             % (cpu, " ".join(map(str, sorted(allowed)))))
+    cpu = choose_cpu(cpu)
     os.sched_setaffinity(0, {cpu})
     return cpu
 
@@ -153,7 +190,7 @@ def machine(cpu=None):
         "huge pages " + (huge.group(1) if huge else "unknown"),
     ]
     if cpu is not None:
-        parts.append("pinned to CPU %d" % cpu)
+        parts.append("one thread: on CPU %d" % cpu)
     parts.append("load %.2f" % os.getloadavg()[0])
     return "machine: " + ", ".join(parts)
 
@@ -177,6 +214,10 @@ def median(values):
     if len(values) % 2:
         return values[middle]
     return (values[middle - 1] + values[middle]) / 2
+
+
+def geomean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def positive(text):

@@ -1,75 +1,97 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""make bench-frag: memory given back after most small blocks were freed.
+"""The suite frag: memory given back after nearly all of it was freed.
 
-See bench/frag.c for what is done and measured.
+bench/frag.c for C, scripts/keep.py for Python.  One run each; what is measured
+hardly varies.
 """
 
-import argparse
-import csv
 import os
-import sys
 
 import common
+import inputs
+from programs import (PYTHON, ProgramRow, launch_command, launched,
+                      python_forms)
+from suite import Row, Suite, subjects_of
 
-ORDERS = ("in-order", "random")
-COLUMNS = ("wanted", "full", "freed", "waited", "trimmed")
-
-
-def arguments():
-    parser = argparse.ArgumentParser(prog="bench/frag.py")
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--wait", type=common.positive, metavar="SECONDS")
-    parser.add_argument("--peers", default="", metavar="NAME=PATH...")
-    return common.parse(parser)
+MIB = 2.0**20
 
 
-def main():
-    args = arguments()
-    here = os.path.join(args.build, "bench")
-    shared = common.need(os.path.join(here, "frag-apb-so"), "bench-frag")
-    other = common.need(os.path.join(here, "frag-peer"), "bench-frag")
-    everyone = [common.Subject("apb", shared, expect=os.path.join(
-        args.build, "libapb.so"))]
-    everyone += common.peers(other, args.peers)
+class FragRow(Row):
+    """@order: how bench/frag.c frees."""
 
-    machine = common.machine()
-    print(machine)
-    print("resident MiB with 2,000,000 blocks of 16-128 B, after freeing all "
-          "but a random 0.1 %,")
-    print("and after the call that gives back what can be given back")
-    records = []
-    for order in ORDERS:
-        rows = []
-        for subject in everyone:
-            words = subject.run(
-                [order] + ([str(args.wait)] if args.wait else []))
-            how = words.pop()
-            mib = [int(word) / 2**20 for word in words]
-            records.append([subject.name, order, how] + words)
-            row = [subject.name] + ["%.1f" % mib[i] for i in range(3)]
-            if args.wait:
-                row.append("%.1f" % mib[3])
-            row += ["%.1f" % mib[4] if how != "-" else "-", how]
-            rows.append(row)
-        head = ["freed " + order, "wanted", "full", "freed"]
-        if args.wait:
-            head.append("%d s later" % args.wait)
-        print()
-        common.table(head + ["trimmed", "by"], rows)
+    columns = ("wanted", "full", "freed", "1 s later", "trimmed")
 
-    path = os.path.join(here, "frag.csv")
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        stream.write("# %s\n" % machine)
-        out = csv.writer(stream)
-        out.writerow(["allocator", "order", "trim"] +
-                     ["%s_bytes" % column for column in COLUMNS])
-        out.writerows(records)
-    print("\nin bytes: %s" % path)
+    def __init__(self, args, subjects, order):
+        super().__init__("frag", "frag-" + order, "2,000,000 blocks of 16-128 "
+                         "B, all but a random 0.1 %% freed, %s"
+                         % ("in order" if order == "in-order" else
+                            "in random order"), subjects)
+        self.program = common.need(
+            os.path.join(args.build, "bench", "frag-peer"), "bench-build")
+        self.folder = os.path.join(os.path.abspath(args.build), "bench", "rss")
+        self.order = order
+        self.how = {}
+
+    def measure(self, subject, last):
+        if any(name == subject.name for name, _ in self.values):
+            return {}
+        os.makedirs(self.folder, exist_ok=True)
+        allocator = subject.allocator
+        words = common.run_micro(
+            self.program,
+            [self.order, os.path.join(self.folder, "%s.%s"
+                                      % (self.name, subject.name))],
+            allocator.settings(), allocator.library)
+        self.how[subject.name] = words.pop()
+        return dict(zip(self.columns, map(float, words)))
 
 
-if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+class KeepRow(ProgramRow):
+    """scripts/keep.py, which prints what stayed."""
+
+    columns = ("full", "freed", "1 s later")
+
+    def __init__(self, args, subjects):
+        super().__init__("frag", "py-keep", "python3: 500,000 small objects, "
+                         "0.05 % kept", subjects, args,
+                         [PYTHON, inputs.script("keep.py")],
+                         {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"})
+
+    def measure(self, subject, last):
+        if any(name == subject.name for name, _ in self.values):
+            return {}
+        out = os.path.join(self.scratch, "output")
+        launched(common.run(launch_command(
+            self.build, self.settings_of(subject), self.command_of(subject),
+            self.sample_path(subject), out=out), common.environment()))
+        words = common.read(out).split()
+        if len(words) != 4:
+            raise common.Failed("keep.py did not print what it should")
+        return dict(zip(self.columns, map(float, words)))
+
+
+def frag_suite(args, allocators):
+    everyone = subjects_of(allocators)
+    rows = [FragRow(args, everyone, "in-order"),
+            FragRow(args, everyone, "random"),
+            KeepRow(args, everyone + python_forms(args))]
+    return Suite("frag", "memory given back", "MiB", rows, ())
+
+
+def report(suite):
+    """Its tables: an allocator a line."""
+    print("resident MiB above that at the start; nothing asks for memory to "
+          "be given back before the last column.")
+    for row in suite.rows:
+        lines = []
+        for subject in row.subjects:
+            line = [subject.name]
+            for column in row.columns:
+                value = row.get(subject.name, column)
+                line.append("-" if value is None else "%.1f" % (value / MIB))
+            if isinstance(row, FragRow):
+                line.append(row.how.get(subject.name, "-"))
+            lines.append(line)
+        print("\n%s" % row.text)
+        common.table([row.name, *row.columns] +
+                     (["by"] if isinstance(row, FragRow) else []), lines)

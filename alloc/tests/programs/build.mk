@@ -4,10 +4,11 @@
 # preloaded; linked with libapb-malloc.a, as NAME-archive; and that without any
 # shared library, as NAME-static.
 
-PROGRAMS_C := semantics startup spawn misuse secure
-PROGRAMS_CXX := operators replaced exit
-PROGRAMS := $(addprefix $(O)/programs/,info load plugin.so load-archive \
-	$(foreach p,$(PROGRAMS_C) $(PROGRAMS_CXX),$(p) $(p)-archive $(p)-static))
+PROGRAMS_ALL_WAYS := semantics startup spawn misuse secure \
+	operators replaced exit
+PROGRAMS := $(addprefix $(O)/programs/,info load load-archive plugin.so \
+	atfork atfork-archive handlers.so $(PROGRAMS_ALL_WAYS) \
+	$(PROGRAMS_ALL_WAYS:%=%-archive) $(PROGRAMS_ALL_WAYS:%=%-static))
 
 programs.cc = gcc
 programs.cflags = $(BASE) -O1 -fPIC -fno-builtin -Wno-use-after-free \
@@ -17,38 +18,47 @@ $(eval $(call flavour,programs))
 $(O)/programs/%.o: %.cc $(O)/programs/flags
 	$(call say,CXX)
 	@mkdir -p $(@D)
-	$(Q)g++ -std=c++17 \
+	$(Q)g++ -std=c++17 -Wno-mismatched-new-delete -Wno-sized-deallocation \
 		$(filter-out -std=% %-prototypes -Wshadow,$(programs.cflags)) \
-		-Wno-mismatched-new-delete -Wno-sized-deallocation -MMD -MP -c -o $@ $<
+		-MMD -MP -c -o $@ $<
 
-$(addprefix $(O)/programs/,$(PROGRAMS_C) info load load-archive \
-	$(foreach v,archive static,$(PROGRAMS_C:%=%-$(v)))): private LINK = gcc
-$(addprefix $(O)/programs/,$(PROGRAMS_CXX) plugin.so \
-	$(foreach v,archive static,$(PROGRAMS_CXX:%=%-$(v)))): private LINK = g++
+# C programs are linked by gcc, so that no C++ library is among them.
+PROGRAM_LD = gcc
+PROGRAM_OBJ := $(O)/programs/alloc/tests/programs
+$(foreach p,operators replaced exit plugin.so,$(eval \
+	$(O)/programs/$p $(O)/programs/$p-archive $(O)/programs/$p-static: \
+	private PROGRAM_LD = g++))
+$(O)/programs/%.so: private PROGRAM_FLAGS = -shared -Wl,-soname,$(@F)
+$(O)/programs/%-static: private PROGRAM_FLAGS = -static
 
-# From the object of the name without its suffix.
 define program
 $(call say,LD)
-$(Q)$(LINK) -g -pthread $(1) -o $@ $(filter %.o %.a %.so,$^)
+$(Q)$(PROGRAM_LD) -g -pthread -o $@ $(filter %.o %.a %.so,$^) \
+	-Wl,-rpath,'$$ORIGIN' $(PROGRAM_FLAGS)
 endef
-PROGRAM_OBJ := $(O)/programs/alloc/tests/programs
 
-$(addprefix $(O)/programs/,$(PROGRAMS_C) $(PROGRAMS_CXX) load): \
+$(addprefix $(O)/programs/,$(PROGRAMS_ALL_WAYS) load): \
 		$(O)/programs/%: $(PROGRAM_OBJ)/%.o
-	$(call program)
+	$(program)
 
 $(O)/programs/%-archive: $(PROGRAM_OBJ)/%.o $(O)/libapb-malloc.a
-	$(call program)
+	$(program)
 
 $(O)/programs/%-static: $(PROGRAM_OBJ)/%.o $(O)/libapb-malloc.a
-	$(call program,-static)
+	$(program)
+
+$(O)/programs/%.so: $(PROGRAM_OBJ)/%.o
+	$(program)
 
 # This one calls what libc does not have.
 $(O)/programs/info: $(PROGRAM_OBJ)/info.o $(O)/libapb-malloc.so
-	$(call program)
+	$(program)
 
-$(O)/programs/plugin.so: $(PROGRAM_OBJ)/plugin.o
-	$(call program,-shared)
+# Its library's constructor runs before that of anything preloaded.
+$(O)/programs/atfork: $(PROGRAM_OBJ)/atfork.o $(O)/programs/handlers.so
+	$(program)
+
+$(O)/programs/atfork-archive: $(O)/programs/handlers.so
 
 .PHONY: shim-test-programs
 shim-test-programs: $(PROGRAMS) $(O)/libapb.so $(O)/libapb-malloc.so

@@ -14,7 +14,7 @@
 #include "expect.h"
 
 #define NR_THREADS 4
-#define NR_FORKS 100
+#define NR_FORKS 30
 
 extern char **environ;
 
