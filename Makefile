@@ -25,6 +25,10 @@ O := build
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+# the C++ compiler that belongs to it: of gcc-12 g++-12, of clang-19 clang++-19
+ifeq ($(origin CXX),default)
+CXX := $(subst gcc,g++,$(CC:clang%=clang++%))
+endif
 CFLAGS ?=
 LDFLAGS ?=
 FUZZ_SECONDS ?= 60
@@ -38,6 +42,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # Everything that `make fuzz` and `make test` need, and install.
 PACKAGES :=
 PACKAGES += make gcc libc6-dev  # make all; also the valgrind flavour
+PACKAGES += g++                 # operators new and delete, tests of them
 PACKAGES += python3             # suite.py, fuzz.py and the other scripts
 PACKAGES += clang-19            # libFuzzer, sanitizers, the second compiler
 PACKAGES += libclang-rt-19-dev  # their run-time libraries
@@ -46,6 +51,7 @@ PACKAGES += clang-format-19     # make style
 PACKAGES += afl++ clang-14      # the second engine, and its compiler
 PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
+PACKAGES += libpython3.11-dev   # apb-python3, and its tests
 PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
 
 # What only some targets need, and install beside these.
@@ -76,6 +82,11 @@ release.ldflags = $(LDFLAGS)
 test.cc = clang-19
 test.cflags = $(BASE) -O1 $(SAN)
 test.ldflags = $(SAN)
+
+# What has threads under TSan.
+tsan.cc = clang-19
+tsan.cflags = $(BASE) -O1 -fsanitize=thread -fno-omit-frame-pointer
+tsan.ldflags = -fsanitize=thread
 
 # Replay under memcheck.
 valgrind.cc = gcc
@@ -140,7 +151,7 @@ endef
 .SECONDARY:
 .PHONY: all help setup clean FORCE
 
-all: $(O)/libapb.a $(O)/libapb.so # the libraries (what make alone does)
+all: $(O)/libapb.a $(O)/libapb.so shim # the libraries (what make alone does)
 
 help: # this list
 	@sed -n 's/^\([a-z-]*\):[^#=]*# /  make \1#/p' $(MAKEFILE_LIST) | \
@@ -154,12 +165,15 @@ clean: # remove build/
 	rm -rf $(O)
 
 include alloc/build.mk
+include alloc/shim/build.mk
 include fuzz/build.mk
+-include alloc/python/build.mk
 include alloc/tests/build.mk
+include alloc/tests/programs/build.mk
 -include fuzz/bugs/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 
-$(foreach f,release test valgrind,$(eval $(call flavour,$(f))))
+$(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 
 -include $(shell find $(FLAVOURS:%=$(O)/%) -name '*.d' 2>/dev/null)

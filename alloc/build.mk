@@ -2,13 +2,28 @@
 # The allocator: libapb.a and libapb.so, release flags.
 
 ALLOC_SRC := $(sort $(wildcard alloc/*/*.c))
-ALLOC_SRC := $(filter-out alloc/tests/%,$(ALLOC_SRC))
+ALLOC_SRC := $(filter-out alloc/tests/% alloc/shim/% alloc/python/%,$(ALLOC_SRC))
 
 $(O)/libapb.a: $(call lib,release)
 	$(call say,CP)
 	$(Q)cp $< $@
 
+# It stays after dlclose(): threads have a heap and fork() has handlers.
+# libapb.so calls its own functions, should a program have two instances.
+SHARED := -shared -pthread -Wl,-z,nodelete -Wl,-z,now
+
 $(O)/libapb.so: $(call objs,release,$(ALLOC_SRC)) $(O)/release/sources
 	$(call say,LD)
-	$(Q)$(CC) -shared -pthread $(LDFLAGS) -Wl,-soname,libapb.so \
+	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) -Wl,-soname,libapb.so \
+		-o $@ $(filter %.o,$^)
+
+# The same without the misuse checks, to measure what they cost.
+nochecks.cc = $(CC)
+nochecks.cflags = $(release.cflags) -DAPB_CHECKS=0
+$(eval $(call flavour,nochecks))
+
+$(O)/libapb-nochecks.so: $(call objs,nochecks,$(ALLOC_SRC)) \
+		$(O)/nochecks/sources
+	$(call say,LD)
+	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) -Wl,-soname,libapb.so \
 		-o $@ $(filter %.o,$^)

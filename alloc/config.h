@@ -41,22 +41,21 @@
 #endif
 
 /*
- * The first slots of an arena hold metadata, never blocks: a page with the
- * header and the descriptors, a page with the pools' bitmaps, and the blocks'
- * state bytes, of pools of few, of more and of many blocks.
+ * The first slots of an arena hold metadata, never blocks: the header and the
+ * descriptors, two cache lines each, of which the second has the blocks' state
+ * bytes if they are few; the pools' bitmaps; and groups of lines for the state
+ * bytes of pools with more blocks, one group for each pool there can be.
  */
 #define APB_MAX_POOLS (APB_ARENA >> APB_POOL_SHIFT_SMALL)
-#define APB_META_BYTES ((size_t)64 << 10)
-#define APB_BITS_OFFSET APB_PAGE
+#define APB_META_BYTES ((size_t)48 << 10)
+#define APB_SLOT_SHIFT 7
+#define APB_STATES_FEW 64
+#define APB_BITS_OFFSET (2 * APB_PAGE)
 #define APB_BITS_WORDS 8
-#define APB_STATES_FEW 128
-#define APB_STATES_FEW_OFFSET (2 * APB_PAGE)
-#define APB_STATES_MORE 256
-#define APB_STATES_MORE_OFFSET (4 * APB_PAGE)
-#define APB_STATES_MANY 512
-#define APB_STATES_MANY_OFFSET (8 * APB_PAGE)
+#define APB_STATES_OFFSET (3 * APB_PAGE)
+#define APB_GROUP_LINES 8
 /* So no pool has more blocks: those of 16 bytes leave half their pool alone. */
-#define APB_MAX_BLOCKS APB_STATES_MANY
+#define APB_MAX_BLOCKS (APB_GROUP_LINES * APB_CACHE_LINE)
 
 /* Classes 1..32 in steps of 16, then four to a doubling. */
 #define APB_CLASS_STEP_SHIFT 4
@@ -73,7 +72,7 @@
  * at most APB_COLOUR_SPAN bytes beyond what the pool's remainder offers.
  */
 #define APB_CACHE_LINE 64
-#define APB_COLOUR_LINES 16
+#define APB_COLOUR_LINES 64
 #define APB_COLOUR_SPAN ((size_t)512)
 
 /* A refill takes so many bytes of blocks at most, but a few blocks at least. */
@@ -91,18 +90,19 @@
 #define APB_BIN_FIRST_MAX 32
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_MAX 4095
-#define APB_BIN_GROWN 63 /* the first that is not in the heap */
+#define APB_BIN_GROWN 127 /* the first that is not in the heap */
 /* Empty batches that a heap keeps. */
 #define APB_BATCHES_KEPT 4
 
 /*
  * Blocks freed by another thread than their owner's travel in batches of so
  * many bytes, at most APB_BATCH_MAX blocks.  An owner whose queue holds more
- * than APB_QUEUE_MAX batches has it emptied by those who fill it.
+ * than APB_QUEUE_MAX batches has it emptied by those who fill it; with four
+ * times as many they wait for it.
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
 #define APB_BATCH_MAX 62
-#define APB_QUEUE_MAX 64
+#define APB_QUEUE_MAX 256
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
@@ -110,9 +110,36 @@
 #define APB_META_MAX_SHIFT 16
 #define APB_META_CHUNK ((size_t)128 << 10)
 
-/* Default bound on empty pools that are not purged. */
+/*
+ * What may be retained without having been learnt, and the cap of what is: so
+ * much, and a share of the bytes in use.  64 MiB is more than a program moves
+ * in and out within an epoch for which the page faults would matter (a page
+ * fault costs 0.1 to 0.5 us per KiB), and is gone after two; a quarter is less
+ * than what fragmentation costs elsewhere.
+ */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
 #define APB_DIRTY_SHARE_SHIFT 5
+#define APB_DIRTY_CAP ((size_t)64 << 20)
+#define APB_DIRTY_CAP_SHIFT 2
+
+/* Epochs of retained memory: milliseconds; without a clock, bytes moved. */
+#define APB_PURGE_DELAY_DEFAULT 500
+#define APB_EPOCH_BYTES ((size_t)64 << 20)
+#define APB_EPOCH_BOUNDS 8
+
+/* The cache of large mappings. */
+#define APB_LARGE_CACHE_DEFAULT ((size_t)64 << 20)
+#define APB_LARGE_CACHE_NR 256
+/*
+ * A zeroed block of more than this is purged rather than cleared: what has been
+ * asked for zeroed may be used here and there only.
+ */
+#define APB_LARGE_CLEAR_MAX ((size_t)4 << 20)
+/*
+ * A block of up to this that grows is copied into a cached mapping with room
+ * for it to double, as that saves page faults later; a larger one is resized.
+ */
+#define APB_LARGE_COPY_MAX ((size_t)512 << 10)
 
 static_assert(sizeof(void *) == 8, "apb is for 64-bit address spaces");
 static_assert(APB_ARENA >> APB_POOL_SHIFT_SMALL == 64,
@@ -138,16 +165,12 @@ static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT,
 static_assert(APB_META_BYTES % ((size_t)1 << APB_POOL_SHIFT_SMALL) == 0 &&
 		      APB_META_BYTES <= (size_t)1 << APB_POOL_SHIFT_MEDIUM,
 	      "metadata fills whole slots of the smallest pools");
-static_assert(APB_STATES_FEW_OFFSET + APB_MAX_POOLS * APB_STATES_FEW <=
-			      APB_STATES_MORE_OFFSET &&
-		      APB_STATES_MORE_OFFSET +
-				      APB_MAX_POOLS * APB_STATES_MORE <=
-			      APB_STATES_MANY_OFFSET &&
-		      APB_STATES_MANY_OFFSET +
-				      APB_MAX_POOLS * APB_STATES_MANY <=
-			      APB_META_BYTES &&
-		      APB_META_BYTES <= (size_t)1 << 16,
-	      "state bytes do not overlap, and their offsets have 16 bits");
+static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_BITS_OFFSET &&
+		      APB_BITS_OFFSET + APB_MAX_POOLS * APB_BITS_WORDS * 8 <=
+			      APB_STATES_OFFSET &&
+		      APB_STATES_OFFSET + APB_MAX_POOLS * APB_MAX_BLOCKS <=
+			      APB_META_BYTES,
+	      "metadata does not overlap");
 static_assert(APB_MAX_BLOCKS <= APB_BITS_WORDS * 64,
 	      "a bitmap has a bit for each block");
 static_assert(APB_POOL_SMALL_MAX * APB_BIN_FIRST_MIN > APB_BIN_FIRST_BYTES &&

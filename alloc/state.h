@@ -15,6 +15,7 @@
 #include "map/map.h"
 #include "meta/meta.h"
 #include "os/os.h"
+#include "os/retain.h"
 
 struct apb_misuse_state {
 	apb_misuse_fn fn;
@@ -27,6 +28,8 @@ struct apb_heaps {
 	struct apb_heap *idle; /* no thread has them */
 	size_t nr;
 	size_t nr_mapped; /* of these, not in struct apb_state */
+	/* forked while others ran: what they had in hand is in no list */
+	bool torn;
 };
 
 struct apb_state {
@@ -41,6 +44,7 @@ struct apb_state {
 	struct apb_os_state os;
 	struct apb_meta meta;
 	struct apb_misuse_state misuse;
+	struct apb_policy policy;
 	_Atomic uint16_t period; /* option; 0: adaptive */
 	_Atomic uint64_t trims;
 };

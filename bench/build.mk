@@ -81,7 +81,7 @@ BENCH_RUN = $(Q)bench/run.py --build $(O) --rounds '$(ROUNDS)' \
 
 bench: bench-build # all of the following in one go: ROUNDS, PEERS, QUICK=1
 	$(BENCH_RUN) alloc threads traces programs python frag
-	$(Q)$(MAKE) bench-count bench-fuzz
+	$(Q)$(MAKE) bench-python bench-count bench-fuzz
 
 bench-alloc: bench-build # speed, one thread: ROUNDS, PEERS, CPU
 	$(BENCH_RUN) alloc
@@ -94,9 +94,6 @@ bench-traces: bench-build # recorded calls of real programs, replayed
 
 bench-programs: bench-build # real programs: time and peak memory
 	$(BENCH_RUN) programs
-
-bench-python: bench-build # the same of Python
-	$(BENCH_RUN) python
 
 bench-frag: bench-build # memory given back after nearly all was freed
 	$(BENCH_RUN) frag
@@ -125,3 +122,8 @@ bench-fuzz: bench-setup # executions/s of the harness: ROUNDS, BENCH_SECONDS
 		$(O)/bench/apb-replay-asan $(O)/bench/apb-replay-release
 	$(Q)bench/fuzz.py --build $(O) --rounds '$(ROUNDS)' \
 		--seconds '$(BENCH_SECONDS)' $(if $(CPU),--cpu '$(CPU)')
+
+bench-python: bench-setup # CPython on apb beside pymalloc: ROUNDS, CPU
+	$(Q)$(MAKE) $(PARALLEL) $(O)/apb-python3
+	$(Q)bench/python.py --build $(O) --rounds '$(ROUNDS)' \
+		$(if $(CPU),--cpu '$(CPU)')

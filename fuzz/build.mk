@@ -6,9 +6,10 @@
 # it is compiled without coverage and sanitizers: that is what makes an
 # execution cheap, and the engines then aim at the allocator, not the oracle.
 
-HARNESS_MAIN := fuzz/replay.c $(wildcard fuzz/target_*.c)
+HARNESS_MAIN := fuzz/replay.c fuzz/threads.c $(wildcard fuzz/target_*.c)
 HARNESS_SRC := $(filter-out $(HARNESS_MAIN),$(sort $(wildcard fuzz/*.c)))
 REPLAY_SRC := fuzz/replay.c
+THREADS_SRC := fuzz/threads.c
 
 # The harness itself; the second one knows that it is linked with ASan and
 # poisons what the program must not touch.
@@ -65,12 +66,26 @@ $(O)/valgrind/apb-replay: $(call objs,valgrind,$(REPLAY_SRC)) \
 		$(call harness,valgrind) $(call lib,valgrind)
 	$(call link,valgrind)
 
+# Threads that really run: under TSan; the others to see it fail elsewhere, too.
+$(O)/tsan/apb-threads: $(call objs,tsan,$(THREADS_SRC)) \
+		$(call harness,tsan) $(call lib,tsan)
+	$(call link,tsan)
+
+$(O)/test/apb-threads: $(call objs,test,$(THREADS_SRC)) \
+		$(call harness,test) $(call lib,test)
+	$(call link,test)
+
+$(O)/fuzz/apb-threads: $(call objs,release,$(THREADS_SRC)) \
+		$(call harness,release) $(call lib,release)
+	$(call link,release)
+
 .PHONY: fuzz fuzz-targets corpus
 
 fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
-	replay) $(O)/test/apb-replay
+	replay threads) $(addprefix $(O)/test/apb-,replay threads) \
+	$(O)/tsan/apb-threads
 
-fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl JOBS=n
+fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n
 	@fuzz/fuzz.py
 
 corpus: setup # merge and minimise what fuzzing found into corpus/seeds

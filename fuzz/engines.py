@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The two engines: how their workers are started, watched and ended.
+"""The engines: how their workers are started, watched and ended.
 
 A worker is one fuzzing process.  It knows the number of its executions, its
 speed and coverage as of the last thing it said, and the inputs it found to
@@ -59,7 +59,7 @@ def reason(output):
 
 
 class Worker:
-    """What both engines have in common."""
+    """What all engines have in common."""
 
     covers = "edges"  # what cov counts
 
@@ -228,7 +228,34 @@ class Afl(Worker):
         return stats if "total_edges" in stats else {}
 
 
-ENGINES = {"libfuzzer": LibFuzzer, "afl": Afl}
+class Threads(Worker):
+    """Threads that really run, under TSan.  Nothing guides them: they play the
+    seeds that have threads, and random records, round after round.  What goes
+    wrong is in the log; no input would show it again for certain."""
+
+    ROUNDS = re.compile(r"(\d+) rounds, ")
+    COUNTS = ["3", "4", "2", "8"]
+    FORKS = ["0", "4"]
+    OPS = "2000"
+
+    def __init__(self, index):
+        seeds = [path for path in files(SEEDS[0]) if "threads-" in path]
+        super().__init__("threads-%d" % index, [
+            "build/tsan/apb-threads", "--seconds", str(10 ** 8),
+            "--seed", str(1 + index * 10 ** 6), "--ops", self.OPS,
+            "--threads", self.COUNTS[index % len(self.COUNTS)],
+            "--forks", self.FORKS[index % len(self.FORKS)],
+            *(seeds if index % 4 >= 2 else [])],
+            {"TSAN_OPTIONS": "halt_on_error=1"})
+
+    def poll(self):
+        with open(os.path.join(proc.ROOT, self.log), "rb") as log:
+            found = self.ROUNDS.findall(log.read().decode(errors="replace"))
+        self.execs = int(found[-1]) if found else 0
+        self.rate = self.execs / (time.monotonic() - self.started)
+
+
+ENGINES = {"libfuzzer": LibFuzzer, "afl": Afl, "threads": Threads}
 
 
 def unlink(path):

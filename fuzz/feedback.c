@@ -33,7 +33,14 @@ enum {
 	FAULT = UNMAP_FAILURES + SMALL_BUCKETS,
 	MISUSE = FAULT + OP_NR * APB_OS_NR,
 	REFUSED = MISUSE + APB_MISUSE_NR * CALLS,
-	END = REFUSED + OP_NR
+	THREAD_END = REFUSED + OP_NR,
+	REMOTE = THREAD_END + 2 * SMALL_BUCKETS,
+	REMOTE_CLASS = REMOTE + OPS_THREADS * OPS_THREADS,
+	HEAPS = REMOTE_CLASS + APB_NR_CLASSES + 1,
+	HEAP_BYTES = HEAPS + SMALL_BUCKETS,
+	CACHED = HEAP_BYTES + BUCKETS,
+	SLACK = CACHED + SMALL_BUCKETS,
+	END = SLACK + BUCKETS
 };
 
 _Static_assert(END <= FEEDBACK_NR, "all states have a counter");
@@ -139,6 +146,10 @@ void feedback_stats(const struct apb_stats *s, size_t live)
 	hit_bucket(DIRTY, s->dirty_bytes >> 12, BUCKETS);
 	hit_bucket(SLOP, s->slop_bytes >> 12, SMALL_BUCKETS);
 	hit_bucket(RECOVERED, s->recovered, SMALL_BUCKETS);
+	hit_bucket(HEAPS, s->heaps, SMALL_BUCKETS);
+	hit_bucket(HEAP_BYTES, s->heap_bytes >> 12, BUCKETS);
+	hit_bucket(CACHED, s->large_cached, SMALL_BUCKETS);
+	hit_bucket(SLACK, s->large_slack_bytes >> 12, BUCKETS);
 	hit_bucket(UNMAP_FAILURES, s->unmap_failures, SMALL_BUCKETS);
 }
 
@@ -150,6 +161,17 @@ void feedback_fault(enum op_kind op, enum apb_os_call call)
 void feedback_misuse(enum apb_misuse_kind kind, unsigned int call)
 {
 	hit(MISUSE + kind * CALLS + call % CALLS);
+}
+
+void feedback_thread_end(bool others, size_t live)
+{
+	hit_bucket(THREAD_END + others * SMALL_BUCKETS, live, SMALL_BUCKETS);
+}
+
+void feedback_remote(unsigned int from, unsigned int to, unsigned int cls)
+{
+	hit(REMOTE + from * OPS_THREADS + to);
+	hit(REMOTE_CLASS + cls);
 }
 
 void feedback_refused(enum op_kind op)

@@ -17,7 +17,7 @@
 
 #include <apb/apb.h>
 
-#define FEEDBACK_NR 1536
+#define FEEDBACK_NR 2048
 
 /* A new input begins. */
 void feedback_begin(void);
@@ -33,6 +33,12 @@ void feedback_fault(enum op_kind op, enum apb_os_call call);
 
 /* A misuse of a kind was reported when it came through an entry point. */
 void feedback_misuse(enum apb_misuse_kind kind, unsigned int call);
+
+/* A thread has ended; @others: others go on; @live blocks there are. */
+void feedback_thread_end(bool others, size_t live);
+
+/* A thread frees a block of another one. */
+void feedback_remote(unsigned int from, unsigned int to, unsigned int cls);
 
 /* An operation could not be served. */
 void feedback_refused(enum op_kind op);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """`make fuzz`: build, replay the corpus, fuzz on all cores, say what came out.
 
-From the environment: FUZZ_SECONDS, ENGINE (libfuzzer or afl), JOBS.  Fuzzing
+From the environment: FUZZ_SECONDS, ENGINE (libfuzzer, afl or threads), JOBS.  Fuzzing
 ends when the time is over, at the first finding, or on SIGINT or SIGTERM, in
 each case with a summary.  Exit status: 0 clean, 1 a finding, 2 bad values or
 something missing.
@@ -268,7 +268,7 @@ def main():
     jobs = proc.number("JOBS", proc.NCPU, 1024)
     engine = os.environ.get("ENGINE", "libfuzzer")
     if engine not in engines.ENGINES:
-        proc.usage("ENGINE=%s: must be libfuzzer or afl" % engine)
+        proc.usage("ENGINE=%s: must be libfuzzer, afl or threads" % engine)
 
     proc.catch_signals()
     status, _output = proc.make("fuzz-targets", show=True)

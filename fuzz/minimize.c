@@ -108,8 +108,18 @@ static bool shrink_header(struct shrink *s)
 static bool try_record(struct shrink *s, size_t i, enum op_kind kind,
 		       uint8_t arg, uint16_t slot, uint32_t val)
 {
+	unsigned int thread = record(s->data, i)[0] >> 5;
+
 	memcpy(s->scratch, s->data, s->size);
 	ops_encode(record(s->scratch, i), kind, arg, slot, val);
+	ops_set_thread(record(s->scratch, i), thread);
+	return accept(s, s->size);
+}
+
+static bool try_thread(struct shrink *s, size_t i, unsigned int thread)
+{
+	memcpy(s->scratch, s->data, s->size);
+	ops_set_thread(record(s->scratch, i), thread);
 	return accept(s, s->size);
 }
 
@@ -248,9 +258,10 @@ static bool shrink_bulk(struct shrink *s, size_t i)
 
 static bool shrink_record(struct shrink *s, size_t i)
 {
-	bool any = plainer_kind(s, i);
+	bool any = try_thread(s, i, 0);
 	struct op op;
 
+	any |= plainer_kind(s, i);
 	get(s, i, &op);
 	switch (op.kind) {
 	case OP_MALLOC:

@@ -29,11 +29,13 @@ unsigned int model_class(size_t size)
 
 unsigned int model_class_aligned(size_t align, size_t size)
 {
-	unsigned int cls = model_class(size);
+	unsigned int cls = model_class(size < align ? align : size);
 
-	if (align > MODEL_MAX_POOL_ALIGN || cls == MODEL_LARGE)
+	if (align > MODEL_MAX_POOL_ALIGN || size > MODEL_MAX_POOLED)
 		return MODEL_LARGE;
-	while (ops_class_size(cls) % align)
+	/* beyond a cache line pools have colours: only powers of two do */
+	while (ops_class_size(cls) % align ||
+	       (align > 64 && ops_class_size(cls) & (ops_class_size(cls) - 1)))
 		cls++;
 	return cls;
 }
@@ -152,7 +154,7 @@ static void settle_in(struct model *m, struct block *b, void *ptr, size_t size,
 	b->usable = model_usable(cls, size);
 	b->cls = (uint8_t)cls;
 	b->whole = false;
-	b->mark = 0;
+	b->thread = m->thread;
 	b->seed = content_seed(b->slot, ++m->gen);
 	if (size)
 		content_write(ptr, size, b->seed, false);
@@ -209,11 +211,6 @@ bool model_resize(struct model *m, unsigned int slot, void *ptr, size_t size,
 
 /* ---- content ---------------------------------------------------------- */
 
-static void write_mark(uint8_t *p, uint64_t mark)
-{
-	memcpy(p + sizeof(mark), &mark, sizeof(mark));
-}
-
 void model_before_resize(struct model *m, unsigned int slot, size_t limit)
 {
 	const struct block *b = model_block(m, slot);
@@ -221,8 +218,6 @@ void model_before_resize(struct model *m, unsigned int slot, size_t limit)
 	if (!limit || limit >= b->filled || b->filled <= CONTENT_WHOLE)
 		return;
 	content_write(b->ptr, limit, b->seed, false);
-	if (b->mark)
-		write_mark(b->ptr, b->mark);
 }
 
 void model_fill(struct model *m, unsigned int slot)
@@ -231,16 +226,7 @@ void model_fill(struct model *m, unsigned int slot)
 
 	b->filled = b->usable;
 	b->whole = b->usable <= CONTENT_FILL;
-	b->mark = 0;
 	content_write(b->ptr, b->filled, b->seed, b->whole);
-}
-
-void model_mimic(struct model *m, unsigned int slot, uint64_t mark)
-{
-	struct block *b = model_block(m, slot);
-
-	b->mark = mark;
-	write_mark(b->ptr, mark);
 }
 
 static size_t verify(const struct block *b, uint8_t *p, size_t limit)
@@ -256,25 +242,12 @@ static size_t verify(const struct block *b, uint8_t *p, size_t limit)
 size_t model_verify(struct model *m, unsigned int slot, void *p, size_t limit)
 {
 	const struct block *b = model_block(m, slot);
-	size_t word = sizeof(b->mark), at;
 
 	if (!p)
 		p = b->ptr;
 	if (limit > b->filled)
 		limit = b->filled;
-	if (!b->mark)
-		return limit ? verify(b, p, limit) : CONTENT_OK;
-	/* check the mark, and put the pattern in its place for the rest */
-	if (limit > word) {
-		size_t n = limit - word < word ? limit - word : word;
-
-		if (memcmp((uint8_t *)p + word, &b->mark, n))
-			return word;
-	}
-	write_mark(p, content_word(b->seed, 1));
-	at = limit ? verify(b, p, limit) : CONTENT_OK;
-	write_mark(p, b->mark);
-	return at;
+	return limit ? verify(b, p, limit) : CONTENT_OK;
 }
 
 bool model_overlaps_other(struct model *m, unsigned int slot, uintptr_t addr,

@@ -35,10 +35,10 @@ struct block {
 	size_t usable;
 	size_t filled; /* bytes that hold the pattern */
 	uint64_t seed; /* of the pattern */
-	uint64_t mark; /* mimicked, in the second word; 0: none */
 	size_t align; /* that it was made with, 16 if none */
 	uint16_t slot;
 	uint8_t cls; /* 1 .. OPS_CLASSES, or MODEL_LARGE */
+	uint8_t thread; /* that made it */
 	bool whole; /* the pattern was written everywhere */
 };
 
@@ -49,6 +49,7 @@ struct model {
 	size_t large;
 	size_t large_bytes;
 	uint32_t gen; /* allocations since the reset */
+	uint8_t thread; /* that runs: the maker of what is added */
 	uint16_t freed; /* most recently freed slot, or MODEL_NONE */
 	uint16_t lowest; /* no slot below it is unused */
 	uint16_t place[OPS_SLOTS]; /* of a live slot, in blocks */
@@ -112,9 +113,6 @@ void model_before_resize(struct model *m, unsigned int slot, size_t limit);
 
 /* Write the pattern into all usable bytes (beyond CONTENT_FILL: a sample). */
 void model_fill(struct model *m, unsigned int slot);
-
-/* Write @mark into the second word; from then on it is part of the content. */
-void model_mimic(struct model *m, unsigned int slot, uint64_t mark);
 
 /*
  * Check the content, which has moved to @p or, if that is NULL, is where it

@@ -30,9 +30,10 @@ const char *const op_names[OP_NR] = {
 	[OP_CHECK] = "check",
 	[OP_FAULT] = "fault",
 	[OP_MISUSE] = "misuse",
-	[OP_MIMIC] = "mimic",
+	[OP_SCRIBBLE] = "scribble",
 	[OP_OPTION] = "option",
 	[OP_RESET] = "reset",
+	[OP_THREAD_END] = "thread end",
 };
 
 /* What the low 5 bits of a record's first byte mean. */
@@ -46,7 +47,7 @@ static const uint8_t kind_of[32] = {
 	OP_BULK_ALLOC, OP_BULK_ALLOC, OP_BULK_FREE,
 	OP_BULK_FREE,  OP_USABLE,     OP_VERIFY,
 	OP_SETTLE,     OP_TRIM,	      OP_CHECK,
-	OP_FAULT,      OP_MISUSE,     OP_MIMIC,
+	OP_FAULT,      OP_MISUSE,     OP_SCRIBBLE,
 	OP_OPTION,     OP_RESET,
 };
 
@@ -55,10 +56,45 @@ static const uint8_t kind_of[32] = {
 /* What looks at everything is done for an arg below this only: 1 in 8. */
 #define HEAVY_ARG 32
 #define MISUSE_ARG 64
+#define THREAD_END_ARG 64
 
 /* The size modes are for an arg below this, and a slot below OPS_SLOTS */
 #define MODE_ARG 32
 #define BULK_MODE_BITS 0x3c /* of a bulk's arg: the same if any is set */
+
+/* The high bits of a record's first byte are its thread. */
+#define THREAD_SHIFT 5
+
+/* By bits 5-7 of the header's byte 2: most random headers have one thread. */
+static const uint8_t threads_of[8] = {1, 1, 1, 1, 1, 2, 4, OPS_THREADS};
+
+/* Flags of the simulated kernel that stand in the header's byte 1. */
+#define SIM_FLAGS_1 0xc0
+
+/* An option operation with an arg from here on is about the newer ones. */
+#define NEW_OPTION_ARG 0xc0
+
+static const struct {
+	const char *name;
+	const char *words[3];
+	size_t values[3];
+} options[OPTION_NR] = {
+	[OPTION_PERIOD] = {"settle period",
+			   {"automatic", "1", "64"},
+			   {0, 1, 64}},
+	[OPTION_DIRTY] = {"dirty limit",
+			  {"automatic", "0", "64 KiB"},
+			  {OPS_AUTO, 0, 64 * KIB}},
+	[OPTION_LARGE_CACHE] = {"large cache",
+				{"1 MiB", "0", "64 KiB"},
+				{MIB, 0, 64 * KIB}},
+	[OPTION_PURGE_DELAY] = {"purge delay",
+				{"500 ms", "0", "10 ms"},
+				{500, 0, 10}},
+	[OPTION_TIME] = {"time passes:",
+			 {"1 ms", "500 ms", "10 s"},
+			 {1, 500, 10000}},
+};
 
 static const char *const misuse_words[MISUSE_NR] = {
 	"double free", "interior pointer", "never allocated block",
@@ -104,7 +140,8 @@ void ops_header(const uint8_t *data, size_t size, struct ops_header *h)
 		.real_kernel = (b[1] & 7) == 7,
 		.small_period = b[1] & 0x10,
 		.no_dirty = b[1] & 0x20,
-		.sim_flags = b[2] & 0x1f,
+		.sim_flags = (b[2] & 0x1f) | (b[1] & SIM_FLAGS_1),
+		.threads = threads_of[b[2] >> 5],
 		.check_often = (b[3] & 0x1f) == 0x1f,
 		.locked = (b[3] & 0xe0) == 0xe0,
 		.seed = le32(b + 4),
@@ -117,7 +154,11 @@ void ops_encode_header(uint8_t out[OPS_HEADER_SIZE], const struct ops_header *h)
 	out[0] = OPS_VERSION;
 	out[1] = (h->real_kernel ? 7 : 0) | (h->small_period ? 0x10 : 0) |
 		 (h->no_dirty ? 0x20 : 0);
+	out[1] |= h->sim_flags & SIM_FLAGS_1;
 	out[2] = h->sim_flags & 0x1f;
+	for (unsigned int i = 0; h->threads > 1 && i < 8; i++)
+		if (threads_of[i] == h->threads)
+			out[2] |= (uint8_t)(i << 5);
 	out[3] = (h->check_often ? 0x1f : 0) | (h->locked ? 0xe0 : 0);
 	put_le32(out + 4, h->seed);
 }
@@ -283,11 +324,24 @@ static void decode_fault(struct op *op)
 	op->n = 1 + op->val % 16;
 }
 
+static const enum ops_option new_options[4] = {
+	OPTION_LARGE_CACHE, OPTION_PURGE_DELAY, OPTION_TIME, OPTION_TIME};
+
+static void decode_option(struct op *op)
+{
+	if (op->arg >= NEW_OPTION_ARG)
+		op->option = new_options[op->arg & 3];
+	else
+		op->option = op->arg & 1 ? OPTION_PERIOD : OPTION_DIRTY;
+	op->value = options[op->option].values[op->val % 3];
+}
+
 /*
  * Random input is not to spend its time on operations that take long.  A slot
  * of OPS_SLOTS or more is as good as one below; it says "something light".
  */
-static enum op_kind light_kind(enum op_kind kind, uint8_t arg, uint16_t slot)
+static enum op_kind light_kind(enum op_kind kind, uint8_t arg, uint16_t slot,
+			       unsigned int threads)
 {
 	switch (kind) {
 	case OP_VERIFY:
@@ -301,6 +355,8 @@ static enum op_kind light_kind(enum op_kind kind, uint8_t arg, uint16_t slot)
 	case OP_MISUSE:
 		return arg < MISUSE_ARG ? kind : OP_FREE;
 	case OP_RESET:
+		if (threads > 1 && arg < THREAD_END_ARG)
+			return OP_THREAD_END;
 		return arg == RESET_ARG ? kind : OP_MALLOC;
 	default:
 		return kind;
@@ -312,19 +368,22 @@ void ops_decode(const uint8_t *data, size_t size, size_t i, struct op *op)
 	uint8_t b[OPS_RECORD_SIZE] = {0};
 	size_t at = OPS_HEADER_SIZE + i * OPS_RECORD_SIZE;
 	const uint8_t *seed = data + 4;
-	unsigned int mode;
+	unsigned int mode, threads = 1;
 
-	if (i < ops_count(size))
+	if (i < ops_count(size)) {
 		memcpy(b, data + at, sizeof(b));
-	else
+		threads = threads_of[data[2] >> 5];
+	} else {
 		seed = b;
+	}
 	*op = (struct op){
 		.kind = kind_of[b[0] & 31],
+		.thread = (b[0] >> THREAD_SHIFT) % threads,
 		.arg = b[1],
 		.slot = (uint16_t)(b[2] | b[3] << 8),
 		.val = le32(b + 4),
 	};
-	op->kind = light_kind(op->kind, op->arg, op->slot);
+	op->kind = light_kind(op->kind, op->arg, op->slot, threads);
 	mode = op->arg < MODE_ARG && op->slot < OPS_SLOTS ? op->arg & 7 :
 							    OPS_MODE_OWN;
 	switch (op->kind) {
@@ -349,9 +408,17 @@ void ops_decode(const uint8_t *data, size_t size, size_t i, struct op *op)
 	case OP_FAULT:
 		decode_fault(op);
 		break;
+	case OP_OPTION:
+		decode_option(op);
+		break;
 	default:
 		break;
 	}
+}
+
+void ops_set_thread(uint8_t record[OPS_RECORD_SIZE], unsigned int thread)
+{
+	record[0] = (uint8_t)((record[0] & 31) | thread << THREAD_SHIFT);
 }
 
 void ops_encode(uint8_t out[OPS_RECORD_SIZE], enum op_kind kind, uint8_t arg,
@@ -359,11 +426,13 @@ void ops_encode(uint8_t out[OPS_RECORD_SIZE], enum op_kind kind, uint8_t arg,
 {
 	uint8_t code = 0;
 
-	while (kind_of[code] != kind)
+	while (kind_of[code] != (kind == OP_THREAD_END ? OP_RESET : kind))
 		code++;
 	if (kind == OP_RESET)
 		arg = RESET_ARG;
-	else if (light_kind(kind, arg, 0) != kind)
+	else if (kind == OP_THREAD_END)
+		arg %= THREAD_END_ARG;
+	else if (light_kind(kind, arg, 0, 1) != kind)
 		arg %= HEAVY_ARG; /* which is below MISUSE_ARG, too */
 	out[0] = code;
 	out[1] = arg;
@@ -398,7 +467,7 @@ static void describe_fault(const struct op *op, char *buf, size_t len)
 		 mask, op->n, where);
 }
 
-char *ops_describe(const struct op *op, char *buf, size_t len)
+static void describe(const struct op *op, char *buf, size_t len)
 {
 	const char *name = op_names[op->kind];
 	unsigned int slot = op->slot % OPS_SLOTS;
@@ -435,25 +504,32 @@ char *ops_describe(const struct op *op, char *buf, size_t len)
 			 misuse_words[op->arg % MISUSE_NR], slot, op->val);
 		break;
 	case OP_OPTION:
-		if (op->arg & 1)
-			snprintf(buf, len, "option: settle period %s",
-				 (const char *const[]){"automatic", "1",
-						       "64"}[op->val % 3]);
-		else
-			snprintf(buf, len, "option: dirty limit %s",
-				 (const char *const[]){"automatic", "0",
-						       "64 KiB"}[op->val % 3]);
+		snprintf(buf, len, "option: %s %s", options[op->option].name,
+			 options[op->option].words[op->val % 3]);
 		break;
 	case OP_FREE:
 	case OP_FREE_SIZED:
 	case OP_FREE_ALIGNED_SIZED:
 	case OP_USABLE:
-	case OP_MIMIC:
 		snprintf(buf, len, "%s, slot %u", name, slot);
+		break;
+	case OP_SCRIBBLE:
+		snprintf(buf, len, "%s over freed block %u", name, slot);
 		break;
 	default:
 		snprintf(buf, len, "%s", name);
 		break;
 	}
+}
+
+/* Thread 0 goes without saying. */
+char *ops_describe(const struct op *op, char *buf, size_t len)
+{
+	int n = 0;
+
+	if (op->thread)
+		n = snprintf(buf, len, "thread %u: ", op->thread);
+	if ((size_t)n < len)
+		describe(op, buf + n, len - (size_t)n);
 	return buf;
 }

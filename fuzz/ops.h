@@ -18,6 +18,7 @@
 #endif
 #define OPS_MAX_OPS (1u << 20) /* records beyond are ignored */
 #define OPS_BULK_MAX 1024
+#define OPS_THREADS 8 /* at most */
 
 enum op_kind {
 	OP_MALLOC,
@@ -37,9 +38,10 @@ enum op_kind {
 	OP_CHECK, /* apb_check(), statistics against the model */
 	OP_FAULT, /* arm or disarm a fault */
 	OP_MISUSE, /* a misuse; must be reported and change nothing */
-	OP_MIMIC, /* write what looks like a free block into a live one */
+	OP_SCRIBBLE, /* write into a freed block */
 	OP_OPTION, /* set an option */
 	OP_RESET, /* drop everything */
+	OP_THREAD_END, /* the operation's thread ends */
 	OP_NR
 };
 
@@ -55,21 +57,34 @@ enum misuse_op {
 	MISUSE_NR
 };
 
+/* What an option operation sets. */
+enum ops_option {
+	OPTION_PERIOD, /* settle period */
+	OPTION_DIRTY, /* dirty limit */
+	OPTION_LARGE_CACHE,
+	OPTION_PURGE_DELAY, /* ms */
+	OPTION_TIME, /* none: so many ms pass */
+	OPTION_NR
+};
+#define OPS_AUTO SIZE_MAX /* the option's value: automatic */
+
 /* The header, decoded. */
 struct ops_header {
 	uint8_t version; /* 0 is taken as 1; others are read as 1 too */
 	bool real_kernel; /* only where the runner allows it */
 	bool check_often; /* apb_check() after each operation */
-	bool locked; /* as in a process of several threads: no fast path */
+	bool locked; /* as in a process of several threads: locks are taken */
 	bool small_period; /* settle after few frees */
 	bool no_dirty; /* purge at once */
-	unsigned int sim_flags; /* enum simos_flags */
+	unsigned int sim_flags; /* enum simos_flags, but for SIMOS_FILL */
+	unsigned int threads; /* played: 1, 2, 4 or 8 */
 	uint32_t seed;
 };
 
 /* A record, decoded: what it will do, before slots are resolved. */
 struct op {
 	enum op_kind kind;
+	unsigned int thread; /* that does it, below the header's threads */
 	uint8_t arg; /* raw */
 	uint16_t slot; /* raw, modulo OPS_SLOTS when used */
 	uint32_t val; /* raw */
@@ -80,6 +95,8 @@ struct op {
 	unsigned int mode; /* fault: enum apb_fault_mode */
 	unsigned int calls; /* fault: mask of 1u << enum apb_os_call */
 	bool in_kernel; /* fault: in the simulated kernel */
+	enum ops_option option;
+	size_t value; /* of the option */
 };
 
 /* Bytes of one bulk allocation at most (but one block at least). */
@@ -108,6 +125,8 @@ void ops_encode_header(uint8_t out[OPS_HEADER_SIZE],
 		       const struct ops_header *h);
 void ops_encode(uint8_t out[OPS_RECORD_SIZE], enum op_kind kind, uint8_t arg,
 		uint16_t slot, uint32_t val);
+/* The same record, done by @thread, which counts if there are so many. */
+void ops_set_thread(uint8_t record[OPS_RECORD_SIZE], unsigned int thread);
 /*
  * The val for size mode EXACT: @size to the byte up to OPS_BYTEWISE, rounded up
  * to pages beyond, clipped to OPS_EXACT_MAX.

@@ -24,12 +24,13 @@
 static const char usage_text[] =
 	"usage: apb-replay [-v] [--no-fork] FILE|DIR...\n"
 	"       apb-replay --minimize IN -o OUT [--seconds N]\n"
-	"       apb-replay --bench N\n"
+	"       apb-replay --bench N [--threads T]\n"
 	"  -v           each operation and its result in words\n"
 	"  --no-fork    all in this process, for debuggers and valgrind\n"
 	"  --minimize   shrink a failing input, at most N seconds (30)\n"
 	"  --bench      run N random inputs of 64 operations, print the "
-	"speed\n";
+	"speed\n"
+	"  --threads    played by T threads (1, 2, 4 or 8)\n";
 
 struct settings {
 	bool verbose;
@@ -37,6 +38,7 @@ struct settings {
 	const char *minimize, *out;
 	unsigned int seconds;
 	unsigned long bench;
+	unsigned int threads;
 	size_t inputs, findings;
 };
 
@@ -226,9 +228,11 @@ static uint64_t next_random(uint64_t *state)
 	return *state * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-static void random_input(uint64_t *state, uint8_t *data, size_t size)
+static void random_input(uint64_t *state, unsigned int threads, uint8_t *data,
+			 size_t size)
 {
 	struct ops_header header = {
+		.threads = threads,
 		.small_period = next_random(state) >> 61 == 0,
 		.no_dirty = next_random(state) >> 61 == 0,
 		.sim_flags = next_random(state) >> 32 & 0x1f,
@@ -244,13 +248,13 @@ static void random_input(uint64_t *state, uint8_t *data, size_t size)
 }
 
 /* Run a random input; one that fails is kept. */
-static bool bench_one(uint64_t *state)
+static bool bench_one(uint64_t *state, unsigned int threads)
 {
 	static const char name[] = "bench-finding";
 	struct run_options options = {.on_finding = print_finding};
 	uint8_t data[OPS_HEADER_SIZE + BENCH_OPS * OPS_RECORD_SIZE];
 
-	random_input(state, data, sizeof(data));
+	random_input(state, threads, data, sizeof(data));
 	if (!run_input(data, sizeof(data), &options))
 		return true;
 	if (file_write(name, data, sizeof(data)))
@@ -259,19 +263,19 @@ static bool bench_one(uint64_t *state)
 	return false;
 }
 
-static int bench(unsigned long n)
+static int bench(unsigned long n, unsigned int threads)
 {
 	uint64_t state = 1;
 	double begin, time;
 
 	/* the first touch of the simulated kernel's memory is not counted */
 	for (int i = 0; i < BENCH_WARM_UP; i++)
-		if (!bench_one(&state))
+		if (!bench_one(&state, threads))
 			return 1;
 	/* of this process, whatever else the machine does */
 	begin = seconds(CLOCK_PROCESS_CPUTIME_ID);
 	for (unsigned long i = 0; i < n; i++)
-		if (!bench_one(&state))
+		if (!bench_one(&state, threads))
 			return 1;
 	time = seconds(CLOCK_PROCESS_CPUTIME_ID) - begin;
 	printf("%lu inputs of %d operations, %.2f s of CPU, "
@@ -303,11 +307,25 @@ static unsigned long number(const char *text, const char *option)
 	return n;
 }
 
+static unsigned int threads_number(const char *text)
+{
+	unsigned long n = number(text, "--threads");
+
+	if (n > OPS_THREADS || (n & (n - 1))) {
+		fprintf(stderr,
+			"apb-replay: --threads: must be 1, 2, 4 or 8: %s\n",
+			text);
+		exit(2);
+	}
+	return (unsigned int)n;
+}
+
 enum {
 	OPT_NO_FORK = 256,
 	OPT_MINIMIZE,
 	OPT_SECONDS,
 	OPT_BENCH,
+	OPT_THREADS,
 };
 
 static void parse(struct settings *s, int argc, char **argv)
@@ -317,6 +335,7 @@ static void parse(struct settings *s, int argc, char **argv)
 		{"minimize", required_argument, NULL, OPT_MINIMIZE},
 		{"seconds", required_argument, NULL, OPT_SECONDS},
 		{"bench", required_argument, NULL, OPT_BENCH},
+		{"threads", required_argument, NULL, OPT_THREADS},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -342,6 +361,9 @@ static void parse(struct settings *s, int argc, char **argv)
 		case OPT_BENCH:
 			s->bench = number(optarg, "--bench");
 			break;
+		case OPT_THREADS:
+			s->threads = threads_number(optarg);
+			break;
 		case 'h':
 			usage(stdout, 0);
 		default:
@@ -352,7 +374,7 @@ static void parse(struct settings *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct settings s = {.fork = true, .seconds = 30};
+	struct settings s = {.fork = true, .seconds = 30, .threads = 1};
 	bool files;
 
 	parse(&s, argc, argv);
@@ -363,6 +385,6 @@ int main(int argc, char **argv)
 	if (s.minimize)
 		return minimize_file(&s);
 	if (s.bench)
-		return bench(s.bench);
+		return bench(s.bench, s.threads);
 	return replay(&s, argv + optind);
 }

@@ -4,6 +4,7 @@
 
 #include "debug/inspect.h"
 #include "feedback.h"
+#include "heap/thread.h"
 #include "simos.h"
 
 #include <errno.h>
@@ -32,10 +33,15 @@ const struct apb_api apb_api = {
 	.set_misuse = apb_set_misuse,
 	.check = apb_check,
 	.stats = apb_stats,
-	.key = apb_inspect_key,
+	.thread_swap = apb_thread_swap,
+	.thread_end = apb_thread_end,
 	.never_allocated = apb_inspect_never_allocated,
 	.unused_pool = apb_inspect_unused_pool,
 };
+
+/* What an input begins with: small enough to be full now and then. */
+#define LARGE_CACHE ((size_t)1 << 20)
+#define PURGE_DELAY 500
 
 /* 2 MiB; never on a heap. */
 static struct run the_run;
@@ -145,20 +151,28 @@ static void count_down(struct run *r)
 
 /* ---- operations ------------------------------------------------------- */
 
+static void set_option(struct run *r, enum ops_option which, size_t value)
+{
+	static const enum apb_option option[OPTION_NR] = {
+		[OPTION_PERIOD] = APB_OPT_SETTLE_PERIOD,
+		[OPTION_DIRTY] = APB_OPT_DIRTY_LIMIT,
+		[OPTION_LARGE_CACHE] = APB_OPT_LARGE_CACHE,
+		[OPTION_PURGE_DELAY] = APB_OPT_PURGE_DELAY,
+	};
+
+	r->option[which] = value;
+	if (which == OPTION_DIRTY && value == OPS_AUTO)
+		value = APB_DIRTY_AUTO;
+	if (r->api->set_option(option[which], value))
+		run_fail(r, "option", "refused with errno %d", errno);
+}
+
 static void do_option(struct run *r)
 {
-	static const size_t period[] = {0, 1, 64};
-	static const size_t dirty[] = {APB_DIRTY_AUTO, 0, 64 << 10};
-	unsigned int i = r->op.val % 3;
-	int err;
-
-	if (r->op.arg & 1)
-		err = r->api->set_option(APB_OPT_SETTLE_PERIOD, period[i]);
+	if (r->op.option == OPTION_TIME)
+		simos_pass(r->op.value);
 	else
-		err = r->api->set_option(APB_OPT_DIRTY_LIMIT,
-					 r->dirty_limit = dirty[i]);
-	if (err)
-		run_fail(r, "option", "refused with errno %d", errno);
+		set_option(r, r->op.option, r->op.value);
 }
 
 static void (*const run_op[OP_NR])(struct run *r) = {
@@ -179,9 +193,10 @@ static void (*const run_op[OP_NR])(struct run *r) = {
 	[OP_CHECK] = run_check,
 	[OP_FAULT] = do_fault,
 	[OP_MISUSE] = run_misuse,
-	[OP_MIMIC] = run_mimic,
+	[OP_SCRIBBLE] = run_scribble,
 	[OP_OPTION] = do_option,
 	[OP_RESET] = run_reset,
+	[OP_THREAD_END] = run_thread_end,
 };
 
 /* What every operation must leave behind, whatever it was. */
@@ -224,6 +239,7 @@ static void step(struct run *r, const uint8_t *data, size_t size)
 
 	ops_decode(data, size, r->index, &r->op);
 	describe(r);
+	run_switch(r, r->op.thread);
 	r->reports = 0;
 	run_failures(r, &before);
 	run_op[r->op.kind](r);
@@ -251,7 +267,7 @@ static void begin_kernel(struct run *r)
 		}
 		os = simos_ops();
 	}
-	watch_init(&r->watch, os);
+	watch_init(&r->watch, os, run_freed_unmapped, r);
 	if (r->api->set_os(os ? &r->watch.ops : NULL))
 		run_fail(r, "leak-mapping",
 			 "memory is mapped before the input begins");
@@ -270,6 +286,8 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	memset(&r->op, 0, sizeof(r->op));
 	r->phase = "(begin)";
 	feedback_begin();
+	run_threads_begin(r);
+	run_freed_reset(r);
 	begin_kernel(r);
 	/*
 	 * Not what the C library found, which depends on the engine
@@ -278,17 +296,17 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	 */
 	__libc_single_threaded = !r->head.locked;
 	r->api->set_misuse(run_on_misuse, r);
-	/* never 0, which would be random */
-	r->api->set_option(APB_OPT_SEED, r->head.seed + (size_t)1);
-	r->api->set_option(APB_OPT_SETTLE_PERIOD, r->head.small_period ? 4 : 0);
-	r->dirty_limit = r->head.no_dirty ? 0 : APB_DIRTY_AUTO;
-	r->api->set_option(APB_OPT_DIRTY_LIMIT, r->dirty_limit);
+	set_option(r, OPTION_PERIOD, r->head.small_period ? 4 : 0);
+	set_option(r, OPTION_DIRTY, r->head.no_dirty ? 0 : OPS_AUTO);
+	set_option(r, OPTION_LARGE_CACHE, LARGE_CACHE);
+	set_option(r, OPTION_PURGE_DELAY, PURGE_DELAY);
 	r->phase = NULL;
 }
 
 /* A finding in-process: nothing is known to hold; drop all there was. */
 static void abandon(struct run *r)
 {
+	run_threads_abandon(r);
 	model_reset(&r->model);
 	r->api->reset();
 }

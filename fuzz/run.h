@@ -11,9 +11,11 @@
 #include <stdio.h>
 
 /*
- * What is tested: the functions of apb.h, and the three that look inside.
+ * What is tested: the functions of apb.h, those that play threads, and two
+ * that look inside.
  * There for the tests of the oracles, which put faulty ones in their place.
  */
+struct apb_heap;
 struct apb_api {
 	void *(*malloc)(size_t size);
 	void *(*calloc)(size_t n, size_t size);
@@ -34,7 +36,8 @@ struct apb_api {
 	void (*set_misuse)(apb_misuse_fn fn, void *arg);
 	int (*check)(struct apb_violation *v);
 	void (*stats)(struct apb_stats *stats);
-	uint64_t (*key)(void);
+	struct apb_heap *(*thread_swap)(struct apb_heap *heap);
+	void (*thread_end)(void);
 	const void *(*never_allocated)(size_t skip);
 	const void *(*unused_pool)(size_t skip);
 };

@@ -24,6 +24,7 @@ struct request {
 	int refuse; /* errno with which it must be refused, or 0 */
 	bool zero;
 	struct failures before;
+	uint64_t maps; /* that the kernel had granted before */
 };
 
 /* Just before the call. */
@@ -32,6 +33,7 @@ static void open_request(struct run *r, struct request *q)
 	if (!q->refuse && q->size > PTRDIFF_MAX)
 		q->refuse = ENOMEM;
 	run_failures(r, &q->before);
+	q->maps = r->watch.maps;
 	errno = SENTINEL;
 }
 
@@ -69,6 +71,10 @@ static void judge_exhausted(struct run *r, const struct request *q)
 			 "NULL for %zu bytes, but %zu pools are unused, %zu "
 			 "arenas spare",
 			 q->size, unused, before.spares);
+	if (before.large_cached && !call_failed(r, q, APB_OS_UNMAP))
+		run_fail(r, "null-without-cause",
+			 "NULL for %zu bytes, but %zu mappings are cached",
+			 q->size, before.large_cached);
 	r->api->settle();
 	r->api->stats(&after);
 	if (after.settled != before.settled)
@@ -100,7 +106,19 @@ static void judge_null(struct run *r, const struct request *q)
 		judge_exhausted(r, q);
 }
 
-/* A map call failed: then NULL, or settling must have found memory. */
+/* Whether the running thread could not have a heap, and got its block else. */
+static bool without_heap(struct run *r)
+{
+	struct apb_heap *heap = r->api->thread_swap(NULL);
+
+	r->api->thread_swap(heap);
+	return !heap;
+}
+
+/*
+ * A map call failed: then NULL, or settling must have found memory, or giving
+ * back what was retained for reuse, after which another call was granted.
+ */
 static void judge_success(struct run *r, const struct request *q)
 {
 	struct apb_stats stats;
@@ -114,7 +132,8 @@ static void judge_success(struct run *r, const struct request *q)
 	if (!call_failed(r, q, APB_OS_MAP))
 		return;
 	r->api->stats(&stats);
-	if (stats.recovered == r->recovered)
+	if (stats.recovered == r->recovered && r->watch.maps == q->maps &&
+	    !without_heap(r))
 		run_fail(r, "fault-unreported",
 			 "a map call failed, but the caller got memory");
 	r->recovered = stats.recovered;
@@ -274,7 +293,10 @@ static void remember_freed(struct run *r, const struct block *b)
 {
 	r->freed.ptr = (uintptr_t)b->ptr;
 	r->freed.size = b->size;
+	r->freed.large = b->cls == MODEL_LARGE;
 	r->freed.index = r->index;
+	if (b->cls != MODEL_LARGE)
+		run_freed_add(r, (uintptr_t)b->ptr, b->usable);
 }
 
 /* ---- realloc ---------------------------------------------------------- */
@@ -408,6 +430,8 @@ void run_free_slot(struct run *r, unsigned int slot, enum op_kind how)
 	if (!run_verify_slot(r, slot, "content", "before its free"))
 		return;
 	remember_freed(r, &b);
+	if (b.thread != r->thread)
+		feedback_remote(r->thread, b.thread, b.cls);
 	model_remove(&r->model, slot);
 	errno = SENTINEL;
 	/* an aligned block may be of a class that its size alone is not */

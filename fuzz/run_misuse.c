@@ -46,7 +46,7 @@ void run_on_misuse(const struct apb_misuse *m, void *arg)
 	r->report_ptr = m->ptr;
 	/* the allocator aborts when this returns: the last chance to tell */
 	if (m->kind == APB_MISUSE_CORRUPT)
-		run_fail(r, "corrupt", "free block %p was written to", m->ptr);
+		run_fail(r, "corrupt", "%p is said to be corrupt", m->ptr);
 	if (!m->text[0])
 		run_fail(r, "misuse-wrong", "a report without text");
 }
@@ -70,7 +70,7 @@ static bool pick_double_free(struct run *r, struct misuse *u)
 			    BIT(APB_MISUSE_METADATA);
 	if (!r->real && !simos_is_mapped((void *)u->ptr, 1))
 		u->kinds = BIT(APB_MISUSE_FOREIGN);
-	else if (!r->real && just_now && !r->kept)
+	else if (!r->real && just_now && !r->kept && !r->freed.large)
 		u->kinds &= ~BIT(APB_MISUSE_FOREIGN);
 	return true;
 }
@@ -325,29 +325,4 @@ void run_misuse(struct run *r)
 	else if (u.slot >= 0)
 		run_verify_slot(r, (unsigned int)u.slot, "misuse-effect",
 				"after a misuse");
-}
-
-/* ---- a live block that looks free ------------------------------------- */
-
-void run_mimic(struct run *r)
-{
-	int slot = model_slot_to_take(&r->model, r->op.slot);
-	const struct block *b;
-	uint64_t first;
-
-	if (slot < 0)
-		return;
-	b = model_block(&r->model, (unsigned int)slot);
-	if (b->cls == MODEL_LARGE)
-		return;
-	if (!run_verify_slot(r, (unsigned int)slot, "content", "now"))
-		return;
-	memcpy(&first, b->ptr, sizeof(first));
-	model_mimic(&r->model, (unsigned int)slot, r->api->key() ^ first);
-	run_note(r, " -> slot %d, %p", slot, (void *)b->ptr);
-	if (r->api->usable_size(b->ptr) != b->usable)
-		run_fail(r, "mimic",
-			 "%p is live, but is not known any more: usable size "
-			 "%zu",
-			 (void *)b->ptr, r->api->usable_size(b->ptr));
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define ARENA ((size_t)1 << 20)
+#define HEAP_BYTES ((size_t)12288)
+#define SMALL_POOL ((size_t)16 << 10)
 #define SENTINEL 4711
 
 void run_self_check(struct run *r)
@@ -104,12 +106,13 @@ static void check_conservation(struct run *r, const struct apb_stats *s)
 static void check_mapped(struct run *r, const struct apb_stats *s)
 {
 	size_t sum = s->arenas * s->arena_bytes + s->large_bytes +
-		     s->map_bytes + s->slop_bytes;
+		     s->large_slack_bytes + s->large_cached_bytes +
+		     s->map_bytes + s->heap_bytes + s->slop_bytes;
 
 	if (s->mapped_bytes != sum)
 		run_fail(r, "mapped",
 			 "%zu bytes mapped, but %zu in arenas, large blocks, "
-			 "map and slop",
+			 "slack behind them, cache, map, heaps and slop",
 			 s->mapped_bytes, sum);
 	if (!r->real && s->mapped_bytes != mapped_by_kernel())
 		run_fail(r, "mapped", "%zu bytes mapped, the kernel says %zu",
@@ -117,28 +120,66 @@ static void check_mapped(struct run *r, const struct apb_stats *s)
 	if (s->mapped_bytes > s->mapped_highwater)
 		run_fail(r, "mapped", "%zu bytes mapped, highwater %zu",
 			 s->mapped_bytes, s->mapped_highwater);
-	/* at any time: an arena that empties beside a spare is unmapped */
-	if (!r->kept && s->spares > 1)
-		run_fail(r, "leak-arena", "%zu spare arenas", s->spares);
 }
 
-/*
- * Empty pools are purged when they are more than the limit.  A spare arena that
- * is cut anew counts as dirty wholly, so there may be an arena more.
- */
-static void check_dirty(struct run *r, const struct apb_stats *s)
+/* ---- memory retained -------------------------------------------------- */
+
+/* What is learnt may add so much, and a quarter of what is in use. */
+#define LEARNT_MAX ((size_t)64 << 20)
+
+/* The bound on dirty bytes is what the options make it. */
+static void check_dirty_limit(struct run *r, const struct apb_stats *s)
 {
-	size_t limit = r->dirty_limit, pools = 0;
+	size_t option = r->option[OPTION_DIRTY], pools = 0, least, most;
 
 	for (unsigned int i = 0; i < APB_NR_CLASSES; i++)
 		pools += s->class_[i].pools * s->class_[i].pool_size;
-	if (limit == APB_DIRTY_AUTO)
-		limit = ((size_t)1 << 20) + pools / 32;
-	if (limit)
-		limit += ARENA;
-	if (!r->unpurged && s->dirty_bytes > limit)
-		run_fail(r, "dirty", "%zu bytes of empty pools unpurged",
-			 s->dirty_bytes);
+	least = most = option;
+	if (option == OPS_AUTO) {
+		least = ARENA + pools / 32;
+		most = least + LEARNT_MAX + pools / 4;
+	}
+	if (!r->option[OPTION_PURGE_DELAY])
+		least = most = 0;
+	if (s->dirty_limit < least || s->dirty_limit > most)
+		run_fail(r, "dirty", "the limit is %zu, not from %zu to %zu",
+			 s->dirty_limit, least, most);
+}
+
+/*
+ * At any time: what is dirty is within its bound.  A spare arena is there for
+ * its dirty pools only, the last one emptied at least.
+ */
+static void check_dirty(struct run *r, const struct apb_stats *s)
+{
+	check_dirty_limit(r, s);
+	if (!r->unpurged && s->dirty_bytes > s->dirty_limit)
+		run_fail(r, "dirty",
+			 "%zu bytes of empty pools unpurged, the limit is %zu",
+			 s->dirty_bytes, s->dirty_limit);
+	if (!r->kept && s->spares * SMALL_POOL > s->dirty_bytes)
+		run_fail(r, "leak-arena",
+			 "%zu spare arenas, but %zu dirty bytes only",
+			 s->spares, s->dirty_bytes);
+}
+
+/*
+ * The cache of large mappings is within its bound; what is mapped behind live
+ * blocks is less than a third of what they have.
+ */
+static void check_large(struct run *r, const struct apb_stats *s)
+{
+	size_t cache = r->option[OPTION_LARGE_CACHE];
+
+	if (!r->option[OPTION_PURGE_DELAY])
+		cache = 0;
+	if (s->large_cached_bytes > cache ||
+	    s->large_cached * MODEL_PAGE > s->large_cached_bytes)
+		run_fail(r, "large-cache", "%zu mappings, %zu bytes of %zu",
+			 s->large_cached, s->large_cached_bytes, cache);
+	if (s->large_slack_bytes > s->large_bytes / 3)
+		run_fail(r, "large-cache", "%zu bytes of slack behind %zu",
+			 s->large_slack_bytes, s->large_bytes);
 }
 
 static void read_stats(struct run *r, struct apb_stats *s)
@@ -150,6 +191,7 @@ static void read_stats(struct run *r, struct apb_stats *s)
 	check_conservation(r, s);
 	check_mapped(r, s);
 	check_dirty(r, s);
+	check_large(r, s);
 	if (s->recovered < r->recovered)
 		run_fail(r, "accounting", "recovered went from %lu to %lu",
 			 (unsigned long)r->recovered,
@@ -187,6 +229,8 @@ static void trim(struct run *r)
 {
 	size_t before = r->real ? 0 : mapped_by_kernel(), after, got;
 	uint64_t refused = refusals(r), purged = r->watch.purged;
+	/* the running thread keeps its heap, if that is not the static one */
+	size_t own = r->head.threads > 1 && !r->phase ? HEAP_BYTES : 0;
 	struct apb_stats stats;
 
 	got = r->api->trim();
@@ -205,7 +249,7 @@ static void trim(struct run *r)
 	/* nothing was refused, so what was refused before is back as well */
 	r->kept = false;
 	r->unpurged = false;
-	if (!r->real && !r->model.live && after)
+	if (!r->real && !r->model.live && run_alone(r) && after > own)
 		run_fail(r, "leak-mapping",
 			 "%zu bytes mapped, no block is live, after a trim",
 			 after);
@@ -215,11 +259,14 @@ static void trim(struct run *r)
 	read_stats(r, &stats);
 	if (r->failed)
 		return;
-	if (stats.spares || stats.dirty_bytes || stats.slop_bytes)
+	if (stats.spares || stats.dirty_bytes || stats.slop_bytes ||
+	    stats.large_cached_bytes)
 		run_fail(r, "trim",
-			 "left %zu spares, %zu dirty and %zu slop bytes",
-			 stats.spares, stats.dirty_bytes, stats.slop_bytes);
-	if (!r->model.live && stats.mapped_bytes)
+			 "left %zu spares, %zu dirty, %zu slop, and %zu cached "
+			 "bytes",
+			 stats.spares, stats.dirty_bytes, stats.slop_bytes,
+			 stats.large_cached_bytes);
+	if (!r->model.live && run_alone(r) && stats.mapped_bytes > own)
 		run_fail(r, "leak-mapping",
 			 "%zu bytes mapped, no block is live, after a trim",
 			 stats.mapped_bytes);
@@ -237,7 +284,12 @@ static void reset(struct run *r, bool may_be_refused)
 	size_t mapped;
 	int err;
 
+	/* the heaps of others would stay */
+	run_end_others(r);
+	if (r->failed)
+		return;
 	r->freed.ptr = 0;
+	run_freed_reset(r);
 	model_reset(&r->model);
 	err = r->api->reset();
 	/* it disarms the allocator's faults */
@@ -274,38 +326,49 @@ void run_reset(struct run *r)
 }
 
 /*
- * Everything is freed and settled: one arena may stay, and the map, which is
- * far smaller than one.
+ * Everything is freed and settled: what stays is retained, within the bounds
+ * that the statistics are held to; every arena is a spare.  So look at them,
+ * unless so little is mapped that they would not matter.
  */
 static void check_drained(struct run *r)
 {
 	struct apb_stats stats;
-	size_t mapped;
 
-	if (r->failed || r->kept)
+	/* heaps that were given up may have blocks waiting for a trim */
+	if (r->failed || r->kept || r->head.threads > 1)
 		return;
-	if (r->real) {
-		read_stats(r, &stats);
-		mapped = stats.mapped_bytes;
-	} else {
-		mapped = mapped_by_kernel();
-	}
-	if (mapped >= 2 * ARENA)
+	if (!r->real && mapped_by_kernel() < 2 * ARENA)
+		return;
+	read_stats(r, &stats);
+	if (!r->failed && stats.arenas != stats.spares)
 		run_fail(r, "leak-arena",
-			 "%zu bytes are mapped when all is freed and settled",
-			 mapped);
+			 "%zu arenas, %zu of them spare, when all is freed and "
+			 "settled",
+			 stats.arenas, stats.spares);
 }
 
-/* The order in which the blocks go is the input's, too. */
+/*
+ * The order in which the blocks go is the input's, too; and who frees them: all
+ * threads, whoever made them, or one, when the others have ended.
+ */
 static void free_all(struct run *r)
 {
 	struct model *m = &r->model;
+	bool in_turn = r->head.seed & 2;
 
+	if (!in_turn)
+		run_end_others(r);
 	while (m->live && !r->failed) {
 		size_t at = r->head.seed & 1 ? 0 : m->live - 1;
+		unsigned int slot = m->blocks[at].slot;
 
-		run_free_slot(r, m->blocks[at].slot, OP_FREE);
+		if (in_turn)
+			run_switch(r, slot % r->head.threads);
+		run_free_slot(r, slot, OP_FREE);
 	}
+	run_end_others(r);
+	if (r->head.threads > 1 && !r->failed)
+		run_thread_end(r);
 }
 
 void run_end(struct run *r)
@@ -324,6 +387,8 @@ void run_end(struct run *r)
 	free_all(r);
 	if (r->failed)
 		return;
+	if (r->head.seed % 8 == 6)
+		run_scribble_all(r);
 	run_settle(r);
 	if (r->head.seed % 8 == 5)
 		run_self_check(r);

@@ -5,8 +5,10 @@
  *
  *   run.c       the loop: header, operations one after the other, the end
  *   run_alloc.c operations on blocks, with the oracles for their results
- *   run_misuse.c misuse on purpose, mimicked marks
+ *   run_misuse.c misuse on purpose
  *   run_state.c statistics and the simulated kernel against the model
+ *   run_thread.c the played threads
+ *   run_freed.c writes to freed blocks
  */
 #ifndef APB_FUZZ_RUNNER_H
 #define APB_FUZZ_RUNNER_H
@@ -19,6 +21,15 @@ enum layer {
 	LAYER_ALLOCATOR, /* apb_fault_set() */
 	LAYER_KERNEL, /* simos_fault() */
 	LAYER_NR
+};
+
+/* So many of the blocks freed last are remembered; a power of two. */
+#define FREED_BLOCKS 256
+
+/* A freed block that is still mapped, as it was when it was freed. */
+struct freed_block {
+	uintptr_t ptr; /* 0: none */
+	size_t usable;
 };
 
 /* Operations after which a fault that goes on failing disarms itself. */
@@ -42,7 +53,7 @@ struct run {
 	uint64_t recovered; /* as last seen in the statistics */
 	bool kept; /* an unmap failed since everything was given back */
 	bool unpurged; /* the same for a purge */
-	size_t dirty_limit; /* the option */
+	size_t option[OPTION_NR]; /* as they are set */
 
 	/* reports of misuse since the operation began */
 	unsigned int reports;
@@ -53,8 +64,23 @@ struct run {
 	struct {
 		uintptr_t ptr;
 		size_t size;
+		bool large;
 		size_t index; /* of the operation */
 	} freed;
+
+	/*
+	 * Played threads: the heap of each but the one that runs, which has
+	 * its own in the allocator.  NULL: has not begun, has ended, or never
+	 * had one.
+	 */
+	unsigned int thread; /* that runs */
+	struct apb_heap *heap[OPS_THREADS];
+
+	/* pooled blocks freed last, a ring; nr counts all there ever were */
+	struct {
+		size_t nr;
+		struct freed_block block[FREED_BLOCKS];
+	} ring;
 
 	struct run_finding finding;
 	struct model model;
@@ -99,8 +125,31 @@ bool run_verify_slot(struct run *r, unsigned int slot, const char *oracle,
 /* ---- run_misuse.c */
 
 void run_misuse(struct run *r);
-void run_mimic(struct run *r);
 void run_on_misuse(const struct apb_misuse *m, void *arg);
+
+/* ---- run_thread.c */
+
+/* An input begins: thread 0 runs, there are no others. */
+void run_threads_begin(struct run *r);
+/* From now on @thread runs. */
+void run_switch(struct run *r, unsigned int thread);
+void run_thread_end(struct run *r);
+/* All but the one that runs end. */
+void run_end_others(struct run *r);
+/* Whether no other thread has a heap. */
+bool run_alone(const struct run *r);
+/* After a finding: as run_threads_begin(), by the real allocator. */
+void run_threads_abandon(struct run *r);
+
+/* ---- run_freed.c */
+
+/* A pooled block is free from now on; a range is no longer mapped. */
+void run_freed_add(struct run *r, uintptr_t ptr, size_t usable);
+void run_freed_unmapped(void *run, uintptr_t addr, size_t size);
+void run_freed_reset(struct run *r);
+void run_scribble(struct run *r);
+/* Over everything that is remembered. */
+void run_scribble_all(struct run *r);
 
 /* ---- run_state.c */
 

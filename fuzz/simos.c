@@ -54,6 +54,7 @@ static_assert(NR_PAGES * PAGE == SIMOS_SPACE, "one size, in two headers");
 static struct {
 	bool reserved;
 	uint64_t seed, rng;
+	uint64_t clock; /* ms */
 	unsigned int flags;
 	struct simos_stats stats;
 	struct apb_fault_state fault;
@@ -393,6 +394,15 @@ static int sim_unmap(void *ctx, void *addr, size_t size)
 	return 0;
 }
 
+/* The content of purged pages is lost. */
+static void lose(struct range r)
+{
+	if (sim.flags & SIMOS_PURGE_ZEROES)
+		make_zero(r);
+	else
+		scribble(r, SALT_PURGE);
+}
+
 static int sim_purge(void *ctx, void *addr, size_t size)
 {
 	bool hit = begin(APB_OS_PURGE);
@@ -405,10 +415,10 @@ static int sim_purge(void *ctx, void *addr, size_t size)
 	if (hit) {
 		/* it may have failed before the pages or behind them */
 		if (next_random() >> 63)
-			scribble(r, SALT_PURGE);
+			lose(r);
 		return no_memory();
 	}
-	scribble(r, SALT_PURGE);
+	lose(r);
 	sim.stats.purged += mark(sim.purged, r, true) * PAGE;
 	return 0;
 }
@@ -482,6 +492,12 @@ static int sim_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	return remap_here(old, old.start + (uint32_t)(new_size / PAGE));
 }
 
+static uint64_t sim_now(void *ctx)
+{
+	(void)ctx;
+	return sim.clock;
+}
+
 /* ---- for the harness -------------------------------------------------- */
 
 static int reserve(void)
@@ -523,6 +539,7 @@ int simos_reset(uint64_t seed, unsigned int flags)
 	sim.seed = mix(seed);
 	sim.rng = sim.seed;
 	sim.flags = flags;
+	sim.clock = 0;
 	memset(&sim.stats, 0, sizeof(sim.stats));
 	apb_fault_arm(&sim.fault, NULL);
 	sim.violation[0] = '\0';
@@ -531,13 +548,15 @@ int simos_reset(uint64_t seed, unsigned int flags)
 
 const struct apb_os *simos_ops(void)
 {
-	static const struct apb_os ops = {
+	static struct apb_os ops = {
 		.map = sim_map,
 		.unmap = sim_unmap,
 		.purge = sim_purge,
 		.remap = sim_remap,
 	};
 
+	ops.now = sim.flags & SIMOS_NO_CLOCK ? NULL : sim_now;
+	ops.purge_zeroes = sim.flags & SIMOS_PURGE_ZEROES;
 	return &ops;
 }
 
@@ -557,6 +576,11 @@ bool simos_is_mapped(const void *addr, size_t size)
 void simos_fault(const struct apb_fault *fault)
 {
 	apb_fault_arm(&sim.fault, fault);
+}
+
+void simos_pass(uint64_t ms)
+{
+	sim.clock += ms;
 }
 
 void simos_stats(struct simos_stats *stats)

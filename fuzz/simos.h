@@ -44,6 +44,8 @@ enum simos_flags {
 	 * stale bytes everywhere, a fresh one would show it zeroes.
 	 */
 	SIMOS_FILL = 1 << 5,
+	SIMOS_PURGE_ZEROES = 1 << 6, /* what was purged is zero, and it says so */
+	SIMOS_NO_CLOCK = 1 << 7, /* it has none */
 };
 
 struct simos_stats {
@@ -64,7 +66,7 @@ struct simos_stats {
  */
 int simos_reset(uint64_t seed, unsigned int flags);
 
-/* The table to pass to apb_set_os(). */
+/* The table to pass to apb_set_os(); simos_reset() may change it. */
 const struct apb_os *simos_ops(void);
 
 /* Whether all of [addr, addr + size) is mapped. */
@@ -77,6 +79,9 @@ bool simos_is_mapped(const void *addr, size_t size);
 void simos_fault(const struct apb_fault *fault);
 
 void simos_stats(struct simos_stats *stats);
+
+/* Time stands still but for this: so many milliseconds pass. */
+void simos_pass(uint64_t ms);
 
 /*
  * The first thing a correct caller never does - an unmap or purge of what is

@@ -66,7 +66,7 @@ class Values(unittest.TestCase):
 
     def test_engine(self):
         for value in ("foo", "", "AFL"):
-            self.check("ENGINE=%s: must be libfuzzer or afl" % value,
+            self.check("ENGINE=%s: must be libfuzzer, afl or threads" % value,
                        ENGINE=value)
 
 

@@ -8,6 +8,7 @@ static void *watch_map(void *ctx, void *hint, size_t size, bool *zero)
 	void *p = w->os->map(w->os->ctx, hint, size, zero);
 
 	w->failed[APB_OS_MAP] += !p;
+	w->maps += !!p;
 	return p;
 }
 
@@ -17,6 +18,8 @@ static int watch_unmap(void *ctx, void *addr, size_t size)
 	int err = w->os->unmap(w->os->ctx, addr, size);
 
 	w->failed[APB_OS_UNMAP] += err != 0;
+	if (!err)
+		w->unmapped(w->arg, (uintptr_t)addr, size);
 	return err;
 }
 
@@ -37,13 +40,33 @@ static int watch_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	int err = w->os->remap(w->os->ctx, addr, old_size, new_size, new_addr);
 
 	w->failed[APB_OS_REMAP] += err != 0;
+	if (!err && (new_addr || new_size < old_size))
+		w->unmapped(w->arg, (uintptr_t)addr, old_size);
 	return err;
 }
 
-void watch_init(struct watch *w, const struct apb_os *os)
+static uint64_t watch_now(void *ctx)
+{
+	struct watch *w = ctx;
+
+	return w->os->now(w->os->ctx);
+}
+
+static void watch_advise(void *ctx, void *addr, size_t size, bool huge)
+{
+	struct watch *w = ctx;
+
+	w->os->advise(w->os->ctx, addr, size, huge);
+}
+
+void watch_init(struct watch *w, const struct apb_os *os,
+		void (*unmapped)(void *arg, uintptr_t addr, size_t size),
+		void *arg)
 {
 	*w = (struct watch){
 		.os = os,
+		.unmapped = unmapped,
+		.arg = arg,
 		.ops =
 			{
 				.ctx = w,
@@ -53,4 +76,9 @@ void watch_init(struct watch *w, const struct apb_os *os)
 				.remap = watch_remap,
 			},
 	};
+	if (!os)
+		return;
+	w->ops.now = os->now ? watch_now : NULL;
+	w->ops.advise = os->advise ? watch_advise : NULL;
+	w->ops.purge_zeroes = os->purge_zeroes;
 }

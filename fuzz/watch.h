@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A table of OS operations in front of another one, that counts which calls
- * came back with a failure: injected by the simulated kernel, for want of
- * address space, or because the caller did something wrong.
+ * A table of OS operations in front of another one.  It counts which calls
+ * came back with a failure (injected by the simulated kernel, for want of
+ * address space, or because the caller did something wrong), and tells what is
+ * no longer mapped.
  */
 #ifndef APB_FUZZ_WATCH_H
 #define APB_FUZZ_WATCH_H
@@ -13,10 +14,18 @@ struct watch {
 	const struct apb_os *os; /* the one behind */
 	struct apb_os ops; /* the one to hand to apb_set_os() */
 	uint64_t failed[APB_OS_NR];
+	uint64_t maps; /* that succeeded */
 	uint64_t purged; /* bytes */
+	void (*unmapped)(void *arg, uintptr_t addr, size_t size);
+	void *arg;
 };
 
-/* Put @w in front of @os; the counts start at 0. */
-void watch_init(struct watch *w, const struct apb_os *os);
+/*
+ * Put @w in front of @os; the counts start at 0.  @unmapped is told of each
+ * range that was unmapped or moved away, with @arg.
+ */
+void watch_init(struct watch *w, const struct apb_os *os,
+		void (*unmapped)(void *arg, uintptr_t addr, size_t size),
+		void *arg);
 
 #endif /* APB_FUZZ_WATCH_H */

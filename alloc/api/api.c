@@ -24,6 +24,7 @@
 
 struct apb_state apb_state = {
 	.arenas.dirty_limit = APB_DIRTY_AUTO,
+	.policy = APB_POLICY_INIT,
 };
 
 /* ---- large blocks ----------------------------------------------------- */
@@ -47,7 +48,7 @@ static bool reclaim(void)
 		apb_unlock(&heap->lock);
 	}
 	apb_enter();
-	apb_arena_unmap_spares();
+	apb_retain_drop();
 	some = apb_state.os.mapped < mapped;
 	apb_leave();
 	return some;
@@ -68,12 +69,14 @@ static void *after_reclaim(void *p)
 
 static void *large_once(size_t size, size_t align, bool zero)
 {
+	bool clear = zero;
 	void *p;
 
 	apb_enter();
-	p = apb_large_alloc(size, align, zero);
+	p = apb_large_alloc(size, align, &clear);
 	apb_leave();
-	return p;
+	/* that may be much: others need not wait for it */
+	return p && clear ? memset(p, 0, size) : p;
 }
 
 static void *large_alloc(size_t size, size_t align, bool zero)
@@ -234,16 +237,21 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 {
 	uintptr_t addr = (uintptr_t)ptr;
 
-	if (likely(find_pooled(t, addr)))
-		return true;
-	apb_enter();
-	t->pool = NULL;
-	t->large = apb_large_find(addr);
-	if (t->large)
-		t->size = t->large->size;
-	else
-		apb_misuse_find(m, ptr, call);
-	apb_leave();
+	bool misuse = false;
+
+	do {
+		if (likely(find_pooled(t, addr)))
+			return true;
+		apb_enter();
+		t->pool = NULL;
+		t->large = apb_large_find(addr);
+		if (t->large)
+			t->size = t->large->size;
+		else
+			misuse = apb_misuse_find(m, ptr, call);
+		apb_leave();
+		/* neither: another thread has just been given that block */
+	} while (unlikely(!t->large && !misuse));
 	return t->large;
 }
 
@@ -320,16 +328,7 @@ static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
 	return true;
 }
 
-/* Whether @addr is a live block of the thread's own heap, and where. */
-static inline bool find_own(uintptr_t addr, struct apb_pool **pool,
-			    uint64_t *index)
-{
-	return likely(find_pool(addr, pool)) &&
-	       likely(apb_heap_owns(apb_tls, (*pool)->owner)) &&
-	       likely(apb_block_live(*pool, addr, index));
-}
-
-/* Free a block of which find_own() has said this. */
+/* Free a live block of the thread's own heap. */
 static inline void free_own(const struct apb_pool *pool, void *ptr,
 			    uint64_t index)
 {
@@ -340,15 +339,33 @@ static inline void free_own(const struct apb_pool *pool, void *ptr,
 		overflow_slow(pool, entry);
 }
 
+/* Free a pointer into @pool, which is not of the thread's heap. */
+static noinline void free_foreign(const struct apb_pool *pool, void *ptr)
+{
+	struct apb_heap *heap = apb_tls;
+	uint64_t index;
+
+	if (likely(heap != &apb_empty_heap) && likely(apb_pool_in_use(pool)) &&
+	    likely(apb_block_live(pool, (uintptr_t)ptr, &index)))
+		apb_remote_free(heap, pool->owner,
+				apb_block_died(pool, (uintptr_t)ptr, index));
+	else
+		free_slow(ptr);
+}
+
 void apb_free(void *ptr)
 {
 	struct apb_pool *pool;
 	uint64_t index;
 
-	if (likely(find_own((uintptr_t)ptr, &pool, &index)))
-		free_own(pool, ptr, index);
-	else
+	if (unlikely(!find_pool((uintptr_t)ptr, &pool)))
 		free_slow(ptr);
+	else if (unlikely(!apb_heap_owns(apb_tls, pool->owner)))
+		free_foreign(pool, ptr);
+	else if (unlikely(!apb_block_live(pool, (uintptr_t)ptr, &index)))
+		free_slow(ptr);
+	else
+		free_own(pool, ptr, index);
 }
 
 /* Whether a request of @size and @align would have made @t. */
@@ -401,8 +418,10 @@ void apb_free_sized(void *ptr, size_t size)
 
 	/* the bin of a size is the block's: all is well, and a plain free */
 	if (likely(size <= APB_MAX_POOLED) &&
-	    likely(find_own((uintptr_t)ptr, &pool, &index)) &&
-	    likely(pool->cls == apb_class_of(size))) {
+	    likely(find_pool((uintptr_t)ptr, &pool)) &&
+	    likely(apb_heap_owns(apb_tls, pool->owner)) &&
+	    likely(pool->cls == apb_class_of(size)) &&
+	    likely(apb_block_live(pool, (uintptr_t)ptr, &index))) {
 		free_own(pool, ptr, index);
 		return;
 	}

@@ -47,7 +47,7 @@ size_t apb_trim(void)
 	apb_threads_trim();
 	apb_enter();
 	apb_state.arenas.purge_later = false;
-	apb_arena_unmap_spares();
+	apb_retain_drop();
 	purged = apb_arena_purge(0);
 	apb_meta_trim();
 	apb_map_release(false);
@@ -163,6 +163,8 @@ static void set_period(uint16_t period)
 /* 0 or an errno. */
 static int set_option(enum apb_option opt, size_t value)
 {
+	int err;
+
 	switch (opt) {
 	case APB_OPT_SETTLE_PERIOD:
 		if (value > APB_BIN_MAX)
@@ -170,12 +172,13 @@ static int set_option(enum apb_option opt, size_t value)
 		set_period((uint16_t)value);
 		return 0;
 	case APB_OPT_DIRTY_LIMIT:
+	case APB_OPT_PURGE_DELAY:
+	case APB_OPT_LARGE_CACHE:
+	case APB_OPT_THP:
 		apb_enter();
-		apb_state.arenas.dirty_limit = value;
-		apb_state.arenas.purge_floor = 0;
-		apb_arena_limit_dirty();
+		err = apb_retain_set(opt, value);
 		apb_leave();
-		return 0;
+		return err;
 	default:
 		return EINVAL;
 	}

@@ -8,11 +8,13 @@
 pthread_mutex_t apb_heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_mutex_t apb_state_lock = PTHREAD_MUTEX_INITIALIZER;
 
+__thread bool apb_forking;
+
 void apb_stop(void)
 {
 	struct apb_node *node;
 
-	if (apb_single_threaded())
+	if (apb_lock_free())
 		return;
 	pthread_mutex_lock(&apb_heaps_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
@@ -25,10 +27,38 @@ void apb_resume(void)
 {
 	struct apb_node *node;
 
-	if (apb_single_threaded())
+	if (apb_lock_free())
 		return;
 	pthread_mutex_unlock(&apb_state_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
+		pthread_mutex_unlock(
+			&apb_entry(node, struct apb_heap, node)->lock);
+	pthread_mutex_unlock(&apb_heaps_lock);
+}
+
+/*
+ * Heaps that are made or taken while the thread is inside fork(), by another
+ * handler, are not locked; what was locked is remembered by the order of the
+ * list: new ones are in front.
+ */
+static struct apb_node *first_locked;
+
+static void before_fork(void)
+{
+	apb_stop();
+	first_locked = apb_state.heaps.all;
+	apb_forking = true;
+}
+
+static void after_fork(void)
+{
+	struct apb_node *node;
+
+	apb_forking = false;
+	if (apb_single_threaded())
+		return;
+	pthread_mutex_unlock(&apb_state_lock);
+	for (node = first_locked; node; node = node->next)
 		pthread_mutex_unlock(
 			&apb_entry(node, struct apb_heap, node)->lock);
 	pthread_mutex_unlock(&apb_heaps_lock);
@@ -42,14 +72,14 @@ static void in_child(void)
 {
 	if (!apb_single_threaded())
 		apb_threads_orphan();
-	apb_resume();
+	after_fork();
 }
 
 /*
- * Before other constructors: prepare handlers run in reverse order, and one
- * that allocates must not find the locks taken.
+ * Before other constructors, as prepare handlers run in reverse order; those
+ * of libraries that are initialised earlier run with the locks taken.
  */
 __attribute__((constructor(101))) static void register_fork_handlers(void)
 {
-	pthread_atfork(apb_stop, apb_resume, in_child);
+	pthread_atfork(before_fork, after_fork, in_child);
 }

@@ -29,20 +29,31 @@ static inline bool apb_single_threaded(void)
 	return __builtin_expect(__libc_single_threaded != 0, 1);
 }
 
+/*
+ * The thread is inside fork(), and holds all locks: other handlers of fork
+ * that run meanwhile may allocate.
+ */
+extern __thread bool apb_forking __attribute__((tls_model("initial-exec")));
+
+static inline bool apb_lock_free(void)
+{
+	return apb_single_threaded() || apb_forking;
+}
+
 static inline void apb_lock(pthread_mutex_t *lock)
 {
-	if (!apb_single_threaded())
+	if (!apb_lock_free())
 		pthread_mutex_lock(lock);
 }
 
 static inline bool apb_trylock(pthread_mutex_t *lock)
 {
-	return apb_single_threaded() || !pthread_mutex_trylock(lock);
+	return apb_lock_free() || !pthread_mutex_trylock(lock);
 }
 
 static inline void apb_unlock(pthread_mutex_t *lock)
 {
-	if (!apb_single_threaded())
+	if (!apb_lock_free())
 		pthread_mutex_unlock(lock);
 }
 

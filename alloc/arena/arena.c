@@ -4,6 +4,8 @@
 
 #include "state.h"
 
+#include <string.h>
+
 static inline struct apb_arenas *arenas(void)
 {
 	return &apb_state.arenas;
@@ -70,28 +72,43 @@ static void ring_add(struct apb_arena *arena)
 	head->next = ring;
 }
 
+static size_t mask_bytes(const struct apb_arena *arena, uint64_t mask)
+{
+	return (size_t)__builtin_popcountll(mask) * pool_bytes(arena->kind);
+}
+
 static void dirty_add(struct apb_arena *arena, uint64_t mask)
 {
 	if (!arena->dirty)
 		ring_add(arena);
 	arena->dirty |= mask;
-	arenas()->dirty_bytes +=
-		(size_t)__builtin_popcountll(mask) * pool_bytes(arena->kind);
+	arenas()->dirty_bytes += mask_bytes(arena, mask);
 }
 
-static void dirty_del(struct apb_arena *arena, uint64_t mask)
+/* Returns the bytes that are dirty no more. */
+static size_t dirty_del(struct apb_arena *arena, uint64_t mask)
 {
-	arenas()->dirty_bytes -=
-		(size_t)__builtin_popcountll(mask) * pool_bytes(arena->kind);
+	size_t bytes = mask_bytes(arena, mask);
+
+	arenas()->dirty_bytes -= bytes;
 	arena->dirty &= ~mask;
-	if (arena->dirty)
-		return;
-	arena->ring.prev->next = arena->ring.next;
-	arena->ring.next->prev = arena->ring.prev;
-	arena->ring.next = NULL;
+	if (bytes && !arena->dirty) {
+		arena->ring.prev->next = arena->ring.next;
+		arena->ring.next->prev = arena->ring.prev;
+		arena->ring.next = NULL;
+	}
+	return bytes;
 }
 
-/* Purge @arena's dirty pools, a call for each run of neighbours. */
+static void gave_back(size_t bytes)
+{
+	apb_retain_gave(&arenas()->retain, arenas()->dirty_bytes, bytes);
+}
+
+/*
+ * Purge @arena's dirty pools, a call for each run of unused neighbours: to
+ * purge what is clean costs nothing.
+ */
 static size_t purge_arena(struct apb_arena *arena)
 {
 	size_t bytes = 0, size = pool_bytes(arena->kind);
@@ -99,21 +116,28 @@ static size_t purge_arena(struct apb_arena *arena)
 
 	while (left) {
 		unsigned int first = (unsigned int)__builtin_ctzll(left);
-		/* slot 0 is never dirty, so a run ends below bit 64 */
-		unsigned int n =
-			(unsigned int)__builtin_ctzll(~(left >> first));
+		/* slot 0 is never unused, so a run ends below bit 64 */
+		unsigned int n = (unsigned int)__builtin_ctzll(
+			~(arena->unused >> first));
 		uint64_t run = (UINT64_MAX >> (64 - n)) << first;
+		unsigned int last =
+			63u ^ (unsigned int)__builtin_clzll(left & run);
 
 		left &= ~run;
-		if (apb_os_purge((char *)arena + first * size, n * size))
+		if (apb_os_purge((char *)arena + first * size,
+				 (last + 1 - first) * size))
 			continue;
-		dirty_del(arena, run);
-		bytes += n * size;
+		bytes += dirty_del(arena, arena->dirty & run);
 	}
+	gave_back(bytes);
 	return bytes;
 }
 
-size_t apb_arena_purge(size_t target)
+/*
+ * Purge the oldest dirty pools until @target bytes are left, or, if not
+ * @below, as long as more are; returns the bytes purged.
+ */
+static size_t purge_to(size_t target, bool below)
 {
 	struct apb_arenas *as = arenas();
 	struct apb_ring *ring, *prev;
@@ -122,29 +146,29 @@ size_t apb_arena_purge(size_t target)
 	if (!as->dirty.next)
 		return 0;
 	for (ring = as->dirty.prev; ring != &as->dirty; ring = prev) {
+		struct apb_arena *arena =
+			apb_entry(ring, struct apb_arena, ring);
+
 		prev = ring->prev;
 		if (as->dirty_bytes <= target)
 			break;
-		bytes += purge_arena(apb_entry(ring, struct apb_arena, ring));
+		if (!below &&
+		    as->dirty_bytes - target < mask_bytes(arena, arena->dirty))
+			break;
+		bytes += purge_arena(arena);
 	}
+	return bytes;
+}
+
+size_t apb_arena_purge(size_t target)
+{
+	struct apb_arenas *as = arenas();
+	size_t bytes = purge_to(target, true);
+
 	/* what the system refused now it would refuse at the next free too */
 	as->purge_floor =
 		as->dirty_bytes > target ? as->dirty_bytes + APB_DIRTY_BASE : 0;
 	return bytes;
-}
-
-void apb_arena_limit_dirty(void)
-{
-	struct apb_arenas *as = arenas();
-	size_t limit = as->dirty_limit;
-
-	if (as->purge_later)
-		return;
-	if (limit == APB_DIRTY_AUTO)
-		limit = APB_DIRTY_BASE +
-			(as->used_pool_bytes >> APB_DIRTY_SHARE_SHIFT);
-	if (as->dirty_bytes > limit && as->dirty_bytes > as->purge_floor)
-		apb_arena_purge(limit / 2);
 }
 
 /* ---- arenas ----------------------------------------------------------- */
@@ -154,10 +178,10 @@ static int unmap_arena(struct apb_arena *arena)
 {
 	struct apb_arenas *as = arenas();
 	uint64_t dirty = arena->dirty;
+	size_t bytes;
 
 	/* the header is gone after the call */
-	if (dirty)
-		dirty_del(arena, dirty);
+	bytes = dirty_del(arena, dirty);
 	if (apb_os_unmap(arena, APB_ARENA)) {
 		if (dirty)
 			dirty_add(arena, dirty);
@@ -166,7 +190,130 @@ static int unmap_arena(struct apb_arena *arena)
 	apb_map_clear((uintptr_t)arena);
 	as->nr--;
 	as->reclaimed++;
+	gave_back(bytes);
 	return 0;
+}
+
+/* Unmap a spare; if that is refused purge it, if @purge: 0 or -1. */
+static int unmap_spare(struct apb_arena *arena, bool purge)
+{
+	spare_del(arena);
+	if (!unmap_arena(arena))
+		return 0;
+	if (purge)
+		purge_arena(arena);
+	spare_add(arena);
+	return -1;
+}
+
+static struct apb_node *oldest_spare(void)
+{
+	struct apb_node *node = arenas()->spares;
+
+	while (node && node->next)
+		node = node->next;
+	return node;
+}
+
+/* The spare emptied after the one at @node, or NULL. */
+static struct apb_node *next_spare(struct apb_node *node)
+{
+	/* the link to a node is the first member of the one before */
+	return node->pprev == &arenas()->spares ?
+		       NULL :
+		       (struct apb_node *)node->pprev;
+}
+
+/*
+ * Unmap the oldest spares that are dirty until @target bytes are, or, if not
+ * @below, as long as more are; or until the system refuses.
+ */
+static void unmap_to(size_t target, bool below)
+{
+	struct apb_arenas *as = arenas();
+	struct apb_node *node, *next;
+
+	if (as->dirty_bytes <= target)
+		return;
+	for (node = oldest_spare(); node; node = next) {
+		struct apb_arena *arena =
+			apb_entry(node, struct apb_arena, node);
+
+		next = next_spare(node);
+		if (as->dirty_bytes <= target)
+			break;
+		if (!below &&
+		    as->dirty_bytes - target < mask_bytes(arena, arena->dirty))
+			break;
+		/* without a dirty pool it could not be unmapped before */
+		if (arena->dirty && unmap_spare(arena, true))
+			break;
+	}
+}
+
+/* Unmap the spares that have nothing dirty, as far as the system lets. */
+static void unmap_clean_spares(void)
+{
+	struct apb_node *node, *next;
+
+	for (node = arenas()->spares; node; node = next) {
+		struct apb_arena *arena =
+			apb_entry(node, struct apb_arena, node);
+
+		next = node->next;
+		if (!arena->dirty && unmap_spare(arena, false))
+			break;
+	}
+}
+
+static size_t dirty_cap(void)
+{
+	return APB_DIRTY_CAP +
+	       (arenas()->used_pool_bytes >> APB_DIRTY_CAP_SHIFT);
+}
+
+size_t apb_arena_dirty_limit(void)
+{
+	const struct apb_arenas *as = arenas();
+	size_t extra = as->retain.extra, cap = dirty_cap();
+
+	if (!apb_state.policy.purge_delay)
+		return 0;
+	if (as->dirty_limit != APB_DIRTY_AUTO)
+		return as->dirty_limit;
+	return APB_DIRTY_BASE + (as->used_pool_bytes >> APB_DIRTY_SHARE_SHIFT) +
+	       (extra < cap ? extra : cap);
+}
+
+void apb_arena_limit_dirty(void)
+{
+	struct apb_arenas *as = arenas();
+	size_t limit = apb_arena_dirty_limit();
+
+	if (as->purge_later || as->dirty_bytes <= limit ||
+	    as->dirty_bytes <= as->purge_floor)
+		return;
+	unmap_to(limit, true);
+	if (as->dirty_bytes > limit)
+		apb_arena_purge(limit / 2);
+	else
+		as->purge_floor = 0;
+}
+
+void apb_arena_decay(uint64_t now)
+{
+	struct apb_arenas *as = arenas();
+	size_t target;
+
+	if (as->purge_later ||
+	    !apb_retain_pass(&as->retain, now, as->dirty_bytes,
+			     apb_arena_dirty_limit(), &target))
+		return;
+	unmap_to(target, false);
+	purge_to(target, false);
+	unmap_clean_spares();
+	/* the bound may be lower now */
+	apb_arena_limit_dirty();
 }
 
 static void cut(struct apb_arena *arena, unsigned int kind)
@@ -176,6 +323,8 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->kind = (uint8_t)kind;
 	arena->unused = apb_slot_mask(kind);
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
+	/* masks of state lines: pool.c */
+	memset(((struct apb_slot *)arena)->few, 0, APB_STATES_FEW);
 	for (slot = 1; slot < apb_arena_slots(arena); slot++)
 		apb_arena_pool(arena, slot)->owner = 0;
 }
@@ -206,36 +355,107 @@ static struct apb_arena *map_arena(unsigned int kind)
 	return arena;
 }
 
-/* A spare, cut to @kind, or NULL. */
+/* ---- spares cut anew -------------------------------------------------- */
+
+/* Slots of the smallest pools in one of @kind. */
+static unsigned int grains(unsigned int kind)
+{
+	return 1u << (apb_kind_shift(kind) - APB_POOL_SHIFT_SMALL);
+}
+
+/* What of an arena a mask of slots of @kind covers, in the smallest slots. */
+static uint64_t spread(uint64_t mask, unsigned int kind)
+{
+	uint64_t slot = UINT64_MAX >> (64 - grains(kind)), all = 0;
+
+	for (; mask; mask &= mask - 1)
+		all |= slot
+		       << (unsigned int)__builtin_ctzll(mask) * grains(kind);
+	return all;
+}
+
+/* The slots of @kind in which a mask of the smallest ones has any. */
+static uint64_t gather(uint64_t all, unsigned int kind)
+{
+	uint64_t slot = UINT64_MAX >> (64 - grains(kind)), mask = 0;
+	unsigned int i;
+
+	for (i = 0; i < 64 / grains(kind); i++)
+		if (all & slot << i * grains(kind))
+			mask |= UINT64_C(1) << i;
+	return mask;
+}
+
+/* Cut a spare to another @kind. */
+static void recut(struct apb_arena *arena, unsigned int kind)
+{
+	unsigned int from = arena->kind;
+	uint64_t dirty, header;
+
+	dirty = spread(arena->dirty, from);
+	dirty_del(arena, arena->dirty);
+	cut(arena, kind);
+	apb_map_change((uintptr_t)arena, apb_kind_shift(kind));
+	/* what becomes a part of the header is of no use to anyone */
+	header = dirty & ~spread(arena->unused, kind);
+	if (header) {
+		unsigned int first = (unsigned int)__builtin_ctzll(header);
+		unsigned int n = 64u - (unsigned int)__builtin_clzll(header);
+
+		apb_os_purge((char *)arena +
+				     ((size_t)first << APB_POOL_SHIFT_SMALL),
+			     (size_t)(n - first) << APB_POOL_SHIFT_SMALL);
+	}
+	dirty = gather(dirty, kind) & arena->unused;
+	if (dirty)
+		dirty_add(arena, dirty);
+	/* a slot is dirty wholly: there may be more than before */
+	apb_retain_put(&arenas()->retain, arenas()->dirty_bytes, 0);
+}
+
+/* A spare, cut to @kind, or NULL: of that kind if there is one. */
 static struct apb_arena *take_spare(unsigned int kind)
 {
-	struct apb_arenas *as = arenas();
 	struct apb_arena *arena;
-	bool dirty;
+	struct apb_node *node;
 
-	if (!as->spares)
-		return NULL;
-	arena = apb_entry(as->spares, struct apb_arena, node);
-	spare_del(arena);
-	if (arena->kind == kind)
+	for (node = arenas()->spares; node; node = node->next) {
+		arena = apb_entry(node, struct apb_arena, node);
+		if (arena->kind != kind)
+			continue;
+		spare_del(arena);
 		return arena;
-	dirty = arena->dirty;
-	if (dirty)
-		dirty_del(arena, arena->dirty);
-	cut(arena, kind);
-	/* pages that may be resident are spread over the new pools: all dirty */
-	if (dirty)
-		dirty_add(arena, arena->unused);
-	apb_map_change((uintptr_t)arena, apb_kind_shift(kind));
+	}
+	if (!arenas()->spares)
+		return NULL;
+	arena = apb_entry(arenas()->spares, struct apb_arena, node);
+	spare_del(arena);
+	recut(arena, kind);
 	return arena;
+}
+
+/* ---- pools ------------------------------------------------------------ */
+
+/* Count a pool that is taken, dirty or not. */
+static void took_pool(size_t size, bool dirty)
+{
+	struct apb_arenas *as = arenas();
+
+	as->used_pool_bytes += size;
+	apb_retain_taken(&as->retain, as->dirty_bytes, size);
+	if (!dirty)
+		apb_retain_missed(&as->retain, size, dirty_cap());
 }
 
 struct apb_pool *apb_arena_get_pool(unsigned int kind, bool may_map)
 {
-	struct apb_arena *arena = fullest(kind);
+	struct apb_arena *arena;
 	unsigned int slot;
+	bool dirty;
 	uint64_t bit;
 
+	apb_retain_tick();
+	arena = fullest(kind);
 	if (arena)
 		bucket_del(arena);
 	else
@@ -244,15 +464,18 @@ struct apb_pool *apb_arena_get_pool(unsigned int kind, bool may_map)
 		arena = map_arena(kind);
 	if (!arena)
 		return NULL;
-	slot = (unsigned int)__builtin_ctzll(arena->dirty ? arena->dirty :
-							    arena->unused);
+	dirty = arena->dirty;
+	slot = (unsigned int)__builtin_ctzll(dirty ? arena->dirty :
+						     arena->unused);
 	bit = UINT64_C(1) << slot;
-	if (arena->dirty & bit)
+	if (dirty)
 		dirty_del(arena, bit);
 	arena->unused &= ~bit;
 	arena->nr_unused--;
 	bucket_add(arena);
-	arenas()->used_pool_bytes += pool_bytes(kind);
+	took_pool(pool_bytes(kind), dirty);
+	/* a spare that was cut anew may have more that is dirty now */
+	apb_arena_limit_dirty();
 	return apb_arena_pool(arena, slot);
 }
 
@@ -268,15 +491,12 @@ void apb_arena_put_pool(struct apb_pool *pool)
 	arena->nr_unused++;
 	as->used_pool_bytes -= pool_bytes(arena->kind);
 	dirty_add(arena, bit);
-	if (arena->unused != apb_slot_mask(arena->kind)) {
+	apb_retain_put(&as->retain, as->dirty_bytes, pool_bytes(arena->kind));
+	if (arena->unused != apb_slot_mask(arena->kind))
 		bucket_add(arena);
-	} else if (!as->spares) {
+	else
 		spare_add(arena);
-	} else if (unmap_arena(arena)) {
-		if (!as->purge_later)
-			purge_arena(arena);
-		spare_add(arena);
-	}
+	apb_retain_tick();
 	apb_arena_limit_dirty();
 }
 
@@ -285,13 +505,8 @@ void apb_arena_unmap_spares(void)
 	struct apb_node *node, *next;
 
 	for (node = arenas()->spares; node; node = next) {
-		struct apb_arena *arena =
-			apb_entry(node, struct apb_arena, node);
-
 		next = node->next;
-		spare_del(arena);
-		if (unmap_arena(arena))
-			spare_add(arena);
+		unmap_spare(apb_entry(node, struct apb_arena, node), false);
 	}
 }
 

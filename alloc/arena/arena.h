@@ -7,19 +7,23 @@
  *	+----------------------------------------------+--------+--------+ ...
  *
  * The first 64 KiB hold the metadata: four slots of 16 KiB, one of the larger
- * ones.  A page has the header and the descriptors, 64 bytes each, a page the
- * pools' bitmaps, then come the state bytes of the blocks (pool.h); what is
- * not needed of it is never touched.  So no block borders metadata.  Where a
+ * ones (config.h tells what is where); what is not needed of it is never
+ * touched.  So no block borders metadata.  Where a
  * descriptor has its owner word, the header has a word that is no bin's
  * address; those of the other first slots have 0.
  *
  * A pool in use belongs to a heap (pool.h).  An unused one is *dirty* while
  * its pages may be resident, *clean* otherwise.  New pools come from the
- * fullest arena that has an unused one, dirty ones first.  When the dirty
- * bytes pass a limit, arenas are purged in the order in which they became
- * dirty until half the limit is left.  An arena without a pool in use is
- * unmapped unless it is the only such one, the spare; if the system refuses
- * to unmap, it is purged and kept as a further spare.
+ * fullest arena that has an unused one, dirty ones first.  An arena without a
+ * pool in use is a *spare*; new pools come from one only if no other arena has
+ * any, from one that is cut for pools of their size if there is such a one.
+ *
+ * What is dirty is retained memory (os/retain.h), with a bound.  Beyond it
+ * spares are unmapped, those emptied first first; if that does not do, pools
+ * are purged, in the order in which their arenas became dirty, until half the
+ * bound is left.  What was not needed in an epoch goes in the same way.  If
+ * the system refuses to unmap, the spare is purged and stays; epochs, trim and
+ * a lack of memory try again.
  *
  * Invariants (checked by apb_check()):
  *   arena.kind     the map's byte is the arena's pool shift
@@ -29,6 +33,8 @@
  *                  unused pools; if that is all of them, on the spare list
  *   arena.dirty    it is in the dirty ring exactly if dirty is not 0
  *   arenas.counts  the counters of struct apb_arenas are what a walk counts
+ * Not checked, as a refused purge breaks it: dirty_bytes <= the bound, whenever
+ * no function of this layer runs and purge_later is not set.
  *   pool.unused    owner 0 exactly if the pool's bit in unused is set
  */
 #ifndef APB_ARENA_H
@@ -36,6 +42,7 @@
 
 #include "arena/pool.h"
 #include "heap/class.h"
+#include "os/retain.h"
 
 struct apb_ring {
 	struct apb_ring *next, *prev;
@@ -53,14 +60,14 @@ struct apb_arena {
 	uint8_t colour; /* of the next pool */
 };
 
-static_assert(sizeof(struct apb_arena) <= sizeof(union apb_slot),
+static_assert(sizeof(struct apb_arena) <= APB_CACHE_LINE,
 	      "the arena's header takes a descriptor's place");
 
 struct apb_arenas {
 	/* by kind and by number of unused pools; [..][0]: full arenas */
 	struct apb_node *bucket[APB_NR_POOL_KINDS][APB_MAX_POOLS];
 	uint64_t buckets[APB_NR_POOL_KINDS]; /* mask of those not empty */
-	struct apb_node *spares;
+	struct apb_node *spares; /* the one emptied last first */
 	struct apb_ring dirty; /* oldest is dirty.prev; next NULL: not set up */
 	size_t nr;
 	size_t nr_spares;
@@ -71,6 +78,7 @@ struct apb_arenas {
 	size_t dirty_bytes;
 	size_t purge_floor; /* after a failed purge: do not retry below */
 	size_t dirty_limit; /* option; APB_DIRTY_AUTO */
+	struct apb_retain retain; /* of the dirty bytes */
 	bool purge_later; /* while trim settles: it purges once, at the end */
 };
 
@@ -100,7 +108,7 @@ static inline uint64_t apb_slot_mask(unsigned int kind)
 static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 					      unsigned int slot)
 {
-	return &((union apb_slot *)arena + slot)->pool;
+	return &((struct apb_slot *)arena + slot)->pool;
 }
 
 /*
@@ -121,8 +129,14 @@ size_t apb_arena_purge(size_t target);
 /* Unmap all spares, as far as the system lets. */
 void apb_arena_unmap_spares(void);
 
-/* Apply the dirty limit now. */
+/* The bound on dirty bytes that is in force now. */
+size_t apb_arena_dirty_limit(void);
+
+/* Apply it now. */
 void apb_arena_limit_dirty(void);
+
+/* Time has passed: it is @now. */
+void apb_arena_decay(uint64_t now);
 
 /* Unmap everything. */
 void apb_arena_reset(void);

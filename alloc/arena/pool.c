@@ -12,12 +12,6 @@ static inline struct apb_arena *arena_of(const struct apb_pool *pool)
 	return apb_arena_of((uintptr_t)pool);
 }
 
-unsigned int apb_pool_slot(const struct apb_pool *pool)
-{
-	return (unsigned int)(((uintptr_t)pool & (APB_PAGE - 1)) /
-			      sizeof(union apb_slot));
-}
-
 size_t apb_pool_bytes(const struct apb_pool *pool)
 {
 	return (size_t)1 << apb_kind_shift(arena_of(pool)->kind);
@@ -52,13 +46,13 @@ static uint64_t inverse_of(uint64_t odd)
 }
 
 /*
- * The offset of block 0.  It keeps blocks at multiples of the largest power of
- * two in their size (up to a page), on which aligned requests rely, and takes
- * no more than the remainder of the pool and APB_COLOUR_SPAN.
+ * The offset of block 0: whole cache lines, no more than the remainder of the
+ * pool and APB_COLOUR_SPAN.  Blocks whose size is a power of two stay at
+ * multiples of it, on which aligned requests rely (apb_class_of_aligned()).
  */
 static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 {
-	size_t unit = size & -size;
+	size_t unit = size & (size - 1) ? APB_CACHE_LINE : size;
 	size_t room = pool_bytes % size;
 
 	if (unit < APB_CACHE_LINE)
@@ -71,14 +65,67 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 	return colour % (room / unit + 1) % APB_COLOUR_LINES * unit;
 }
 
-/* Offset of the state bytes of the pool in @slot that has @count blocks. */
-static unsigned int states_offset(unsigned int slot, unsigned int count)
+/*
+ * ---- state bytes --------------------------------------------------------
+ *
+ * Up to 64 stand beside the descriptor.  More take 2, 4 or 8 lines of a group,
+ * aligned to their number; the lowest group that has them, so that few pages
+ * are touched.  There are as many groups as slots: one is always free, as each
+ * other pool is in one at most.  Masks of the lines in use, a byte for each
+ * group, are where slot 0 would have its state bytes.
+ */
+
+static uint8_t *group_masks(const struct apb_pool *pool)
 {
+	return ((struct apb_slot *)arena_of(pool))->few;
+}
+
+static uint8_t *groups_start(const struct apb_pool *pool)
+{
+	return (uint8_t *)arena_of(pool) + APB_STATES_OFFSET;
+}
+
+static unsigned int lines_of(size_t count)
+{
+	unsigned int lines = 2;
+
+	while (lines * APB_CACHE_LINE < count)
+		lines *= 2;
+	return lines;
+}
+
+static uint8_t *get_states(const struct apb_pool *pool, size_t count)
+{
+	unsigned int lines, group, line;
+	uint8_t *masks;
+
 	if (count <= APB_STATES_FEW)
-		return APB_STATES_FEW_OFFSET + slot * APB_STATES_FEW;
-	if (count <= APB_STATES_MORE)
-		return APB_STATES_MORE_OFFSET + slot * APB_STATES_MORE;
-	return APB_STATES_MANY_OFFSET + slot * APB_STATES_MANY;
+		return ((struct apb_slot *)pool)->few;
+	masks = group_masks(pool);
+	lines = lines_of(count);
+	for (group = 0;; group++) {
+		for (line = 0; line < APB_GROUP_LINES; line += lines) {
+			unsigned int mask = ((1u << lines) - 1) << line;
+
+			if (masks[group] & mask)
+				continue;
+			masks[group] |= (uint8_t)mask;
+			return groups_start(pool) + (group * APB_GROUP_LINES +
+						     line) * APB_CACHE_LINE;
+		}
+	}
+}
+
+void apb_pool_fini(struct apb_pool *pool)
+{
+	unsigned int line, lines = lines_of(pool->count);
+
+	if (pool->count <= APB_STATES_FEW)
+		return;
+	line = (unsigned int)(pool->states - groups_start(pool)) /
+	       APB_CACHE_LINE;
+	group_masks(pool)[line / APB_GROUP_LINES] &=
+		(uint8_t)~(((1u << lines) - 1) << line % APB_GROUP_LINES);
 }
 
 /* The first @count bits of the bitmap set. */
@@ -104,8 +151,7 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->base = apb_pool_start(pool) + offset;
 	pool->inverse = inverse_of(size >> rotate);
 	pool->count = (uint16_t)count;
-	pool->states = (uint8_t *)arena_of(pool) +
-		       states_offset(apb_pool_slot(pool), (unsigned int)count);
+	pool->states = get_states(pool, count);
 	pool->rotate = (uint8_t)rotate;
 	pool->cls = (uint8_t)cls;
 	pool->used = 0;

@@ -81,16 +81,17 @@ struct apb_pool {
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
 	      "a descriptor is a cache line");
 
-/* Descriptors are found by a shift. */
-union apb_slot {
-	struct apb_pool pool;
-	char line[APB_CACHE_LINE];
+/* What is found by a shift: a descriptor and room for state bytes. */
+struct apb_slot {
+	union {
+		struct apb_pool pool;
+		char line[APB_CACHE_LINE];
+	};
+	uint8_t few[APB_STATES_FEW];
 };
 
-static_assert(sizeof(union apb_slot) * APB_MAX_POOLS <= APB_PAGE,
-	      "descriptors fill a page");
-static_assert(APB_BITS_WORDS * sizeof(uint64_t) == sizeof(union apb_slot),
-	      "a bitmap is a page behind its descriptor");
+static_assert(sizeof(struct apb_slot) == (size_t)1 << APB_SLOT_SHIFT,
+	      "slots are found by a shift");
 
 /* The descriptor of the pool that @addr, in an arena of pools of 1 << @shift,
  * lies in (of slot 0: the arena's header). */
@@ -98,7 +99,7 @@ static inline struct apb_pool *apb_pool_of(uintptr_t addr, unsigned int shift)
 {
 	uintptr_t arena = addr & ~(APB_ARENA - 1) & APB_ADDR_MASK;
 
-	return &((union apb_slot *)arena + ((addr & (APB_ARENA - 1)) >> shift))
+	return &((struct apb_slot *)arena + ((addr & (APB_ARENA - 1)) >> shift))
 			->pool;
 }
 
@@ -249,22 +250,34 @@ static inline uint64_t apb_entry_index(const struct apb_pool *pool,
 
 /* ---- slow paths ------------------------------------------------------- */
 
-/* Set up an unused pool for class @cls; @colour is any number. */
+/*
+ * Under the state lock: set up an unused pool for class @cls (@colour is any
+ * number), and give back what that took.
+ */
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 		   unsigned int cls, unsigned int colour);
+void apb_pool_fini(struct apb_pool *pool);
 
-/* First address, slot and size of a pool, from where its descriptor is. */
+/* First address and size of a pool, from where its descriptor is. */
 uintptr_t apb_pool_start(const struct apb_pool *pool);
-unsigned int apb_pool_slot(const struct apb_pool *pool);
 size_t apb_pool_bytes(const struct apb_pool *pool);
 
 /* Bytes before block 0 and behind the last one. */
 size_t apb_pool_colour_bytes(const struct apb_pool *pool);
 size_t apb_pool_remainder(const struct apb_pool *pool);
 
+static inline unsigned int apb_pool_slot(const struct apb_pool *pool)
+{
+	return (unsigned int)(((uintptr_t)pool & (APB_ARENA - 1)) >>
+			      APB_SLOT_SHIFT);
+}
+
 static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
 {
-	return (uint64_t *)((uintptr_t)pool + APB_BITS_OFFSET);
+	uintptr_t arena = (uintptr_t)pool & ~(APB_ARENA - 1);
+
+	return (uint64_t *)(arena + APB_BITS_OFFSET) +
+	       apb_pool_slot(pool) * APB_BITS_WORDS;
 }
 
 /* Whether the pool has blocks to take. */

@@ -195,8 +195,8 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	}
 	for (; batch && n <= heap->nr_batches; batch = batch->next, n++)
 		c->meta += APB_BATCH_SIZE;
-	expect(c, n == heap->nr_batches, "heap.out", heap,
-	       "%u empty batches, not %u", n, heap->nr_batches);
+	expect(c, n == heap->nr_batches || apb_state.heaps.torn, "heap.out",
+	       heap, "%u empty batches, not %u", n, heap->nr_batches);
 }
 
 static void see_lists(struct check *c)
@@ -210,7 +210,7 @@ static void see_lists(struct check *c)
 		see_arrays(c, heap);
 		if (apb_heap_at_rest(heap))
 			see_own(c, heap);
-		if (!apb_heap_at_rest(heap) || heap->torn)
+		else
 			c->all_listed = false;
 	}
 }
@@ -222,7 +222,7 @@ static void check_geometry(struct check *c, const struct apb_pool *pool)
 	const struct apb_arena *arena = apb_arena_of((uintptr_t)pool);
 	size_t size = apb_class_size(pool->cls);
 	size_t colour = pool->base - apb_pool_start(pool);
-	size_t align = size & -size;
+	size_t align = size & (size - 1) ? APB_MIN_ALIGN : size;
 
 	if (align > APB_PAGE)
 		align = APB_PAGE;
@@ -508,12 +508,18 @@ static void check_heaps(struct check *c)
 static void check_meta(struct check *c)
 {
 	const struct apb_meta *meta = &apb_state.meta;
-	size_t chunks = 0, bytes = 0;
+	size_t chunks = 0, bytes = 0, used = 0;
+	const struct apb_chunk *chunk;
 	const struct apb_piece *p;
 	unsigned int order;
 
-	for (p = meta->chunks; p && chunks <= meta->nr_chunks; p = p->next)
+	for (chunk = meta->chunks; chunk && chunks <= meta->nr_chunks;
+	     chunk = chunk->next) {
 		chunks++;
+		used += chunk->used;
+	}
+	expect(c, used == meta->used, "meta.used", meta, "%zu, not %zu", used,
+	       meta->used);
 	bytes = chunks << APB_META_MIN_SHIFT;
 	for (order = 0; order < APB_META_ORDERS; order++)
 		for (p = meta->free[order];
@@ -530,10 +536,47 @@ static void check_meta(struct check *c)
 
 /* ---- large blocks, the map, the sums ---------------------------------- */
 
+static void check_cached(struct check *c)
+{
+	const struct apb_larges *ls = &apb_state.larges;
+	size_t i, bytes = 0;
+
+	expect(c, ls->nr_cached <= APB_LARGE_CACHE_NR, "large.cached", ls,
+	       "%zu mappings", ls->nr_cached);
+	for (i = 0; i < ls->nr_cached && !c->failed; i++) {
+		uintptr_t addr = ls->cache[i].addr;
+
+		bytes += ls->cache[i].mapped;
+		c->kinds++;
+		if (apb_map_kind(&apb_state.map, addr) != APB_KIND_CACHED) {
+			fail(c, "large.kind", &ls->cache[i],
+			     "map has another kind");
+			return;
+		}
+		expect(c,
+		       !(addr & (APB_ARENA - 1)) &&
+			       !apb_map_large(addr)->size &&
+			       apb_map_large(addr)->mapped ==
+				       ls->cache[i].mapped,
+		       "large.cached", &ls->cache[i], "%zu bytes at %#lx",
+		       ls->cache[i].mapped, (unsigned long)addr);
+	}
+	expect(c, bytes == ls->cached_bytes && bytes <= apb_large_cache_limit(),
+	       "large.cached", ls, "%zu bytes, not %zu, of %zu", bytes,
+	       ls->cached_bytes, apb_large_cache_limit());
+}
+
+static void check_retain(struct check *c, const struct apb_retain *r,
+			 size_t level)
+{
+	expect(c, r->low <= level && level <= r->high, "retain.level", r,
+	       "%zu bytes, not %zu to %zu", level, r->low, r->high);
+}
+
 static void check_large(struct check *c)
 {
 	struct apb_node *node = apb_state.larges.list;
-	size_t nr = 0, bytes = 0;
+	size_t nr = 0, bytes = 0, slack = 0;
 
 	for (; node; node = node->next) {
 		const struct apb_large *large =
@@ -541,6 +584,7 @@ static void check_large(struct check *c)
 
 		nr++;
 		bytes += large->size;
+		slack += large->mapped - large->size;
 		c->kinds++;
 		expect(c,
 		       apb_map_kind(&apb_state.map, large->addr) ==
@@ -548,13 +592,17 @@ static void check_large(struct check *c)
 		       "large.kind", large, "map has another kind");
 		expect(c,
 		       large->addr && !(large->addr & (APB_ARENA - 1)) &&
-			       large->size && !(large->size & (APB_PAGE - 1)),
+			       large->size && large->size <= large->mapped &&
+			       !((large->size | large->mapped) &
+				 (APB_PAGE - 1)),
 		       "large.shape", large, "%zu bytes at %#lx", large->size,
 		       (unsigned long)large->addr);
 	}
-	expect(c, nr == apb_state.larges.nr && bytes == apb_state.larges.bytes,
-	       "large.bytes", &apb_state.larges, "%zu blocks, %zu bytes", nr,
-	       bytes);
+	expect(c,
+	       nr == apb_state.larges.nr && bytes == apb_state.larges.bytes &&
+		       slack == apb_state.larges.slack,
+	       "large.bytes", &apb_state.larges,
+	       "%zu blocks, %zu bytes, %zu of slack", nr, bytes, slack);
 }
 
 /* Nonzero bytes of a leaf; most words of eight have none. */
@@ -603,6 +651,7 @@ static void check_sums(struct check *c)
 {
 	const struct apb_arenas *as = &apb_state.arenas;
 	size_t mapped = as->nr * APB_ARENA + apb_state.larges.bytes +
+			apb_state.larges.slack + apb_state.larges.cached_bytes +
 			apb_state.map.nr_leaves * APB_LEAF_BYTES +
 			apb_state.heaps.nr_mapped * APB_HEAP_BYTES +
 			apb_state.meta.nr_chunks * APB_META_CHUNK +
@@ -636,6 +685,10 @@ static void check_all(struct check *c)
 	check_heaps(c);
 	check_meta(c);
 	check_large(c);
+	check_cached(c);
+	check_retain(c, &apb_state.arenas.retain, apb_state.arenas.dirty_bytes);
+	check_retain(c, &apb_state.larges.retain,
+		     apb_state.larges.cached_bytes);
 	check_map(c);
 	check_sums(c);
 }
@@ -643,9 +696,12 @@ static void check_all(struct check *c)
 int apb_check(struct apb_violation *v)
 {
 	struct apb_violation own;
-	struct check c = {.v = v ? v : &own, .all_listed = true};
+	struct check c = {
+		.v = v ? v : &own,
+	};
 
 	apb_stop();
+	c.all_listed = !apb_state.heaps.torn;
 	check_all(&c);
 	apb_resume();
 	if (!c.failed)

@@ -82,11 +82,15 @@ void apb_stats(struct apb_stats *s)
 	s->arena_bytes = APB_ARENA;
 	s->large = st->larges.nr;
 	s->large_bytes = st->larges.bytes;
+	s->large_slack_bytes = st->larges.slack;
+	s->large_cached = st->larges.nr_cached;
+	s->large_cached_bytes = st->larges.cached_bytes;
 	s->map_bytes = st->map.nr_leaves * APB_LEAF_BYTES;
 	s->slop_bytes = st->os.orphan_bytes;
 	s->mapped_bytes = st->os.mapped;
 	s->mapped_highwater = st->os.mapped_highwater;
 	s->dirty_bytes = st->arenas.dirty_bytes;
+	s->dirty_limit = apb_arena_dirty_limit();
 	s->purges = st->os.purges;
 	count_heaps(s);
 	s->recovered += st->larges.recovered;

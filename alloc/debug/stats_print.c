@@ -135,6 +135,8 @@ static void print_rest(struct out *o, const struct apb_stats *s)
 {
 	line(o, "# large blocks", s->large);
 	line(o, "# bytes in large blocks", s->large_bytes);
+	line(o, "# bytes of slack behind them", s->large_slack_bytes);
+	line(o, "# bytes of large blocks cached", s->large_cached_bytes);
 	line(o, "# bytes of the address map", s->map_bytes);
 	line(o, "# heaps", s->heaps);
 	line(o, "# bytes of heaps, lists and batches", s->heap_bytes);
@@ -142,6 +144,7 @@ static void print_rest(struct out *o, const struct apb_stats *s)
 	line(o, "# bytes mapped", s->mapped_bytes);
 	line(o, "# bytes mapped, highwater mark", s->mapped_highwater);
 	line(o, "# bytes in pools not purged", s->dirty_bytes);
+	line(o, "# bytes that may stay so", s->dirty_limit);
 	line(o, "# purges", s->purges);
 	line(o, "# blocks settled", s->settled);
 }

@@ -53,20 +53,22 @@ static inline unsigned int apb_kind_shift(unsigned int kind)
 }
 
 /*
- * Class of an aligned request: the smallest that holds @size and whose block
- * size is a multiple of @align.  Blocks lie at multiples of their size from a
- * base that is aligned to the largest power of two in it (see pool.h), so
- * that every block of such a class has the alignment.  @align is a power of
- * two up to APB_MAX_POOL_ALIGN, @size is 1 to APB_MAX_POOLED.
+ * Class of an aligned request: the smallest that holds @size and whose blocks
+ * all have the alignment.  Blocks lie at multiples of their size from a base
+ * that is aligned to a cache line, or, if their size is a power of two, to
+ * their size or a page (see apb_pool_init()): so up to a cache line the size
+ * has to be a multiple of @align, beyond it has to be a power of two.  @align
+ * is a power of two up to APB_MAX_POOL_ALIGN, @size is 1 to APB_MAX_POOLED.
  */
 static inline unsigned int apb_class_of_aligned(size_t align, size_t size)
 {
-	unsigned int cls = apb_class_of(size < align ? align : size);
-
-	/* APB_MAX_POOLED is a multiple of every such @align */
-	while (apb_class_size(cls) & (align - 1))
-		cls++;
-	return cls;
+	if (size < align)
+		size = align;
+	if (align > APB_CACHE_LINE)
+		size = (size_t)1 << (64 - __builtin_clzl(size - 1));
+	else
+		size = (size + align - 1) & -align;
+	return apb_class_of(size);
 }
 
 #endif /* APB_CLASS_H */

@@ -166,6 +166,7 @@ void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
 			apb_node_del(&pool->node);
 		heap->pools--;
 		apb_enter();
+		apb_pool_fini(pool);
 		apb_arena_put_pool(pool);
 		apb_leave();
 	} else if (!apb_node_listed(&pool->node)) {
@@ -258,18 +259,17 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 static struct apb_pool *new_pool(struct apb_heap *heap, unsigned int cls,
 				 bool may_map)
 {
-	unsigned int colour = 0;
 	struct apb_pool *pool;
 
 	apb_enter();
 	pool = apb_arena_get_pool(apb_class_kind(cls), may_map);
 	if (pool)
-		colour = apb_arena_of((uintptr_t)pool)->colour++;
+		apb_pool_init(pool, heap, cls,
+			      apb_arena_of((uintptr_t)pool)->colour++);
 	apb_leave();
 	if (!pool)
 		return NULL;
 	heap->pools++;
-	apb_pool_init(pool, heap, cls, colour);
 	apb_node_add(&heap->partial[cls], &pool->node);
 	return pool;
 }
@@ -279,6 +279,17 @@ static struct apb_pool *partial_pool(struct apb_heap *heap, unsigned int cls)
 	if (!heap->partial[cls])
 		return NULL;
 	return apb_entry(heap->partial[cls], struct apb_pool, node);
+}
+
+/* When there is no memory: unmap what is retained; whether that was any. */
+static bool drop_retained(void)
+{
+	bool some;
+
+	apb_enter();
+	some = apb_retain_drop();
+	apb_leave();
+	return some;
 }
 
 static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
@@ -294,6 +305,8 @@ static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 	pool = partial_pool(heap, cls);
 	if (!pool)
 		pool = new_pool(heap, cls, false);
+	if (!pool && drop_retained())
+		pool = new_pool(heap, cls, true);
 	if (pool)
 		heap->recovered++;
 	return pool;

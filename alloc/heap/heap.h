@@ -92,7 +92,6 @@ struct apb_heap {
 	struct apb_node node; /* in the list of all heaps */
 	struct apb_heap *next_idle; /* when no thread has it */
 	bool attached; /* a thread has it */
-	bool torn; /* it was another thread's when the process forked */
 	/* the other threads' end: a batch, and above it how many there are */
 	_Alignas(APB_CACHE_LINE) _Atomic uintptr_t queue;
 	struct apb_entry first[APB_FIRST_ENTRIES];
@@ -141,6 +140,7 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 
 	if (__builtin_expect(top >= bin->limit, 0))
 		return false;
+	__builtin_prefetch(entry.block, 1);
 	top[1] = entry;
 	/*
 	 * In this order for one that looks on from outside the thread's order

@@ -5,6 +5,7 @@
 #include "api/lock.h"
 #include "state.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 /* ---- batches ---------------------------------------------------------- */
@@ -59,22 +60,38 @@ static void keep_batch(struct apb_heap *heap, struct apb_batch *batch)
 
 /* ---- the freeing thread ----------------------------------------------- */
 
-/* The owner does not come: do its work, if it is not at it just now. */
-static void help(struct apb_heap *owner)
+/*
+ * The owner does not come: do its work, if it is not at it just now; one who
+ * @waits does it in any case, if the queue is far too long.  Before a post:
+ * the blocks in the batch keep the owner from being unmapped.
+ */
+static void help(struct apb_heap *owner, bool waits)
 {
-	if (!apb_trylock(&owner->lock))
+	unsigned int length = apb_queue_length(
+		atomic_load_explicit(&owner->queue, memory_order_relaxed));
+
+	if (length < APB_QUEUE_MAX)
+		return;
+	if (waits && length >= 4 * APB_QUEUE_MAX)
+		apb_lock(&owner->lock);
+	else if (!apb_trylock(&owner->lock))
 		return;
 	apb_remote_drain(owner, false);
 	apb_unlock(&owner->lock);
 }
 
-static void post(struct apb_heap *heap, struct apb_out *out)
+/* @waits: the caller holds no lock. */
+static __attribute__((noinline)) void post(struct apb_heap *heap,
+					   struct apb_out *out, bool waits)
 {
+	int saved_errno = errno;
 	struct apb_batch *batch = out->batch;
 	struct apb_heap *owner = apb_heap_of(batch->owner);
 	unsigned int length;
 	uintptr_t old, new;
 
+	help(owner, waits);
+	errno = saved_errno;
 	/* first: a child forked between must not have the batch twice */
 	out->batch = NULL;
 	atomic_signal_fence(memory_order_release);
@@ -89,19 +106,19 @@ static void post(struct apb_heap *heap, struct apb_out *out)
 	} while (!atomic_compare_exchange_weak_explicit(
 		&owner->queue, &old, new, memory_order_release,
 		memory_order_relaxed));
-	if (length >= APB_QUEUE_MAX)
-		help(owner);
 }
 
 /* A slot's batch for @owner, after posting what it had; or NULL. */
-static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
-				    uintptr_t owner)
+static __attribute__((noinline)) struct apb_batch *
+open_batch(struct apb_heap *heap, struct apb_out *out, uintptr_t owner)
 {
+	int saved_errno = errno;
 	struct apb_batch *batch;
 
 	if (out->batch)
-		post(heap, out);
+		post(heap, out, true);
 	batch = get_batch(heap);
+	errno = saved_errno;
 	if (!batch)
 		return NULL;
 	batch->owner = owner;
@@ -128,7 +145,10 @@ void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 	struct apb_out *out = out_of(heap, owner);
 	struct apb_batch *batch = out->batch;
 
-	if (__builtin_expect(!batch || out->owner != owner, 0)) {
+	/* a torn heap may have a full one */
+	if (__builtin_expect(!batch || out->owner != owner ||
+				     batch->n == batch->max,
+			     0)) {
 		batch = open_batch(heap, out, owner);
 		if (!batch) {
 			apb_remote_direct(owner, entry);
@@ -139,16 +159,18 @@ void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 	/* as in apb_bin_push() */
 	atomic_signal_fence(memory_order_release);
 	if (++batch->n == batch->max)
-		post(heap, out);
+		post(heap, out, true);
 }
 
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 {
 	struct apb_heap *heap = apb_heap_of(owner);
+	int saved_errno = errno;
 
 	apb_lock(&heap->lock);
 	apb_heap_give_back(heap, entry);
 	apb_unlock(&heap->lock);
+	errno = saved_errno;
 }
 
 void apb_remote_flush(struct apb_heap *heap)
@@ -158,7 +180,7 @@ void apb_remote_flush(struct apb_heap *heap)
 
 	for (i = 0; i < APB_NR_OUT; i++)
 		if (heap->out[i].batch)
-			post(heap, &heap->out[i]);
+			post(heap, &heap->out[i], false);
 	while ((batch = heap->batches)) {
 		heap->batches = batch->next;
 		heap->nr_batches--;

@@ -7,7 +7,8 @@
  * empty, and the batch goes into its bin as it is.
  *
  * The queue is bounded, asleep as the owner may be: who finds it too long
- * takes the owner's lock, if it is free, and puts the blocks into their pools.
+ * takes the owner's lock, if it is free (and waits for it if the queue is far
+ * too long), and puts the blocks into their pools.
  *
  * Memory order.  The posting CAS is a release: the batch's contents, and all
  * the freeing threads did with the blocks, happen before.  Emptying is an
@@ -22,7 +23,10 @@
 
 #include "heap/heap.h"
 
-/* Send a free block to the bin @owner of another heap; @heap is the caller's. */
+/*
+ * Send a free block to the bin @owner of another heap; @heap is the caller's.
+ * Keeps errno, as does apb_remote_direct().
+ */
 void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 		     struct apb_entry entry);
 

@@ -3,6 +3,7 @@
 #include "heap/thread.h"
 
 #include "api/lock.h"
+#include "api/options.h"
 #include "heap/remote.h"
 #include "state.h"
 
@@ -92,6 +93,7 @@ struct apb_heap *apb_thread_attach(void)
 
 	if (is_over)
 		return NULL;
+	apb_options_want();
 	apb_lock(&apb_heaps_lock);
 	heap = heaps()->idle;
 	if (heap)
@@ -140,12 +142,12 @@ void apb_threads_orphan(void)
 {
 	struct apb_node *node;
 
+	heaps()->torn = true;
 	for (node = heaps()->all; node; node = node->next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
 
 		if (!heap->attached || heap == apb_tls)
 			continue;
-		heap->torn = true;
 		put_idle(heap);
 	}
 }
@@ -192,16 +194,28 @@ size_t apb_threads_reset(void)
 }
 
 /*
- * Nobody can send a block to a heap without pools: one that is in a batch
- * keeps its pool in use.
+ * Whether @heap, idle, can go.  Nobody sends a block to a heap without pools
+ * (one that is in a batch keeps its pool in use), but somebody may be on his
+ * way out of having emptied its queue.
  */
+static bool is_unused(struct apb_heap *heap)
+{
+	bool unused;
+
+	if (!is_mapped(heap) || !apb_trylock(&heap->lock))
+		return false;
+	unused = !heap->pools;
+	apb_unlock(&heap->lock);
+	return unused;
+}
+
 void apb_threads_trim(void)
 {
 	struct apb_heap **link = &apb_state.heaps.idle, *heap;
 
 	apb_lock(&apb_heaps_lock);
 	while ((heap = *link)) {
-		if (heap->pools || !is_mapped(heap)) {
+		if (!is_unused(heap)) {
 			link = &heap->next_idle;
 			continue;
 		}
@@ -235,6 +249,8 @@ void apb_heaps_drain(const struct apb_heap *held)
 
 		if (!lock_heap(heap, held))
 			continue;
+		if (!heap->attached)
+			apb_remote_flush(heap);
 		apb_remote_drain(heap, false);
 		if (!heap->attached)
 			apb_heap_settle_all(heap);

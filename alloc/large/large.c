@@ -2,106 +2,195 @@
 /* Large blocks; see large.h. */
 #include "large/large.h"
 
+#include "large/cache.h"
 #include "state.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define STEP_MAX ((size_t)64 << 20)
 
 static struct apb_larges *larges(void)
 {
 	return &apb_state.larges;
 }
 
-static void enlist(uintptr_t addr, size_t size)
+size_t apb_large_step(size_t size)
 {
-	struct apb_large *large = apb_map_large(addr);
+	unsigned int top;
+	size_t step;
 
-	large->addr = addr;
+	if (size <= 8 * APB_PAGE)
+		return size;
+	/* an eighth of the power of two below */
+	top = 63u ^ (unsigned int)__builtin_clzl(size - 1);
+	step = (size_t)1 << (top - 3);
+	if (step > STEP_MAX)
+		step = STEP_MAX;
+	return (size + step - 1) & ~(step - 1);
+}
+
+/* The largest mapping that a block of @size should have. */
+static size_t largest_fit(size_t size)
+{
+	size_t step = apb_large_step(size);
+
+	return step + step / 4;
+}
+
+/* Set size and slack of a block that is counted. */
+static void set_size(struct apb_large *large, size_t size, size_t mapped)
+{
+	larges()->bytes += size - large->size;
+	larges()->slack += (mapped - size) - (large->mapped - large->size);
+	large->size = size;
+	large->mapped = mapped;
+}
+
+static void enlist(struct apb_large *large, size_t size)
+{
 	large->size = size;
 	apb_node_add(&larges()->list, &large->node);
 	larges()->nr++;
 	larges()->bytes += size;
+	larges()->slack += large->mapped - size;
 }
 
 static void delist(struct apb_large *large)
 {
 	larges()->nr--;
 	larges()->bytes -= large->size;
+	larges()->slack -= large->mapped - large->size;
 	apb_node_del(&large->node);
-	apb_map_clear(large->addr);
 }
 
-static void *map_large(size_t size, size_t align, bool *zero)
+/* A new mapping of @mapped bytes, with its byte set, on no list. */
+static struct apb_large *map_large(size_t mapped, size_t align, bool *zero)
 {
+	struct apb_large *large;
 	void *p;
 
-	if (align < APB_ARENA)
-		align = APB_ARENA;
-	p = apb_os_map(apb_map_hint(size, align), size, align, zero);
+	p = apb_os_map(apb_map_hint(mapped, align), mapped, align, zero);
 	if (!p)
 		return NULL;
 	if (apb_map_set((uintptr_t)p, APB_KIND_LARGE)) {
-		apb_os_release(p, size);
+		apb_os_release(p, mapped);
 		errno = ENOMEM;
 		return NULL;
 	}
-	enlist((uintptr_t)p, size);
-	return p;
+	apb_cache_missed(mapped);
+	large = apb_map_large((uintptr_t)p);
+	large->addr = (uintptr_t)p;
+	large->mapped = mapped;
+	return large;
 }
 
-void *apb_large_alloc(size_t size, size_t align, bool zero)
+/* The same, or a cached one. */
+static struct apb_large *get_large(size_t size, size_t align, bool *zero)
 {
-	bool is_zero;
-	void *p;
+	size_t mapped = apb_large_step(size);
+	struct apb_large *large;
 
+	*zero = false;
+	large = apb_cache_take(mapped, largest_fit(size), align);
+	if (large)
+		return large;
+	return map_large(mapped, align, zero);
+}
+
+void *apb_large_alloc(size_t size, size_t align, bool *clear)
+{
+	struct apb_large *large;
+	bool zero;
+
+	apb_retain_tick();
 	size = apb_page_up(size);
-	p = map_large(size, align, &is_zero);
-	if (p && zero && !is_zero)
-		memset(p, 0, size);
-	return p;
+	if (align < APB_ARENA)
+		align = APB_ARENA;
+	large = get_large(size, align, &zero);
+	if (!large)
+		return NULL;
+	enlist(large, size);
+	/* beyond some size zeroes rather cost page faults than memory */
+	if (*clear && !zero && size > APB_LARGE_CLEAR_MAX)
+		zero = !apb_os_purge_to_zero((void *)large->addr,
+					     large->mapped);
+	*clear = *clear && !zero;
+	return (void *)large->addr;
 }
 
 void apb_large_free(struct apb_large *large)
 {
-	uintptr_t addr = large->addr;
-	size_t size = large->size;
-
 	delist(large);
-	apb_os_release((void *)addr, size);
+	apb_cache_put(large);
+	apb_retain_tick();
 }
 
 /* Make @large @size bytes long where it is: 0 or -1. */
 static int resize_in_place(struct apb_large *large, size_t size)
 {
-	if (size < large->size)
-		apb_os_release((void *)(large->addr + size),
-			       large->size - size);
-	else if (apb_os_remap((void *)large->addr, large->size, size, NULL))
+	size_t mapped = apb_large_step(size);
+	char *p = (char *)large->addr;
+
+	if (size <= large->mapped &&
+	    (size >= large->size || large->mapped <= largest_fit(size)))
+		mapped = large->mapped;
+	else if (size < large->mapped)
+		apb_os_release(p + mapped, large->mapped - mapped);
+	else if (apb_os_remap(p, large->mapped, mapped, NULL))
 		return -1;
-	larges()->bytes += size - large->size;
-	large->size = size;
+	set_size(large, size, mapped);
+	/* on what is in use depends how much may be cached */
+	apb_large_limit_cache();
 	return 0;
+}
+
+static void *copy_to(struct apb_large *to, struct apb_large *large)
+{
+	void *p = (void *)to->addr;
+
+	memcpy(p, (void *)large->addr, large->size);
+	apb_large_free(large);
+	return p;
+}
+
+/* Move @large, which is small, to a cached mapping in which it can grow on. */
+static void *grow_into_cached(struct apb_large *large, size_t size)
+{
+	size_t step = apb_large_step(size);
+	struct apb_large *to;
+
+	to = apb_cache_take(step, 2 * step, APB_ARENA);
+	if (!to)
+		return NULL;
+	enlist(to, size);
+	return copy_to(to, large);
 }
 
 void *apb_large_resize(struct apb_large *large, size_t size)
 {
-	uintptr_t old = large->addr;
-	size_t old_size = large->size;
+	struct apb_large *to;
+	void *p, *old = (void *)large->addr;
 	bool zero;
-	void *p;
 
+	apb_retain_tick();
 	size = apb_page_up(size);
-	if (size == old_size || !resize_in_place(large, size))
-		return (void *)old;
-	p = map_large(size, APB_ARENA, &zero);
-	if (!p)
-		return NULL;
-	if (!apb_os_remap((void *)old, old_size, size, p)) {
-		delist(large);
-		return p;
+	if (size > large->mapped && size <= APB_LARGE_COPY_MAX) {
+		p = grow_into_cached(large, size);
+		if (p)
+			return p;
 	}
-	memcpy(p, (void *)old, old_size);
-	apb_large_free(large);
+	if (!resize_in_place(large, size))
+		return old;
+	to = get_large(size, APB_ARENA, &zero);
+	if (!to)
+		return NULL;
+	enlist(to, size);
+	p = (void *)to->addr;
+	if (apb_os_remap(old, large->mapped, to->mapped, p))
+		return copy_to(to, large);
+	delist(large);
+	apb_map_clear(large->addr);
 	return p;
 }
 
@@ -131,11 +220,12 @@ void apb_large_reset(void)
 {
 	struct apb_node *node, *next;
 
+	apb_large_uncache();
 	for (node = larges()->list; node; node = next) {
 		struct apb_large *large =
 			apb_entry(node, struct apb_large, node);
 
 		next = node->next;
-		apb_os_release((void *)large->addr, large->size);
+		apb_os_release((void *)large->addr, large->mapped);
 	}
 }

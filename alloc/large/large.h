@@ -4,29 +4,59 @@
  * is a mapping of its own, aligned to 1 MiB at least, so that the map's byte
  * and descriptor for its first MiB are its alone.
  *
+ * Mappings come in geometric steps of pages, eight to a doubling but 64 MiB at
+ * most, so that similar sizes can take each other's place and a block that
+ * grows by little at a time is resized seldom.  What is mapped beyond the pages asked for is
+ * *slack*: not usable, and, unless the block has been larger, never touched.
+ *
+ * The mapping of a freed block is *cached* for a next one of its size, or one
+ * that is up to a quarter smaller.  The cache is retained memory
+ * (os/retain.h), bounded in bytes and in number: LRU, and what was not needed
+ * in an epoch goes; so do all of it at a trim, and when there is no memory.  A
+ * cached mapping keeps its place in the address map, with a kind of its own:
+ * the address leads to no block, but the range is known to be taken.
+ *
  * Invariants (checked by apb_check()):
- *   large.kind   the map's byte at addr is APB_KIND_LARGE
- *   large.shape  addr is a multiple of 1 MiB, size of a page, neither is 0
- *   large.bytes  struct apb_larges counts what the list holds
+ *   large.kind    the map's byte at addr is APB_KIND_LARGE, for what is in the
+ *                 cache APB_KIND_CACHED
+ *   large.shape   addr is a multiple of 1 MiB, size and mapped of a page,
+ *                 0 < size <= mapped (in the cache size is 0)
+ *   large.bytes   struct apb_larges counts what the list holds
+ *   large.cached  and what the cache holds; it holds no more than
+ *                 APB_LARGE_CACHE_NR, each as long as its descriptor says,
+ *                 and no more bytes than its bound
  */
 #ifndef APB_LARGE_H
 #define APB_LARGE_H
 
 #include "map/map.h"
+#include "os/retain.h"
+
+/* Compact, to be searched as a whole. */
+struct apb_cached {
+	uintptr_t addr;
+	size_t mapped;
+};
 
 struct apb_larges {
 	struct apb_node *list;
 	size_t nr;
-	size_t bytes;
+	size_t bytes; /* usable */
+	size_t slack;
+	size_t nr_cached;
+	size_t cached_bytes;
+	struct apb_retain retain; /* of the cache */
+	struct apb_cached cache[APB_LARGE_CACHE_NR]; /* oldest first */
 	uint64_t recovered; /* had by settling when there was no memory */
 };
 
 /*
  * Allocate @size bytes, 1 to PTRDIFF_MAX, aligned to @align, a power of two
- * (@size + @align is at most PTRDIFF_MAX); zeroed if @zero.  NULL with errno
+ * (@size + @align is at most PTRDIFF_MAX).  If zeroes are wanted, *@clear is
+ * true; it is left so if the caller has to clear the block.  NULL with errno
  * ENOMEM.
  */
-void *apb_large_alloc(size_t size, size_t align, bool zero);
+void *apb_large_alloc(size_t size, size_t align, bool *clear);
 
 void apb_large_free(struct apb_large *large);
 
@@ -46,6 +76,21 @@ static inline size_t apb_page_up(size_t size)
 {
 	return (size + APB_PAGE - 1) & ~(APB_PAGE - 1);
 }
+
+/* Bytes to map for a block of @size, a multiple of the page size. */
+size_t apb_large_step(size_t size);
+
+/* Unmap all that is cached. */
+void apb_large_uncache(void);
+
+/* The bound on cached bytes that is in force now. */
+size_t apb_large_cache_limit(void);
+
+/* Apply it now. */
+void apb_large_limit_cache(void);
+
+/* Time has passed: it is @now. */
+void apb_large_decay(uint64_t now);
 
 /* Unmap everything. */
 void apb_large_reset(void);

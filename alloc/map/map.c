@@ -124,8 +124,8 @@ static uintptr_t end_of(uintptr_t addr, unsigned int kind)
 {
 	size_t size = APB_ARENA;
 
-	if (kind == APB_KIND_LARGE)
-		size = apb_map_large(addr)->size;
+	if (kind == APB_KIND_LARGE || kind == APB_KIND_CACHED)
+		size = apb_map_large(addr)->mapped;
 	return (addr + size + APB_ARENA - 1) & ~(APB_ARENA - 1);
 }
 

@@ -16,7 +16,8 @@
  *   map.used    leaf->used is the number of its nonzero bytes; one leaf at
  *               most, the one named empty, has none
  *   map.kind    the byte of an arena's MiB is the shift of its pools, that of
- *               a large block's first MiB is APB_KIND_LARGE, others are 0
+ *               a large block's first MiB is APB_KIND_LARGE, that of a cached
+ *               mapping's APB_KIND_CACHED, others are 0
  */
 #ifndef APB_MAP_H
 #define APB_MAP_H
@@ -32,20 +33,23 @@
 enum {
 	APB_KIND_NONE = 0,
 	APB_KIND_LARGE = 1,
+	APB_KIND_CACHED = 2, /* a mapping in the large layer's cache */
 	/* from here on: the pool shift of an arena */
 	APB_KIND_ARENA = APB_POOL_SHIFT_SMALL,
 };
 
 /**
- * struct apb_large - a large block
+ * struct apb_large - a large block, or a cached mapping
  * @node: in the list of all large blocks
  * @addr: the block and its mapping; a multiple of 1 MiB
- * @size: bytes mapped, all of them usable; a multiple of the page size
+ * @size: usable bytes; a multiple of the page size; 0: a cached mapping
+ * @mapped: bytes mapped, at least @size; those behind @size are slack
  */
 struct apb_large {
 	struct apb_node node;
 	uintptr_t addr;
 	size_t size;
+	size_t mapped;
 };
 
 struct apb_leaf {

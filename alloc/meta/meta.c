@@ -29,20 +29,27 @@ static void keep(void *piece, unsigned int order)
 	meta()->free[order] = p;
 }
 
-/* A chunk's first piece is its header; behind it one piece of each size. */
+static struct apb_chunk *chunk_of(void *piece)
+{
+	return (struct apb_chunk *)((uintptr_t)piece & ~(APB_META_CHUNK - 1));
+}
+
+/* Behind a chunk's header stands one piece of each size. */
 static bool new_chunk(void)
 {
+	struct apb_chunk *chunk;
 	unsigned int order;
 	bool zero;
-	char *chunk = apb_os_map(0, APB_META_CHUNK, APB_PAGE, &zero);
 
+	chunk = apb_os_map(0, APB_META_CHUNK, APB_META_CHUNK, &zero);
 	if (!chunk)
 		return false;
-	((struct apb_piece *)chunk)->next = meta()->chunks;
-	meta()->chunks = (struct apb_piece *)chunk;
+	chunk->used = 0;
+	chunk->next = meta()->chunks;
+	meta()->chunks = chunk;
 	meta()->nr_chunks++;
 	for (order = 0; order < APB_META_ORDERS; order++)
-		keep(chunk + order_size(order), order);
+		keep((char *)chunk + order_size(order), order);
 	return true;
 }
 
@@ -70,20 +77,23 @@ void *apb_meta_alloc(size_t size)
 
 	if (!p && new_chunk())
 		p = take(order);
-	if (p)
-		meta()->used += size;
+	if (!p)
+		return NULL;
+	chunk_of(p)->used += size;
+	meta()->used += size;
 	return p;
 }
 
 void apb_meta_free(void *piece, size_t size)
 {
 	keep(piece, order_of(size));
+	chunk_of(piece)->used -= size;
 	meta()->used -= size;
 }
 
 void apb_meta_reset(void)
 {
-	struct apb_piece *chunk = meta()->chunks, *next;
+	struct apb_chunk *chunk = meta()->chunks, *next;
 
 	for (; chunk; chunk = next) {
 		next = chunk->next;
@@ -92,8 +102,35 @@ void apb_meta_reset(void)
 	memset(meta(), 0, sizeof(*meta()));
 }
 
+/* Take the pieces of unused chunks off the lists. */
+static void drop_pieces(void)
+{
+	struct apb_piece **link;
+	unsigned int order;
+
+	for (order = 0; order < APB_META_ORDERS; order++) {
+		link = &meta()->free[order];
+		while (*link) {
+			if (chunk_of(*link)->used)
+				link = &(*link)->next;
+			else
+				*link = (*link)->next;
+		}
+	}
+}
+
 void apb_meta_trim(void)
 {
-	if (!meta()->used)
-		apb_meta_reset();
+	struct apb_chunk **link = &meta()->chunks, *chunk;
+
+	drop_pieces();
+	while ((chunk = *link)) {
+		if (chunk->used) {
+			link = &chunk->next;
+			continue;
+		}
+		*link = chunk->next;
+		meta()->nr_chunks--;
+		apb_os_release(chunk, APB_META_CHUNK);
+	}
 }

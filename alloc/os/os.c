@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The OS layer; see os.h. */
-#define _GNU_SOURCE /* mremap() */
+#define _GNU_SOURCE /* mremap(), CLOCK_MONOTONIC_COARSE */
 #include "os/os.h"
 
 #include "state.h"
@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <time.h>
 
 static void *kernel_map(void *ctx, void *hint, size_t size, bool *zero)
 {
@@ -58,11 +59,34 @@ static int kernel_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	return -1;
 }
 
+static uint64_t kernel_now(void *ctx)
+{
+	struct timespec ts;
+
+	(void)ctx;
+	/* some ns, from the vDSO; a tick of the kernel is fine enough */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void kernel_advise(void *ctx, void *addr, size_t size, bool huge)
+{
+	int saved_errno = errno;
+
+	(void)ctx;
+	/* EINVAL if the kernel has no such pages */
+	madvise(addr, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	errno = saved_errno;
+}
+
 const struct apb_os apb_os_kernel = {
 	.map = kernel_map,
 	.unmap = kernel_unmap,
 	.purge = kernel_purge,
 	.remap = kernel_remap,
+	.now = kernel_now,
+	.advise = kernel_advise,
+	.purge_zeroes = true,
 };
 
 static inline const struct apb_os *ops(void)
@@ -125,6 +149,14 @@ static void *map_trimmed(size_t size, size_t align, bool *zero)
 	return (void *)p;
 }
 
+static void advise(void *addr, size_t size)
+{
+	unsigned int thp = apb_state.policy.thp;
+
+	if (thp && size >= APB_ARENA && ops()->advise)
+		ops()->advise(ops()->ctx, addr, size, thp == APB_THP_ALWAYS);
+}
+
 void *apb_os_map(uintptr_t hint, size_t size, size_t align, bool *zero)
 {
 	uintptr_t p;
@@ -138,6 +170,7 @@ void *apb_os_map(uintptr_t hint, size_t size, size_t align, bool *zero)
 		errno = ENOMEM;
 		return NULL;
 	}
+	advise((void *)p, size);
 	return (void *)p;
 }
 
@@ -173,6 +206,11 @@ int apb_os_purge(void *addr, size_t size)
 	return 0;
 }
 
+int apb_os_purge_to_zero(void *addr, size_t size)
+{
+	return ops()->purge_zeroes ? apb_os_purge(addr, size) : -1;
+}
+
 int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr)
 {
 	if (faulty(APB_OS_REMAP) ||
@@ -184,6 +222,16 @@ int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr)
 	else
 		account((ptrdiff_t)(new_size - old_size));
 	return 0;
+}
+
+uint64_t apb_os_now(void)
+{
+	return ops()->now ? ops()->now(ops()->ctx) : 0;
+}
+
+bool apb_os_has_clock(void)
+{
+	return ops()->now;
 }
 
 void apb_os_retry_orphans(void)

@@ -7,6 +7,11 @@
  * aligned beyond a page, and a release that cannot fail.  A range that the
  * system refuses to unmap becomes an *orphan*: its pages are purged, its
  * first bytes link it into a list, and trim and reset try again.
+ *
+ * Invariants (checked by apb_check()):
+ *   os.mapped  what the table has handed out and not got back: arenas, large
+ *              blocks with their slack, the large cache, leaves of the map,
+ *              and orphans
  */
 #ifndef APB_OS_H
 #define APB_OS_H
@@ -49,8 +54,15 @@ void apb_os_release(void *addr, size_t size);
 /* One purge call: 0 or -1. */
 int apb_os_purge(void *addr, size_t size);
 
+/* Purge what is mapped to make it zeroes: 0, or -1 if it need not be. */
+int apb_os_purge_to_zero(void *addr, size_t size);
+
 /* One remap call: 0 or -1; see struct apb_os. */
 int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr);
+
+/* The table's clock, in milliseconds; 0 if it has none. */
+uint64_t apb_os_now(void);
+bool apb_os_has_clock(void);
 
 /* Try to unmap the orphans. */
 void apb_os_retry_orphans(void);

@@ -8,6 +8,9 @@ TEST_MAIN := $(sort $(wildcard alloc/tests/test_*.c))
 TEST_SRC := $(filter-out $(TEST_MAIN),$(sort $(wildcard alloc/tests/*.c)))
 UNIT_TESTS := $(foreach f,test release,\
 	$(TEST_MAIN:alloc/tests/%.c=$(O)/$(f)/unit/%))
+# Programs with threads: also under TSan, and at length by make test-stress.
+THREAD_TESTS := $(shell grep -l stresslib.h $(TEST_MAIN))
+TSAN_TESTS := $(THREAD_TESTS:alloc/tests/%.c=$(O)/tsan/unit/%)
 
 define unit_test
 $(O)/$(1)/unit/%: private LIBS = -lcmocka
@@ -15,20 +18,27 @@ $(O)/$(1)/unit/%: $(O)/$(1)/alloc/tests/%.o $(call objs,$(1),$(TEST_SRC)) \
 		$(call harness,$(1)) $(call lib,$(1))
 	$$(call link,$(1))
 endef
-$(foreach f,test release,$(eval $(call unit_test,$(f))))
+$(foreach f,test release tsan,$(eval $(call unit_test,$(f))))
 
-.PHONY: test unit-tests test-targets style format
+# Tests load the library while they run.
+$(UNIT_TESTS) $(TSAN_TESTS): | $(O)/libapb.so
 
-unit-tests: $(UNIT_TESTS)
+.PHONY: test test-stress unit-tests test-targets style format
 
-test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay
+unit-tests: $(UNIT_TESTS) $(TSAN_TESTS)
+
+test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay \
+		$(O)/apb-python3
 
 test: setup # everything that is checked, in less than 10 minutes
 	@alloc/tests/suite.py
+
+test-stress: setup # the tests with threads, at full length: half an hour
+	@alloc/tests/suite.py stress
 
 style: # the style check alone
 	@alloc/tests/style.py
 
 format: # format all C sources
 	clang-format-19 -i --style=file \
-		$$(find alloc fuzz bench -name '*.[ch]')
+		$$(find alloc fuzz bench -name '*.[ch]' -o -name '*.cc')

@@ -50,11 +50,11 @@ def check_lines(path):
     for number, line in enumerate(lines, 1):
         if line.endswith((" ", "\t")) and not path.endswith(".patch"):
             yield "%s:%d: white space at the end" % (path, number)
-        if not path.endswith(".c"):
+        if not path.endswith((".c", ".cc")):
             continue
         if path.startswith("alloc/") and re.match(r"\s*#\s*if", line):
             yield "%s:%d: conditional outside a header" % (path, number)
-        if re.match(r'\s*#\s*include\s*["<].*\.c[">]', line):
+        if re.match(r'\s*#\s*include\s*["<].*\.cc?[">]', line):
             yield "%s:%d: a .c file is included" % (path, number)
 
 
@@ -73,7 +73,7 @@ def main():
     wrong = list(check_top())
     for path in paths:
         wrong += check_lines(path)
-    wrong += check_format([p for p in paths if p.endswith((".c", ".h"))])
+    wrong += check_format([p for p in paths if p.endswith((".c", ".cc", ".h"))])
     for line in wrong:
         print(line)
     print("style: %d files, %d complaints" % (len(paths), len(wrong)))

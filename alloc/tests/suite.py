@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""`make test`: runs everything that is checked, a line for each step.
+"""`make test`: runs everything that is checked, a line for each step;
+`make test-stress`, with the argument "stress": the tests with threads at full
+length.
 
 A step is a function that gives back the number of things that passed and a
 text for each that failed; a unit test program counts its tests, every other
@@ -22,10 +24,13 @@ import engines  # noqa: E402  (fuzz/ has to be in the path first)
 import proc     # noqa: E402
 
 UNIT_TEST_SECONDS = 120
+STRESS_SECONDS = 1800
+PROGRAMS_SECONDS = 300
 REPLAY_SECONDS = 300
 VALGRIND_SECONDS = 60
 VALGRIND_MAX_SIZE = 4096
 VALGRIND_BATCH = 16
+THREADS_SECONDS = 120
 LIBFUZZER_SECONDS = 10
 AFL_SECONDS = 15
 SHOWN_LINES = 30
@@ -105,11 +110,11 @@ def planted_bugs():
 # ---- unit tests -------------------------------------------------------------
 
 
-def unit_test(program):
+def unit_test(program, seconds=UNIT_TEST_SECONDS, **env):
     """A cmocka program: every test of its plan counts."""
     status, output = proc.run(
-        [program], timeout=UNIT_TEST_SECONDS,
-        env=proc.environment(CMOCKA_MESSAGE_OUTPUT="TAP"))
+        [program], timeout=seconds,
+        env=proc.environment(CMOCKA_MESSAGE_OUTPUT="TAP", **env))
     lines = output.splitlines()
     planned = sum(int(m[1]) for line in lines
                   if (m := re.match(r"1\.\.(\d+)", line)))
@@ -133,17 +138,40 @@ def unit_test(program):
         ", %d skipped" % skipped if skipped else "")
 
 
+FLAVOURS = {"test": "sanitizers", "release": "release", "tsan": "TSan"}
+
+
 def unit_test_steps():
+    """With sanitizers and release flags; what has threads under TSan too."""
     sources = sorted(glob.glob(os.path.join(ROOT, "alloc/tests/test_*.c")))
     for source in sources:
         name = os.path.basename(source)[:-2]
-        for flavour in ("test", "release"):
+        for flavour in FLAVOURS if has_threads(source) else ("test", "release"):
             program = "build/%s/unit/%s" % (flavour, name)
-            yield ("%s, %s" % (name, "sanitizers" if flavour == "test"
-                               else "release"),
+            yield ("%s, %s" % (name, FLAVOURS[flavour]),
                    lambda program=program: unit_test(program))
     if not sources:
         yield "unit tests", missing("alloc/tests/test_*.c")
+
+
+def has_threads(source):
+    """As build.mk says it."""
+    with open(source, encoding="utf-8") as file:
+        return "stresslib.h" in file.read()
+
+
+def stress_steps():
+    yield "build", lambda: build("unit-tests") and None
+    for source in sorted(glob.glob(os.path.join(ROOT,
+                                                "alloc/tests/test_*.c"))):
+        if not has_threads(source):
+            continue
+        name = os.path.basename(source)[:-2]
+        for flavour, what in FLAVOURS.items():
+            program = "build/%s/unit/%s" % (flavour, name)
+            yield ("%s, %s" % (name, what),
+                   lambda program=program: unit_test(
+                       program, STRESS_SECONDS, APB_TEST_FULL="1"))
 
 
 def script_steps():
@@ -153,6 +181,17 @@ def script_steps():
                 os.path.join(ROOT, folder, "**/test_*.py"), recursive=True)):
             path = os.path.relpath(script, ROOT)
             yield path, lambda path=path: runs([path], 300) and None
+
+
+def programs():
+    """The quick set of the programs that are run with apb preloaded."""
+    status, output = proc.run(["alloc/tests/programs/programs.py"],
+                              timeout=PROGRAMS_SECONDS)
+    done = re.search(r"^(\d+) passed, (\d+) failed$", output, re.M)
+    if not done or (status != 0 and done[2] == "0"):
+        return 0, ["%s\n%s" % (proc.ending(status), output[-2000:])], ""
+    bad = re.findall(r"^FAIL (.*(?:\n {5}.*)*)", output, re.M)
+    return int(done[1]), bad, "%s programs" % done[1]
 
 
 def missing(what):
@@ -244,6 +283,21 @@ def fuzz_afl():
     raise Failed("stability is not 100.00 %%: %s %%" % " %, ".join(seen))
 
 
+# ---- threads that really run ------------------------------------------------
+
+
+def threads(flavour, *options):
+    """A fixed number of operations; TSan, or an oracle, has nothing to say."""
+    seeds = [path for path in corpus() if "threads-" in path]
+    expect(seeds, "no seed has threads")
+    operations = 0
+    for inputs in ([], seeds):
+        output = runs(["build/%s/apb-threads" % flavour, *options, *inputs],
+                      THREADS_SECONDS, TSAN_OPTIONS="halt_on_error=1")
+        operations += int(re.findall(r"(\d+) operations", output)[-1])
+    return "%s operations" % format(operations, ",")
+
+
 # ---- all of it --------------------------------------------------------------
 
 
@@ -258,10 +312,17 @@ def steps():
     yield "style", lambda: runs(["alloc/tests/style.py"], 60) and None
     yield from unit_test_steps()
     yield from script_steps()
+    yield "programs, the quick set", programs
     yield ("replay, sanitizers",
            lambda: replay("build/test/apb-replay"))
     yield "replay, release", lambda: replay("build/fuzz/apb-replay")
     yield "replay, valgrind", replay_valgrind
+    yield "threads, TSan", lambda: threads(
+        "tsan", "--rounds", "4", "--ops", "10000")
+    yield "threads, sanitizers", lambda: threads(
+        "test", "--rounds", "4", "--ops", "10000", "--forks", "20")
+    yield "threads, release", lambda: threads(
+        "fuzz", "--rounds", "20", "--ops", "10000", "--forks", "20")
     yield "make fuzz, libFuzzer", fuzz_libfuzzer
     yield "make fuzz, AFL++", fuzz_afl
 
@@ -281,7 +342,11 @@ def main():
     proc.catch_signals()
     start = time.monotonic()
     total_passed = total_failed = 0
-    for name, function in steps():
+    which = {(): steps, ("stress",): stress_steps}.get(tuple(sys.argv[1:]))
+    if not which:
+        print("usage: suite.py [stress]", file=sys.stderr)
+        sys.exit(2)
+    for name, function in which():
         begin = time.monotonic()
         passed, bad, remark = run_step(function)
         if proc.stopping():

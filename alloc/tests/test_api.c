@@ -585,7 +585,7 @@ static void assert_trim_is_exact(void)
 
 static void test_trim_returns_bytes(void **ctx)
 {
-	static void *p[6000];
+	static void *p[4000];
 	unsigned int limit;
 	size_t i;
 
@@ -593,18 +593,18 @@ static void test_trim_returns_bytes(void **ctx)
 	for (limit = 0; limit < 3; limit++) {
 		fresh_sim(19, 0);
 		apb_set_option(APB_OPT_DIRTY_LIMIT, limit * 512 * KIB);
-		apb_set_option(APB_OPT_SETTLE_PERIOD, 65535);
+		apb_set_option(APB_OPT_SETTLE_PERIOD, 4095);
 		for (i = 0; i < NR_OF(p); i++)
 			p[i] = apb_malloc(1000);
 		/* a block in three pools is left, all others are in the bin */
 		for (i = 0; i < NR_OF(p); i++)
-			if (i % 2500 != 100)
+			if (i % 1600 != 100)
 				apb_free(p[i]);
-		assert_true(bin_length(36) > 5900);
+		assert_true(bin_length(36) > 3990);
 		assert_trim_is_exact();
 		assert_int_equal(stats_now().dirty_bytes, 0);
 		assert_int_equal(apb_trim(), 0);
-		for (i = 100; i < NR_OF(p); i += 2500)
+		for (i = 100; i < NR_OF(p); i += 1600)
 			apb_free(p[i]);
 		apb_free(apb_malloc(50000));
 		i = stats_now().mapped_bytes;

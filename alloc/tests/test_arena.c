@@ -33,10 +33,16 @@ static size_t pool_bytes(unsigned int kind)
 	return (size_t)1 << apb_kind_shift(kind);
 }
 
+/* The first slot that is a pool's: 64 KiB of metadata stand before it. */
+static unsigned int first_slot(unsigned int kind)
+{
+	return kind ? 1 : 4;
+}
+
 /* Pools of an arena of @kind. */
 static unsigned int slots(unsigned int kind)
 {
-	return (unsigned int)(APB_ARENA / pool_bytes(kind)) - 1;
+	return (unsigned int)(APB_ARENA / pool_bytes(kind)) - first_slot(kind);
 }
 
 static uint64_t calls(enum apb_os_call call)
@@ -56,7 +62,7 @@ static struct apb_arena *get_arena(unsigned int kind, struct apb_pool **pool)
 		pool[i] = get(kind);
 		assert_non_null(pool[i]);
 		assert_ptr_equal(arena_of(pool[i]), arena_of(pool[0]));
-		assert_int_equal(apb_pool_slot(pool[i]), i + 1);
+		assert_int_equal(apb_pool_slot(pool[i]), first_slot(kind) + i);
 	}
 	return arena_of(pool[0]);
 }
@@ -108,7 +114,7 @@ static void test_an_arena_has_all_its_pools(void **ctx)
 static void test_masks_of_slots(void **ctx)
 {
 	(void)ctx;
-	assert_int_equal(apb_slot_mask(0), UINT64_C(0xfffffffffffffffe));
+	assert_int_equal(apb_slot_mask(0), UINT64_C(0xfffffffffffffff0));
 	assert_int_equal(apb_slot_mask(1), 0xfffe);
 	assert_int_equal(apb_slot_mask(2), 0xfe);
 }
@@ -202,7 +208,7 @@ static void test_dirty_pools_first(void **ctx)
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO),
 			 0);
 	apb_arena_put_pool(pool[50]);
-	assert_int_equal(arena_of(pool[0])->dirty, UINT64_C(1) << 51);
+	assert_int_equal(arena_of(pool[0])->dirty, UINT64_C(1) << 54);
 	assert_int_equal(as()->dirty_bytes, 16 * KIB);
 	assert_ptr_equal(get(0), pool[50]);
 	assert_int_equal(as()->dirty_bytes, 0);
@@ -399,11 +405,11 @@ static void test_dirty_limit(void **ctx)
 	assert_int_equal(s.purged, 9 * 16 * KIB);
 	/* neighbours go in one call */
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 3 * 16 * KIB), 0);
-	apb_arena_put_pool(pool[61]);
-	apb_arena_put_pool(pool[62]);
+	apb_arena_put_pool(pool[57]);
+	apb_arena_put_pool(pool[58]);
 	apb_arena_put_pool(pool[21]);
 	assert_int_equal(calls(APB_OS_PURGE), 9);
-	apb_arena_put_pool(pool[60 - 1]);
+	apb_arena_put_pool(pool[55]);
 	assert_int_equal(calls(APB_OS_PURGE), 12);
 	simos_stats(&s);
 	assert_int_equal(s.purged, 13 * 16 * KIB);
@@ -530,7 +536,7 @@ static void test_purge_backs_off(void **ctx)
 	tries = apb_state.os.fault.stats.calls[APB_OS_PURGE];
 	assert_true(tries >= 1);
 	for (; as()->dirty_bytes < refused_at + MIB; j++) {
-		assert_true(j < 3 * 62);
+		assert_true(j < 3 * 60);
 		apb_arena_put_pool(pool[j % 3][j / 3]);
 		assert_int_equal(apb_state.os.fault.stats.calls[APB_OS_PURGE],
 				 tries);

@@ -1,101 +1,181 @@
 // SPDX-License-Identifier: MIT
 /*
  * fork() while other threads allocate: the child, whose only thread is the one
- * that forked, can use the allocator, finds it whole, and does not hang.
+ * that forked, can use the allocator, finds it whole, and does not hang;
+ * neither does the parent.  A hang is a failure: alarm() sees to it, in both.
  */
-#include "testlib.h"
+#define _GNU_SOURCE /* mremap() */
+#include "stresslib.h"
 
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define THREADS 2
-#define FORKS 100
+#define THREADS 8
 #define HANG_SECONDS 50
 
 static atomic_bool stop;
 static atomic_size_t rounds;
-static atomic_size_t errors;
 
-/* As much as possible happens under the lock. */
-static void *busy(void *arg)
+/* ---- what the parent's threads do ------------------------------------- */
+
+/* Each frees what another made. */
+static _Atomic(struct label *) boxes[256];
+
+static void busy(size_t index, void *arg)
 {
-	uint64_t r = (uintptr_t)arg;
+	uint64_t r = index;
 	void *p[64] = {NULL};
 	size_t i;
 
+	(void)arg;
 	while (!stop) {
 		uint64_t x = rnd(&r);
 
 		i = x % 64;
 		apb_free(p[i]);
 		p[i] = apb_malloc(x >> 32 & 127 ? (x >> 40) % 3000 : 50000);
-		if (!p[i])
-			errors++;
-		if (i == 0)
+		expect(p[i]);
+		label_drop(atomic_exchange(&boxes[x >> 8 & 255],
+					   label_make(16 + (x >> 50), &r)));
+		if (x >> 16 & 63)
+			continue;
+		/* what holds several locks, or holds one for long */
+		if (index % 4 == 0)
 			apb_settle();
-		rounds++;
+		else if (index % 4 == 1)
+			apb_trim();
+		else if (index % 4 == 2)
+			expect(!apb_check(NULL));
+		else
+			stats_now();
+		atomic_fetch_add(&rounds, 1);
 	}
 	for (i = 0; i < 64; i++)
 		apb_free(p[i]);
+}
+
+/* Threads that come and go, so that heaps are made and given up meanwhile. */
+static void *ephemeral(void *arg)
+{
+	uint64_t r = (uintptr_t)arg;
+	size_t i;
+
+	for (i = 0; i < 30; i++)
+		label_drop(atomic_exchange(&boxes[rnd(&r) & 255],
+					   label_make(label_size(&r), &r)));
 	return NULL;
 }
 
-static char *inherited[100];
+static void comes_and_goes(size_t index, void *arg)
+{
+	pthread_t thread;
+	uintptr_t i;
+
+	(void)arg;
+	for (i = index; !stop; i++) {
+		if (pthread_create(&thread, NULL, ephemeral, (void *)i))
+			continue;
+		pthread_join(thread, NULL);
+		atomic_fetch_add(&rounds, 1);
+	}
+}
+
+static void empty_boxes(void)
+{
+	size_t i;
+
+	for (i = 0; i < NR_OF(boxes); i++)
+		label_drop(atomic_exchange(&boxes[i], NULL));
+}
+
+/* ---- what the child does ---------------------------------------------- */
+
+static struct label *inherited[100];
 static void *kept; /* of handlers, see below */
 
 static void *thread_of_child(void *arg)
 {
-	int i;
+	uint64_t r = (uintptr_t)arg;
+	size_t i;
 
+	/* the blocks of threads that are no more, and of the one that forked */
+	for (i = 0; i < NR_OF(boxes); i += 2)
+		label_drop(atomic_exchange(&boxes[i], NULL));
 	for (i = 0; i < 100; i++)
-		apb_free(apb_malloc(100));
-	return arg;
+		label_drop(label_make(label_size(&r), &r));
+	return NULL;
 }
 
-/* In the child: ends it, with status 0 if all is well. */
-static void child(int i)
+static void threads_of_child(void)
 {
-	pthread_t thread;
-	int k;
+	pthread_t thread[2];
+	uintptr_t i;
+
+	for (i = 0; i < 2; i++)
+		if (pthread_create(&thread[i], NULL, thread_of_child,
+				   (void *)i))
+			_exit(20);
+	for (i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+}
+
+static void grandchild(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(apb_check(NULL) || !apb_malloc(1) ? 1 : 0);
+	if (waitpid(pid, &status, 0) != pid || status)
+		_exit(21);
+}
+
+/* Ends with status 0 if all is well. */
+static void child(size_t i)
+{
+	struct apb_stats stats;
+	uint64_t r = i;
+	size_t k;
 
 	signal(SIGALRM, SIG_DFL);
 	alarm(HANG_SECONDS);
+	if (i % 4 == 0 && apb_check(NULL))
+		_exit(10);
+	for (k = 0; k < NR_OF(inherited); k++) {
+		if (!label_holds(inherited[k]))
+			_exit(11);
+		label_drop(inherited[k]);
+		inherited[k] = label_make(label_size(&r), &r);
+	}
+	inherited[0] = label_resize(inherited[0], 100000);
+	inherited[1] = label_resize(inherited[1], 3000);
 	if (apb_check(NULL))
-		_exit(2);
-	for (k = 0; k < 100; k++) {
-		if (!filled(inherited[k], 40, (uint64_t)k))
-			_exit(3);
-		apb_free(inherited[k]);
-		inherited[k] = apb_malloc((size_t)k * 100);
-		if (!inherited[k])
-			_exit(4);
-	}
-	inherited[0] = apb_realloc(inherited[0], 100000);
-	if (!inherited[0] || apb_check(NULL))
-		_exit(5);
-	/* the child may have threads of its own, and forks */
-	if (i % 16 == 0) {
-		if (pthread_create(&thread, NULL, thread_of_child, NULL))
-			_exit(6);
-		pthread_join(thread, NULL);
-	}
-	if (i % 16 == 8) {
-		pid_t pid = fork();
-		int status;
-
-		if (!pid)
-			_exit(apb_check(NULL) || !apb_malloc(1) ? 7 : 0);
-		if (waitpid(pid, &status, 0) != pid || status)
-			_exit(8);
+		_exit(12);
+	/* TSan has no second thread after such a fork */
+	if (i % 16 == 0 && !STRESS_TSAN)
+		threads_of_child();
+	if (i % 16 == 8)
+		grandchild();
+	if (i % 3 == 0) {
+		for (k = 0; k < NR_OF(inherited); k++)
+			label_drop(inherited[k]);
+		empty_boxes();
+		apb_settle();
 	}
 	apb_trim();
-	_exit(apb_check(NULL) ? 9 : 0);
+	stats = stats_now();
+	if (!stats_add_up(&stats) || apb_check(NULL))
+		_exit(13);
+	_exit(stress_complaints() ? 14 : 0);
 }
 
-static void fork_once(int i)
+/* ---- forking ---------------------------------------------------------- */
+
+static void fork_once(size_t i)
 {
 	int status = 0;
 	pid_t pid;
@@ -106,86 +186,323 @@ static void fork_once(int i)
 	if (!pid)
 		child(i);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
-		errors++;
-		print_error("fork %d: status %#x\n", i, (unsigned int)status);
+		expect(!"fork");
+		print_error("fork %zu: status %#x\n", i, (unsigned int)status);
 	}
+	/* and here all goes on */
+	apb_free(apb_malloc(1 + i % 2000));
 }
 
 static void *forks(void *arg)
 {
-	int i;
+	size_t i, nr = *(size_t *)arg;
 
-	(void)arg;
-	for (i = 0; i < FORKS && !errors; i++)
+	for (i = 0; i < nr && !stress_complaints(); i++)
 		fork_once(i);
 	return NULL;
 }
 
-static void run_forks(bool in_main)
+struct run {
+	void (*busy)(size_t index, void *arg);
+	size_t threads;
+	size_t forks;
+	bool elsewhere; /* not in the main thread */
+};
+
+static void run_forks(struct run run)
 {
-	pthread_t thread[THREADS], forker;
+	pthread_t forker;
+	struct crew crew;
+	uint64_t r = 1;
 	size_t i;
 
 	stop = false;
-	errors = 0;
 	rounds = 0;
-	for (i = 0; i < NR_OF(inherited); i++) {
-		inherited[i] = apb_malloc(40);
-		fill(inherited[i], 40, i);
-	}
-	for (i = 0; i < THREADS; i++)
-		assert_int_equal(
-			pthread_create(&thread[i], NULL, busy, (void *)(i + 1)),
-			0);
-	if (in_main) {
-		forks(NULL);
-	} else {
-		pthread_create(&forker, NULL, forks, NULL);
-		pthread_join(forker, NULL);
-	}
-	stop = true;
-	for (i = 0; i < THREADS; i++)
-		pthread_join(thread[i], NULL);
-	assert_int_equal(errors, 0);
-	assert_true(rounds > 0);
 	for (i = 0; i < NR_OF(inherited); i++)
-		apb_free(inherited[i]);
+		inherited[i] = label_make(label_size(&r), &r);
+	crew_start(&crew, run.threads, run.busy, NULL);
+	if (run.elsewhere) {
+		pthread_create(&forker, NULL, forks, &run.forks);
+		pthread_join(forker, NULL);
+	} else {
+		forks(&run.forks);
+	}
+	while (run.threads && !rounds)
+		usleep(1000);
+	stop = true;
+	crew_join(&crew);
 	alarm(0);
+	for (i = 0; i < NR_OF(inherited); i++)
+		label_drop(inherited[i]);
+	empty_boxes();
 	apb_free(kept);
 	kept = NULL;
-	assert_int_equal(stats_now().used_bytes, 0);
-	assert_whole();
+	assert_no_complaint();
+	assert_all_given_back();
 }
 
 static void test_from_the_main_thread(void **ctx)
 {
 	(void)ctx;
 	fresh_kernel();
-	run_forks(true);
+	run_forks((struct run){busy, THREADS, stress_times(150, 5000), false});
 }
 
 static void test_from_another_thread(void **ctx)
 {
 	(void)ctx;
 	fresh_kernel();
-	run_forks(false);
+	run_forks((struct run){busy, THREADS, stress_times(100, 5000), true});
+}
+
+static void test_with_threads_that_come_and_go(void **ctx)
+{
+	(void)ctx;
+	fresh_kernel();
+	run_forks((struct run){comes_and_goes, 4, stress_times(100, 5000),
+			       false});
 }
 
 static void test_with_one_thread(void **ctx)
 {
-	size_t i;
+	(void)ctx;
+	fresh_kernel();
+	run_forks((struct run){busy, 0, stress_times(50, 1000), false});
+}
+
+/* Several threads fork at the same time. */
+static void forks_too(size_t index, void *arg)
+{
+	if (index < 2) {
+		busy(index, arg);
+		return;
+	}
+	forks(arg);
+	if (index == 2)
+		stop = true;
+}
+
+static void test_from_several_threads(void **ctx)
+{
+	size_t nr = stress_times(40, 2000), i;
+	uint64_t r = 1;
 
 	(void)ctx;
 	fresh_kernel();
-	errors = 0;
-	for (i = 0; i < NR_OF(inherited); i++) {
-		inherited[i] = apb_malloc(40);
-		fill(inherited[i], 40, i);
+	stop = false;
+	for (i = 0; i < NR_OF(inherited); i++)
+		inherited[i] = label_make(label_size(&r), &r);
+	crew_run(5, forks_too, &nr);
+	alarm(0);
+	for (i = 0; i < NR_OF(inherited); i++)
+		label_drop(inherited[i]);
+	empty_boxes();
+	assert_no_complaint();
+	assert_all_given_back();
+}
+
+/* ---- a thread sits on the locks ---------------------------------------- */
+
+/*
+ * Operations that are slow when they are told to be: the calling thread is in
+ * the midst of one, with all the locks that it came with, when another forks.
+ */
+static atomic_bool slow, asleep;
+static atomic_size_t slept;
+
+static void take_a_nap(void)
+{
+	if (!slow)
+		return;
+	asleep = true;
+	usleep(3000);
+	asleep = false;
+	atomic_fetch_add(&slept, 1);
+}
+
+static void *slow_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	void *p;
+
+	(void)ctx;
+	take_a_nap();
+	*zero = true;
+	p = mmap(hint, size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int slow_unmap(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	take_a_nap();
+	return munmap(addr, size);
+}
+
+static int slow_purge(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	take_a_nap();
+	return madvise(addr, size, MADV_DONTNEED);
+}
+
+static int slow_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		      void *new_addr)
+{
+	void *p;
+
+	(void)ctx;
+	take_a_nap();
+	if (new_addr)
+		p = mremap(addr, old_size, new_size,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, new_addr);
+	else
+		p = mremap(addr, old_size, new_size, 0);
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+/* Comes to the kernel by every way there is, one after the other. */
+static void slow_thread(size_t index, void *arg)
+{
+	void *p[200];
+	uint64_t r = 1;
+	size_t i, way;
+	char *big;
+
+	(void)arg;
+	if (index) {
+		/* the others come and go: their heaps are taken over */
+		comes_and_goes(index, NULL);
+		return;
 	}
-	for (i = 0; i < 20; i++)
-		fork_once((int)i);
-	assert_int_equal(errors, 0);
-	assert_whole();
+	for (way = 0; !stop; way++) {
+		/* a refill that maps an arena, a settling that unmaps it */
+		for (i = 0; i < NR_OF(p); i++)
+			p[i] = apb_malloc(1000 + way % 7 * 5000);
+		for (i = 0; i < NR_OF(p); i++)
+			apb_free(p[i]);
+		if (way % 3 == 0)
+			apb_settle();
+		if (way % 3 == 1)
+			apb_trim();
+		big = apb_malloc(100000);
+		big = apb_realloc(big, 3000000);
+		big = apb_realloc(big, 50000);
+		apb_free(big);
+		label_drop(atomic_exchange(&boxes[0],
+					   label_make(label_size(&r), &r)));
+		if (way % 4 == 0)
+			apb_trim();
+		atomic_fetch_add(&rounds, 1);
+	}
+}
+
+static void test_while_a_lock_is_held(void **ctx)
+{
+	size_t nr = stress_times(60, 2000), i, met = 0;
+	const struct apb_os slow_os = {NULL, slow_map, slow_unmap, slow_purge,
+				       slow_remap};
+	struct crew crew;
+	uint64_t r = 1;
+
+	(void)ctx;
+	fresh_kernel();
+	assert_int_equal(apb_set_os(&slow_os), 0);
+	slow = false;
+	for (i = 0; i < NR_OF(inherited); i++)
+		inherited[i] = label_make(label_size(&r), &r);
+	stop = false;
+	slept = 0;
+	crew_start(&crew, 2, slow_thread, NULL);
+	slow = true;
+	for (i = 0; i < nr && !stress_complaints(); i++) {
+		int status, wait;
+		pid_t pid;
+
+		alarm(HANG_SECONDS);
+		for (wait = 0; !asleep && wait < 5000; wait++)
+			usleep(20);
+		met += asleep;
+		pid = fork();
+		if (!pid) {
+			slow = false;
+			child(i);
+		}
+		expect(pid > 0);
+		expect(waitpid(pid, &status, 0) == pid && !status);
+	}
+	slow = false;
+	stop = true;
+	crew_join(&crew);
+	alarm(0);
+	assert_true(met >= nr / 2);
+	assert_true(slept >= met / 2);
+	for (i = 0; i < NR_OF(inherited); i++)
+		label_drop(inherited[i]);
+	empty_boxes();
+	assert_no_complaint();
+	assert_all_given_back();
+}
+
+/* ---- programs started ------------------------------------------------- */
+
+extern char **environ;
+
+static int end_of(pid_t pid)
+{
+	int status = -1;
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return status;
+}
+
+/* vfork()'s child has the parent's memory, and ends or becomes another. */
+static int vfork_true(void)
+{
+	pid_t pid = vfork();
+
+	if (!pid) {
+		execl("/bin/true", "true", (char *)NULL);
+		_exit(127);
+	}
+	return end_of(pid);
+}
+
+static int spawn_true(void)
+{
+	char *argv[] = {"true", NULL};
+	pid_t pid;
+
+	if (posix_spawn(&pid, "/bin/true", NULL, NULL, argv, environ))
+		return -1;
+	return end_of(pid);
+}
+
+static void test_vfork_and_spawn(void **ctx)
+{
+	size_t nr = stress_times(50, 2000), i;
+	struct crew crew;
+	struct label *b;
+	uint64_t r = 1;
+
+	(void)ctx;
+	fresh_kernel();
+	stop = false;
+	crew_start(&crew, 4, busy, NULL);
+	for (i = 0; i < nr; i++) {
+		alarm(HANG_SECONDS);
+		b = label_make(label_size(&r), &r);
+		expect(!vfork_true());
+		expect(!spawn_true());
+		label_drop(b);
+	}
+	stop = true;
+	crew_join(&crew);
+	alarm(0);
+	empty_boxes();
+	assert_no_complaint();
+	assert_all_given_back();
 }
 
 /* ---- handlers of others ----------------------------------------------- */
@@ -196,22 +513,26 @@ static void handler(void)
 {
 	void *p = apb_malloc(200);
 
-	if (!p)
-		errors++;
+	expect(p);
 	apb_free(kept);
 	kept = p;
 	handled++;
 }
 
-/* Handlers that allocate, before, and after in both processes. */
+/*
+ * Handlers that allocate, before, and after in both processes.  They stay
+ * registered: this is the last test.
+ */
 static void test_handlers_that_allocate(void **ctx)
 {
+	size_t nr = stress_times(40, 2000);
+
 	(void)ctx;
 	fresh_kernel();
 	assert_int_equal(pthread_atfork(handler, handler, handler), 0);
 	handled = 0;
-	run_forks(true);
-	assert_int_equal(handled, 2 * FORKS);
+	run_forks((struct run){busy, THREADS, nr, false});
+	assert_int_equal(handled, 2 * nr);
 }
 
 int main(void)
@@ -219,9 +540,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_from_the_main_thread),
 		cmocka_unit_test(test_from_another_thread),
+		cmocka_unit_test(test_with_threads_that_come_and_go),
 		cmocka_unit_test(test_with_one_thread),
+		cmocka_unit_test(test_from_several_threads),
+		cmocka_unit_test(test_while_a_lock_is_held),
+		cmocka_unit_test(test_vfork_and_spawn),
 		cmocka_unit_test(test_handlers_that_allocate),
 	};
 
-	return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("fork", tests, NULL, test_teardown);
 }

@@ -372,34 +372,6 @@ static void test_content_moved(void **ctx)
 	}
 }
 
-static void test_content_mimicked(void **ctx)
-{
-	uint64_t mark = UINT64_C(0x123456789abcdef1);
-
-	(void)ctx;
-	for (size_t size = 0; size <= 3000; size += 1 + size / 8) {
-		assert_true(add(0, 0, size));
-		model_mimic(&model, 0, mark);
-		assert_memory_equal(memory + 8, &mark, 8);
-		assert_int_equal(model_verify(&model, 0, NULL, SIZE_MAX),
-				 CONTENT_OK);
-		assert_memory_equal(memory + 8, &mark, 8);
-		if (size >= 16) {
-			memory[8] ^= 1;
-			assert_int_equal(
-				model_verify(&model, 0, NULL, SIZE_MAX), 8);
-			memory[8] ^= 1;
-		}
-		if (size) {
-			memory[0] ^= 1;
-			assert_int_equal(
-				model_verify(&model, 0, NULL, SIZE_MAX), 0);
-			memory[0] ^= 1;
-		}
-		model_remove(&model, 0);
-	}
-}
-
 static void test_zero(void **ctx)
 {
 	static const size_t sizes[] = {1, 7, 16, 4096, 4097, 65536};
@@ -454,21 +426,13 @@ static void test_accounting(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_classes),
-		TEST(test_aligned_classes),
-		TEST(test_slots_to_fill),
-		TEST(test_slots_to_take),
-		TEST(test_slots_run_out),
-		TEST(test_slots_at_random),
-		TEST(test_overlap),
-		TEST(test_overlap_with_slack),
-		TEST(test_cover_at_random),
-		TEST(test_cover_giants),
-		TEST(test_content_whole),
-		TEST(test_content_sample),
-		TEST(test_content_moved),
-		TEST(test_content_mimicked),
-		TEST(test_zero),
+		TEST(test_classes),	    TEST(test_aligned_classes),
+		TEST(test_slots_to_fill),   TEST(test_slots_to_take),
+		TEST(test_slots_run_out),   TEST(test_slots_at_random),
+		TEST(test_overlap),	    TEST(test_overlap_with_slack),
+		TEST(test_cover_at_random), TEST(test_cover_giants),
+		TEST(test_content_whole),   TEST(test_content_sample),
+		TEST(test_content_moved),   TEST(test_zero),
 		TEST(test_accounting),
 	};
 

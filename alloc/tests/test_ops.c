@@ -28,13 +28,19 @@ static uint64_t draw(void)
 	return rng * UINT64_C(0x2545f4914f6cdd1d) >> 16;
 }
 
-/* One record with an empty header. */
+/* The header's byte that says how many threads there are. */
+#define THREADS_AT 2
+#define EIGHT_THREADS 0xe0
+
+/* One record with an empty header; of a thread's end, with eight threads. */
 static struct op decode(enum op_kind kind, uint8_t arg, uint16_t slot,
 			uint32_t val)
 {
 	uint8_t data[INPUT(1)] = {0};
 	struct op op;
 
+	if (kind == OP_THREAD_END)
+		data[THREADS_AT] = EIGHT_THREADS;
 	ops_encode(data + OPS_HEADER_SIZE, kind, arg, slot, val);
 	ops_decode(data, sizeof(data), 0, &op);
 	return op;
@@ -75,6 +81,7 @@ static void test_header_round_trip(void **ctx)
 		in.no_dirty = i & 8;
 		in.sim_flags = i >> 4 & 0x1f;
 		in.locked = i & 512;
+		in.threads = 1u << i % 4;
 		in.seed = (uint32_t)draw();
 		ops_encode_header(data, &in);
 		ops_header(data, sizeof(data), &out);
@@ -85,6 +92,7 @@ static void test_header_round_trip(void **ctx)
 		assert_int_equal(out.no_dirty, in.no_dirty);
 		assert_int_equal(out.sim_flags, in.sim_flags);
 		assert_int_equal(out.locked, in.locked);
+		assert_int_equal(out.threads, in.threads);
 		assert_int_equal(out.seed, in.seed);
 	}
 }
@@ -242,6 +250,65 @@ static void test_arrays_overflow(void **ctx)
 	}
 }
 
+/* ---- threads ---------------------------------------------------------- */
+
+static void assert_same(const struct op *a, const struct op *b)
+{
+	assert_int_equal(a->kind, b->kind);
+	assert_int_equal(a->arg, b->arg);
+	assert_int_equal(a->slot, b->slot);
+	assert_int_equal(a->val, b->val);
+	assert_int_equal(a->size, b->size);
+	assert_int_equal(a->n, b->n);
+	assert_int_equal(a->align, b->align);
+}
+
+/* Without threads in the header a record means what it always did. */
+static void test_one_thread_ignores_the_bits(void **ctx)
+{
+	uint8_t data[INPUT(1)] = {0};
+	struct op plain, op;
+
+	(void)ctx;
+	for (int i = 0; i < 20000; i++) {
+		for (size_t b = OPS_HEADER_SIZE; b < sizeof(data); b++)
+			data[b] = (uint8_t)draw();
+		data[THREADS_AT] = (uint8_t)(draw() % 0xa0);
+		ops_decode(data, sizeof(data), 0, &op);
+		data[OPS_HEADER_SIZE] &= 31;
+		ops_decode(data, sizeof(data), 0, &plain);
+		assert_int_equal(op.thread, 0);
+		assert_int_not_equal(op.kind, OP_THREAD_END);
+		assert_same(&op, &plain);
+	}
+}
+
+/* A record's thread is three bits of one byte, and changes nothing else. */
+static void test_threads_of_records(void **ctx)
+{
+	static const uint8_t header[] = {0xa0, 0xc0, 0xe0};
+	uint8_t data[INPUT(1)] = {0};
+	struct ops_header h;
+	struct op first, op;
+
+	(void)ctx;
+	for (int i = 0; i < 3000; i++) {
+		for (size_t b = OPS_HEADER_SIZE; b < sizeof(data); b++)
+			data[b] = (uint8_t)draw();
+		data[THREADS_AT] = header[i % 3];
+		ops_header(data, sizeof(data), &h);
+		assert_int_equal(h.threads, 2u << i % 3);
+		ops_set_thread(data + OPS_HEADER_SIZE, 0);
+		ops_decode(data, sizeof(data), 0, &first);
+		for (unsigned int t = 0; t < OPS_THREADS; t++) {
+			ops_set_thread(data + OPS_HEADER_SIZE, t);
+			ops_decode(data, sizeof(data), 0, &op);
+			assert_int_equal(op.thread, t % h.threads);
+			assert_same(&op, &first);
+		}
+	}
+}
+
 /* ---- minimizer -------------------------------------------------------- */
 
 static size_t tests_left;
@@ -302,6 +369,7 @@ static void test_minimize_to_the_cause(void **ctx)
 		ops_header(data, size, &header);
 		assert_int_equal(header.seed, 0);
 		assert_int_equal(header.sim_flags, 0);
+		assert_int_equal(header.threads, 1);
 	}
 }
 
@@ -359,6 +427,8 @@ int main(void)
 		cmocka_unit_test(test_exact_sizes),
 		cmocka_unit_test(test_size_modes),
 		cmocka_unit_test(test_arrays_overflow),
+		cmocka_unit_test(test_one_thread_ignores_the_bits),
+		cmocka_unit_test(test_threads_of_records),
 		cmocka_unit_test(test_minimize_to_the_cause),
 		cmocka_unit_test(test_minimize_out_of_time),
 		cmocka_unit_test(test_minimize_to_nothing),

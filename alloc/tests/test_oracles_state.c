@@ -51,13 +51,6 @@ static void in_interior_realloc(struct input *in)
 	put(in, OP_MISUSE, MISUSE_INTERIOR, 0, 2);
 }
 
-static void in_mimic(struct input *in)
-{
-	begin(in, NULL);
-	put_size(in, OP_MALLOC, 0, 100);
-	put(in, OP_MIMIC, 0, 0, 0);
-}
-
 static void in_option(struct input *in)
 {
 	begin(in, NULL);
@@ -91,6 +84,8 @@ static void in_no_dirty(struct input *in)
 	begin(in, &h);
 	put(in, OP_BULK_ALLOC, 0xc0 | 2, 0, 8192 | 63 << 16);
 	put(in, OP_BULK_FREE, 0xc0, 0, 1023 << 16);
+	/* one is live: an arena that is wholly empty would go */
+	put(in, OP_BULK_ALLOC, 0xc0 | 2, 0, 8192);
 	put(in, OP_SETTLE, 0, 0, 0);
 	put(in, OP_CHECK, 0, 0, 0);
 }
@@ -169,13 +164,6 @@ static size_t rough_usable_size(const void *ptr)
 	size_t size = apb_usable_size(ptr);
 
 	return ++faulty_calls == 7 ? size - 1 : size;
-}
-
-static size_t gullible_usable_size(const void *ptr)
-{
-	const uint64_t *word = ptr;
-
-	return word[1] == (word[0] ^ apb_api.key()) ? 0 : apb_usable_size(ptr);
 }
 
 static apb_misuse_fn handler;
@@ -280,6 +268,18 @@ static void dirty_stats(struct apb_stats *s)
 	s->dirty_bytes = s->unused_pool_bytes;
 }
 
+static void bound_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->dirty_limit += 1;
+}
+
+static void cached_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->large_cached_bytes += 4096;
+}
+
 static void spare_stats(struct apb_stats *s)
 {
 	apb_stats(s);
@@ -328,10 +328,6 @@ static const struct faulty faulties[] = {
 	 "usable",
 	 in_mallocs,
 	 {.usable_size = rough_usable_size}},
-	{"usable_size: believes a mark",
-	 "mimic",
-	 in_mimic,
-	 {.usable_size = gullible_usable_size}},
 	{"report: wrong kind",
 	 "misuse-wrong",
 	 in_interior,
@@ -368,6 +364,8 @@ static const struct faulty faulties[] = {
 	{"stats: arenas", "conservation", in_mallocs, {.stats = arena_stats}},
 	{"stats: mapped", "mapped", in_mallocs, {.stats = mapped_stats}},
 	{"stats: dirty", "dirty", in_no_dirty, {.stats = dirty_stats}},
+	{"stats: bound", "dirty", in_no_dirty, {.stats = bound_stats}},
+	{"stats: cached", "mapped", in_mallocs, {.stats = cached_stats}},
 	{"stats: spares", "leak-arena", in_two_arenas, {.stats = spare_stats}},
 	{"malloc: fault hidden",
 	 "fault-unreported",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Unit tests of pools: the check of a pointer against division, where blocks
- * lie, taking and putting them.  Over an arena of the test's own: a header that tells the
- * kind, and descriptors.
+ * lie, their states, taking and putting them.  Over an arena of the test's
+ * own: a header that tells the kind, and descriptors.
  */
 #include "testlib.h"
 
@@ -11,11 +11,10 @@
 #include "arena/arena.h"
 
 #define SIZE(cls) test_class_sizes[(cls) - 1]
-#define KEY UINT64_C(0x123456789abcdef1)
 #define COLOURS 64
 
 static struct apb_arena *arena;
-static struct apb_heap heap;
+static _Alignas(APB_HEAP_ALIGN) struct apb_heap heap;
 
 static int setup(void **ctx)
 {
@@ -29,40 +28,43 @@ static int setup(void **ctx)
 	return 0;
 }
 
-/* Pool @slot of the arena (modulo those there are), for @cls, not carved. */
+/* Pool @slot of the arena (modulo those there are), for @cls. */
 static struct apb_pool *pool_new(unsigned int cls, unsigned int slot,
 				 unsigned int colour)
 {
+	unsigned int first = apb_class_kind(cls) ? 1 : 4;
 	struct apb_pool *pool;
 
 	arena->kind = (uint8_t)apb_class_kind(cls);
-	pool = apb_arena_pool(arena, 1 + slot % (apb_arena_slots(arena) - 1));
+	slot = first + slot % (apb_arena_slots(arena) - first);
+	pool = apb_arena_pool(arena, slot);
 	/* what was there before does not matter */
 	memset(pool, 0xa5, sizeof(*pool));
+	memset(apb_pool_bits(pool), 0xa5, 64);
 	apb_pool_init(pool, &heap, cls, colour);
 	return pool;
 }
 
 /* ---- the check of a pointer ------------------------------------------- */
 
-/* Whether @addr is a carved block's start, by division. */
+/* Whether @addr is a block's start, by division. */
 static bool is_start(const struct apb_pool *pool, uintptr_t addr)
 {
 	size_t size = SIZE(pool->cls);
 
 	return addr >= pool->base && (addr - pool->base) % size == 0 &&
-	       (addr - pool->base) / size < pool->carved;
+	       (addr - pool->base) / size < pool->count;
 }
 
 static void check_address(const struct apb_pool *pool, uintptr_t addr)
 {
 	uint64_t index = apb_pool_index(pool, addr);
 
-	if ((index < pool->carved) != is_start(pool, addr) ||
-	    (index < pool->carved &&
+	if ((index < pool->count) != is_start(pool, addr) ||
+	    (index < pool->count &&
 	     index != (addr - pool->base) / SIZE(pool->cls)))
-		fail_msg("class %u, base %#lx, carved %u: %#lx is %lu",
-			 pool->cls, pool->base, pool->carved, addr, index);
+		fail_msg("class %u, base %#lx, %u blocks: %#lx is %lu",
+			 pool->cls, pool->base, pool->count, addr, index);
 }
 
 /* Every address of the pool and of as much before and behind it. */
@@ -83,30 +85,8 @@ static void test_index_of_every_address(void **ctx)
 
 	(void)ctx;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		for (i = 0; i < NR_OF(colours); i++) {
-			struct apb_pool *pool =
-				pool_new(cls, i * 62, colours[i]);
-
-			pool->carved = i == 1 ? pool->count / 2u : pool->count;
-			check_pool_addresses(pool);
-		}
-	}
-}
-
-static void test_index_before_the_first_carve(void **ctx)
-{
-	unsigned int cls;
-
-	(void)ctx;
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_pool *pool = pool_new(cls, cls, cls);
-
-		assert_int_equal(pool->carved, 0);
-		check_address(pool, pool->base);
-		check_address(pool, pool->base + SIZE(cls));
-		pool->carved = 1;
-		check_address(pool, pool->base);
-		check_address(pool, pool->base + SIZE(cls));
+		for (i = 0; i < NR_OF(colours); i++)
+			check_pool_addresses(pool_new(cls, i * 59, colours[i]));
 	}
 }
 
@@ -119,7 +99,6 @@ static void test_index_of_aliases(void **ctx)
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		struct apb_pool *pool = pool_new(cls, cls, cls);
 
-		pool->carved = pool->count;
 		for (i = 0; i < pool->count; i++) {
 			uintptr_t addr = pool->base + i * SIZE(cls);
 
@@ -151,7 +130,6 @@ static void test_index_of_random_addresses(void **ctx)
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		struct apb_pool *pool = pool_new(cls, cls, cls);
 
-		pool->carved = pool->count;
 		for (i = 0; i < 20000; i++) {
 			check_address(pool, rnd(&r));
 			check_address(pool, pool->base + SIZE(cls) * rnd(&r));
@@ -214,18 +192,17 @@ static void test_geometry(void **ctx)
 				     offset <= APB_COLOUR_SPAN));
 			assert_int_equal(offset % APB_CACHE_LINE, 0);
 			assert_int_equal(pool->base % alignment_of(size), 0);
-			assert_int_equal(pool->count, (bytes - offset) / size);
+			assert_int_equal(pool->count,
+					 test_pool_blocks(cls, bytes - offset));
 			assert_int_equal(offset + pool->count * size +
 						 apb_pool_remainder(pool),
 					 bytes);
-			assert_true(apb_pool_remainder(pool) < size);
+			assert_true(apb_pool_remainder(pool) < size ||
+				    pool->count == 512);
 			assert_int_equal(pool->owner,
 					 (uintptr_t)&heap.bin[cls]);
 			assert_int_equal(pool->cls, cls);
-			assert_int_equal(pool->carved, 0);
 			assert_int_equal(pool->used, 0);
-			assert_int_equal(pool->nr_free, 0);
-			assert_null(pool->free);
 			assert_false(apb_node_listed(&pool->node));
 		}
 	}
@@ -274,105 +251,202 @@ static void test_heap_changes_colours(void **ctx)
 	assert_whole();
 }
 
-/* ---- taking and putting blocks ---------------------------------------- */
+/* ---- states ----------------------------------------------------------- */
 
-/* About a page of blocks, or one, or as many as there are. */
-static unsigned int batch(const struct apb_pool *pool, unsigned int left)
+/* The bytes and bits of a pool are its own, beside all of its neighbours'. */
+static void test_metadata_is_apart(void **ctx)
 {
-	size_t n = APB_PAGE / SIZE(pool->cls);
-
-	if (!n)
-		n = 1;
-	return n < left ? (unsigned int)n : left;
-}
-
-static void test_fresh_blocks(void **ctx)
-{
-	unsigned int cls;
+	char *header = (char *)arena;
+	unsigned int cls, slot, i;
 
 	(void)ctx;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_pool *pool = pool_new(cls, cls * 3, cls);
-		uintptr_t end = apb_pool_start(pool) + test_pool_bytes(cls);
-		unsigned int total = 0;
+		unsigned int first = apb_class_kind(cls) ? 1 : 4;
+		unsigned int slots = (unsigned int)(MIB / test_pool_bytes(cls));
 
-		memset((void *)apb_pool_start(pool), 0xee,
-		       test_pool_bytes(cls));
-		while (pool->carved < pool->count) {
-			unsigned int n =
-				test_carved(cls, pool->count, total + 1) -
-				total;
-			struct apb_block *block = apb_pool_take(pool, KEY);
-			unsigned int i;
+		/* what is written of each pool is marked by its slot */
+		memset(header, 0xee, 64 * KIB);
+		arena->kind = (uint8_t)apb_class_kind(cls);
+		for (slot = first; slot < slots; slot++) {
+			struct apb_pool *pool = pool_new(cls, slot - first, 0);
+			char *states = (char *)pool->states;
+			char *bits = (char *)apb_pool_bits(pool);
+			size_t words = (pool->count + 63u) / 64;
 
-			for (i = total; i < total + n; i++) {
-				assert_int_equal((uintptr_t)block,
-						 pool->base + i * SIZE(cls));
-				assert_true((uintptr_t)block + SIZE(cls) <=
-					    end);
-				assert_true(apb_marked(block, KEY));
-				assert_true(apb_looks_free(block, KEY));
-				assert_false(apb_marked(block, KEY ^ 2));
-				assert_false(apb_looks_free(block, KEY ^ 2));
-				block = block->next;
-			}
-			assert_null(block);
-			total += n;
-			assert_int_equal(pool->carved, total);
-			assert_int_equal(pool->used, total);
-			assert_int_equal(apb_pool_has(pool),
-					 total < pool->count);
-			/* what is not carved is not touched */
-			assert_true(total == pool->count ||
-				    all_bytes((void *)(pool->base +
-						       total * SIZE(cls)),
-					      SIZE(cls), 0xee));
+			assert_int_equal(apb_pool_slot(pool), slot);
+			assert_in_range(states - header, 8192,
+					64 * KIB - pool->count);
+			assert_in_range(bits - header, 4096, 8192 - 8 * words);
+			assert_true(all_bytes(states, pool->count,
+					      APB_STATE_NEVER));
+			memset(states, (int)slot, pool->count);
+			memset(bits, (int)slot, 8 * words);
 		}
-		assert_int_equal(total, pool->count);
-		assert_false(apb_pool_has(pool));
+		for (slot = first; slot < slots; slot++) {
+			struct apb_pool *pool = apb_arena_pool(arena, slot);
+			size_t words = (pool->count + 63u) / 64;
+
+			assert_int_equal(pool->cls, cls);
+			assert_true(all_bytes(pool->states, pool->count,
+					      (unsigned char)slot));
+			assert_true(all_bytes(apb_pool_bits(pool), 8 * words,
+					      (unsigned char)slot));
+		}
+	}
+	/* a block has its byte: the address of none is that of another */
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		struct apb_pool *pool = pool_new(cls, 0, 0);
+
+		for (i = 0; i < pool->count; i++)
+			assert_ptr_equal(apb_pool_state(pool, i),
+					 pool->states + i);
 	}
 }
 
-/* What is put comes back last in, first out, before any fresh block. */
-static void test_put_and_take(void **ctx)
+static void assert_state(const struct apb_pool *pool, struct apb_entry entry,
+			 unsigned int state)
 {
-	unsigned int cls, i, n;
+	uintptr_t addr = (uintptr_t)entry.block;
+	uint64_t index, own = apb_entry_index(pool, entry);
+
+	assert_int_equal(addr, pool->base + own * SIZE(pool->cls));
+	assert_int_equal(*apb_pool_state(pool, own), state);
+	assert_int_equal(apb_block_live(pool, addr, &index),
+			 state == APB_STATE_LIVE);
+	assert_int_equal(index, own);
+	assert_false(apb_block_live(pool, addr + 1, &index));
+}
+
+/* Never, live, freed, live: what it says at each step. */
+static void test_states(void **ctx)
+{
+	struct apb_entry entry[512];
+	unsigned int cls, i;
 
 	(void)ctx;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_pool *pool = pool_new(cls, cls * 7, cls);
-		unsigned int all = pool->count / 2;
-		struct apb_block *block;
+		struct apb_pool *pool = pool_new(cls, cls, cls);
+		unsigned int n = apb_pool_take(pool, entry, pool->count);
 
-		while (pool->carved < all)
-			apb_pool_take(pool, KEY);
-		n = pool->carved;
+		assert_int_equal(n, pool->count);
 		for (i = 0; i < n; i++) {
-			block = (struct apb_block *)(pool->base +
-						     i * SIZE(cls));
-			apb_pool_put(pool, block, KEY);
-			assert_int_equal(pool->used, n - i - 1);
-			assert_int_equal(pool->nr_free, i + 1);
-			assert_true(apb_looks_free(block, KEY));
-			/* not as in a bin: it must not be put twice */
-			assert_false(apb_marked(block, KEY));
+			assert_state(pool, entry[i], APB_STATE_NEVER);
+			assert_int_equal(apb_pool_live(pool), i);
+			assert_ptr_equal(apb_block_born(entry[i]),
+					 entry[i].block);
+			assert_state(pool, entry[i], APB_STATE_LIVE);
 		}
-		while (i) {
-			unsigned int some = batch(pool, i), j;
+		for (i = 0; i < n; i++) {
+			uintptr_t addr = (uintptr_t)entry[i].block;
+			struct apb_entry e;
 
-			block = apb_pool_take(pool, KEY);
-			for (j = 0; j < some; j++) {
-				assert_int_equal((uintptr_t)block,
-						 pool->base + --i * SIZE(cls));
-				assert_true(apb_marked(block, KEY));
-				block = block->next;
-			}
-			assert_null(block);
-			assert_int_equal(pool->carved, n);
-			assert_int_equal(pool->nr_free, i);
-			assert_int_equal(pool->used, n - i);
+			assert_int_equal(apb_pool_live(pool), n - i);
+			e = apb_block_died(pool, addr,
+					   apb_entry_index(pool, entry[i]));
+			assert_memory_equal(&e, &entry[i], sizeof(e));
+			assert_state(pool, e, APB_STATE_FREED);
+			apb_block_born(e);
+			assert_state(pool, e, APB_STATE_LIVE);
+			apb_block_died(pool, addr, apb_entry_index(pool, e));
 		}
-		assert_null(pool->free);
+	}
+}
+
+/* ---- taking and putting blocks ---------------------------------------- */
+
+/* Whether block @i is in the pool. */
+static bool is_in(const struct apb_pool *pool, unsigned int i)
+{
+	return apb_pool_bits(pool)[i / 64] >> i % 64 & 1;
+}
+
+/*
+ * A pool against a set: what is taken is what lies lowest, the lowest last;
+ * no byte of any block is touched.
+ */
+struct model {
+	struct apb_pool *pool;
+	bool in[512];
+	unsigned int nr; /* in */
+};
+
+static void assert_as_model(const struct model *m)
+{
+	unsigned int i;
+
+	assert_int_equal(m->pool->used, m->pool->count - m->nr);
+	assert_int_equal(apb_pool_has(m->pool), m->nr > 0);
+	for (i = 0; i < m->pool->count; i++)
+		if (is_in(m->pool, i) != m->in[i])
+			fail_msg("class %u, block %u: in %d, not %d",
+				 m->pool->cls, i, is_in(m->pool, i), m->in[i]);
+	for (i = 0; i < m->pool->hint; i++)
+		assert_int_equal(apb_pool_bits(m->pool)[i], 0);
+}
+
+static void model_take(struct model *m, unsigned int n)
+{
+	struct apb_entry entry[513];
+	unsigned int want = n < m->nr ? n : m->nr, i, next = 0;
+
+	memset(entry, 0, sizeof(entry));
+	assert_int_equal(apb_pool_take(m->pool, entry, n), want);
+	assert_null(entry[want].block);
+	for (i = want; i--;) {
+		while (!m->in[next])
+			next++;
+		assert_int_equal((uintptr_t)entry[i].block,
+				 m->pool->base + next * SIZE(m->pool->cls));
+		assert_int_equal(apb_entry_index(m->pool, entry[i]), next);
+		m->in[next] = false;
+		m->nr--;
+	}
+	assert_as_model(m);
+}
+
+static void model_put(struct model *m, unsigned int i)
+{
+	uintptr_t addr = m->pool->base + i * SIZE(m->pool->cls);
+
+	apb_pool_put(m->pool, apb_entry_make(m->pool, addr, i));
+	m->in[i] = true;
+	m->nr++;
+}
+
+static void test_take_and_put(void **ctx)
+{
+	unsigned int cls, i, k;
+	uint64_t r = 1;
+
+	(void)ctx;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		struct model m = {.pool = pool_new(cls, cls * 3, cls)};
+		char *start = (char *)apb_pool_start(m.pool);
+		size_t bytes = test_pool_bytes(cls);
+
+		memset(start, 0xee, bytes);
+		m.nr = m.pool->count;
+		for (i = 0; i < m.nr; i++)
+			m.in[i] = true;
+		assert_as_model(&m);
+		/* all of it, one by one and then at once */
+		for (i = 0; i < m.pool->count; i++)
+			model_take(&m, 1);
+		for (i = m.pool->count; i--;)
+			model_put(&m, i);
+		model_take(&m, 512);
+		for (i = 0; i < m.pool->count; i++)
+			model_put(&m, i);
+		for (k = 0; k < 200; k++) {
+			if (m.nr)
+				model_take(&m,
+					   1 + (unsigned int)(rnd(&r) % m.nr));
+			for (i = 0; i < m.pool->count; i++)
+				if (!m.in[i] && rnd(&r) % 3 == 0)
+					model_put(&m, i);
+			assert_as_model(&m);
+		}
+		assert_true(all_bytes(start, bytes, 0xee));
 	}
 }
 
@@ -380,14 +454,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_index_of_every_address),
-		cmocka_unit_test(test_index_before_the_first_carve),
 		cmocka_unit_test(test_index_of_aliases),
 		cmocka_unit_test(test_index_of_random_addresses),
 		cmocka_unit_test(test_geometry),
 		cmocka_unit_test(test_colours_are_distinct),
 		cmocka_unit_test(test_heap_changes_colours),
-		cmocka_unit_test(test_fresh_blocks),
-		cmocka_unit_test(test_put_and_take),
+		cmocka_unit_test(test_metadata_is_apart),
+		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_take_and_put),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, setup, test_teardown);

@@ -48,7 +48,8 @@ static void assert_sums(const struct apb_stats *s)
 				 s->align_bytes,
 			 s->arenas * s->arena_bytes);
 	assert_int_equal(s->arenas * s->arena_bytes + s->large_bytes +
-				 s->map_bytes + s->slop_bytes,
+				 s->large_slack_bytes + s->large_cached_bytes +
+				 s->map_bytes + s->heap_bytes + s->slop_bytes,
 			 s->mapped_bytes);
 	assert_int_equal(s->arenas, s->arenas_total - s->arenas_reclaimed);
 	assert_true(s->arenas <= s->arenas_highwater);
@@ -56,6 +57,7 @@ static void assert_sums(const struct apb_stats *s)
 	assert_true(s->mapped_bytes <= s->mapped_highwater);
 	assert_true(s->spares <= s->arenas);
 	assert_true(s->dirty_bytes <= s->unused_pool_bytes);
+	assert_true(!s->large_cached == !s->large_cached_bytes);
 }
 
 #define SLOTS 2000
@@ -179,6 +181,8 @@ static void test_fresh_is_all_zero(void **ctx)
 	for (i = 0; i < APB_NR_POOL_SIZES; i++)
 		s.unused_pools[i].size = 0;
 	s.arena_bytes = 0;
+	assert_int_equal(s.dirty_limit, MIB);
+	s.dirty_limit = 0;
 	assert_memory_equal(&s, &zero, sizeof(s));
 }
 
@@ -198,8 +202,11 @@ static void test_one_block(void **ctx)
 	assert_int_equal(s.class_[2].avail, 340);
 	assert_int_equal(s.used_bytes, 48);
 	assert_int_equal(s.avail_bytes, 340 * 48);
-	assert_int_equal(s.unused_pools[0].nr, 62);
-	assert_int_equal(s.header_bytes, 16 * KIB);
+	assert_int_equal(s.unused_pools[0].nr, 59);
+	assert_int_equal(s.header_bytes, 64 * KIB);
+	/* the first thread's heap is no mapping */
+	assert_int_equal(s.heaps, 1);
+	assert_int_equal(s.heap_bytes, 0);
 	assert_int_equal(s.quant_bytes, 16);
 	assert_int_equal(s.align_bytes, 0);
 	assert_int_equal(s.map_bytes, APB_LEAF_BYTES);
@@ -225,8 +232,8 @@ static void test_colours_are_counted(void **ctx)
 static void test_counters(void **ctx)
 {
 	struct apb_stats s;
-	void *p[3000];
-	size_t i, mapped;
+	void *p[2800];
+	size_t i, mapped, refilled;
 
 	(void)ctx;
 	fresh_sim(5, 0);
@@ -237,7 +244,8 @@ static void test_counters(void **ctx)
 	assert_int_equal(s.arenas_highwater, 3);
 	assert_int_equal(s.arenas_total, 3);
 	mapped = s.mapped_bytes;
-	assert_int_equal(mapped, 3 * MIB + s.map_bytes);
+	refilled = bin_length(36);
+	assert_int_equal(mapped, 3 * MIB + s.map_bytes + s.heap_bytes);
 	for (i = 0; i < NR_OF(p); i++)
 		apb_free(p[i]);
 	apb_settle();
@@ -247,7 +255,7 @@ static void test_counters(void **ctx)
 	assert_int_equal(s.spares, 1);
 	assert_int_equal(s.arenas_reclaimed, 2);
 	assert_int_equal(s.arenas_highwater, 3);
-	assert_int_equal(s.settled, 3000);
+	assert_int_equal(s.settled, NR_OF(p) + refilled);
 	assert_true(s.settles >= 2);
 	assert_int_equal(s.unmap_failures, 0);
 	assert_int_equal(s.recovered, 0);
@@ -255,7 +263,8 @@ static void test_counters(void **ctx)
 	s = stats_now();
 	assert_int_equal(s.arenas_reclaimed, 3);
 	assert_int_equal(s.mapped_bytes, 0);
-	assert_int_equal(s.mapped_highwater, mapped);
+	/* a list may have grown when it took them */
+	assert_in_range(s.mapped_highwater, mapped, mapped + 128 * KIB);
 	/* purges: pools that are empty in an arena that is not */
 	p[0] = apb_malloc(1024);
 	p[1] = apb_malloc(512);
@@ -266,11 +275,24 @@ static void test_counters(void **ctx)
 	apb_trim();
 	assert_int_equal(stats_now().dirty_bytes, 0);
 	assert_int_equal(stats_now().purges, i + 1);
-	p[0] = apb_malloc(50000);
+	p[0] = apb_malloc(70000);
+	assert_int_equal(stats_now().large_bytes, 73728);
+	assert_int_equal(stats_now().large_slack_bytes, 0);
+	p[1] = apb_malloc(74000);
+	assert_int_equal(stats_now().large_bytes, 73728 + 77824);
+	assert_int_equal(stats_now().large_slack_bytes, 4096);
+	apb_free(p[1]);
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_int_equal(stats_now().large_cached_bytes, 81920);
+	assert_int_equal(stats_now().large_slack_bytes, 0);
+	apb_trim();
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_int_equal(stats_now().large_cached_bytes, 0);
+	apb_set_option(APB_OPT_LARGE_CACHE, 0);
 	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_UNMAP), 1);
 	apb_free(p[0]);
 	assert_int_equal(stats_now().unmap_failures, 1);
-	assert_int_equal(stats_now().slop_bytes, 53248);
+	assert_int_equal(stats_now().slop_bytes, 73728);
 	s = stats_now();
 	assert_sums(&s);
 }
@@ -415,11 +437,17 @@ static void assert_print(void)
 	/* what CPython has not */
 	value_line(&at, "# large blocks", s.large);
 	value_line(&at, "# bytes in large blocks", s.large_bytes);
+	value_line(&at, "# bytes of slack behind them", s.large_slack_bytes);
+	value_line(&at, "# bytes of large blocks cached",
+		   s.large_cached_bytes);
 	value_line(&at, "# bytes of the address map", s.map_bytes);
+	value_line(&at, "# heaps", s.heaps);
+	value_line(&at, "# bytes of heaps, lists and batches", s.heap_bytes);
 	value_line(&at, "# bytes the system did not unmap", s.slop_bytes);
 	value_line(&at, "# bytes mapped", s.mapped_bytes);
 	value_line(&at, "# bytes mapped, highwater mark", s.mapped_highwater);
 	value_line(&at, "# bytes in pools not purged", s.dirty_bytes);
+	value_line(&at, "# bytes that may stay so", s.dirty_limit);
 	value_line(&at, "# purges", s.purges);
 	value_line(&at, "# blocks settled", s.settled);
 	assert_null(next_line(&at));

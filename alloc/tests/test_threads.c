@@ -4,151 +4,48 @@
  * by another, the whole checked meanwhile; and from one thread to several and
  * back.  Also meant to be run under a race detector.
  */
-#include "testlib.h"
+#include "stresslib.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/single_threaded.h>
 
-#include "api/lock.h"
-
 #define THREADS 4
-#define CALLS 150000
+#define CALLS stress_times(150000, 1500000)
 #define SLOTS 400
 #define BOXES 64
 
-/* What a block begins with; the rest of it is filled from the seed. */
-struct label {
-	size_t size;
-	uint64_t seed;
-};
-
 static _Atomic(struct label *) boxes[BOXES];
-static atomic_size_t errors;
 static atomic_size_t passed_on;
-
-static void expect(bool cond)
-{
-	if (!cond)
-		atomic_fetch_add(&errors, 1);
-}
-
-/* A line of each page, and the end. */
-static void sign(struct label *b)
-{
-	char *p = (char *)b;
-	size_t at;
-
-	for (at = 4096; at + 16 <= b->size; at += 4096)
-		fill(p + at, 8, b->seed + at);
-	if (b->size >= sizeof(*b) + 8)
-		fill(p + b->size - 8, 8, b->seed);
-}
-
-static bool is_signed(const struct label *b)
-{
-	const char *p = (const char *)b;
-	size_t at;
-
-	for (at = 4096; at + 16 <= b->size; at += 4096)
-		if (!filled(p + at, 8, b->seed + at))
-			return false;
-	return b->size < sizeof(*b) + 8 || filled(p + b->size - 8, 8, b->seed);
-}
-
-static size_t random_size(uint64_t *r)
-{
-	uint64_t x = rnd(r);
-
-	if (x % 512 == 0)
-		return 33000 + (x >> 16) % 100000;
-	if (x % 16 == 0)
-		return 16 + (x >> 16) % 32000;
-	return 16 + (x >> 16) % 600;
-}
-
-static struct label *make(uint64_t *r)
-{
-	size_t size = random_size(r);
-	struct label *b;
-
-	switch (rnd(r) % 4) {
-	case 0:
-		b = apb_calloc(1, size);
-		expect(b && all_bytes(b, size < 64 ? size : 64, 0));
-		break;
-	case 1:
-		b = apb_aligned_alloc(64, size);
-		expect(b && is_aligned(b, 64));
-		break;
-	default:
-		b = apb_malloc(size);
-	}
-	if (!b) {
-		expect(false);
-		return NULL;
-	}
-	b->size = size;
-	b->seed = rnd(r);
-	sign(b);
-	return b;
-}
-
-static void drop(struct label *b)
-{
-	if (!b)
-		return;
-	expect(is_signed(b));
-	expect(apb_usable_size(b) >= b->size);
-	apb_free(b);
-}
-
-static struct label *grow(struct label *b, uint64_t *r)
-{
-	size_t size = random_size(r), old = b->size;
-
-	expect(is_signed(b));
-	b = apb_realloc(b, size);
-	if (!b) {
-		expect(false);
-		return NULL;
-	}
-	expect(b->size == old);
-	b->size = size;
-	sign(b);
-	return b;
-}
 
 static void *random_calls(void *arg)
 {
 	struct label *slots[SLOTS] = {NULL};
 	uint64_t r = (uintptr_t)arg;
-	int i;
+	size_t i, calls = CALLS;
 
 	expect(!__libc_single_threaded);
-	for (i = 0; i < CALLS; i++) {
+	for (i = 0; i < calls; i++) {
 		uint64_t x = rnd(&r);
 		struct label **s = &slots[x % SLOTS];
 
 		x >>= 32;
 		if (!*s) {
-			*s = make(&r);
+			*s = label_make(label_size(&r), &r);
 		} else if (x % 8 == 0) {
-			*s = grow(*s, &r);
+			*s = label_resize(*s, label_size(&r));
 		} else if (x % 8 < 4) {
 			/* to whoever comes by; what lay there is dropped */
 			*s = atomic_exchange(&boxes[x / 8 % BOXES], *s);
-			drop(*s);
+			label_drop(*s);
 			*s = NULL;
 			atomic_fetch_add(&passed_on, 1);
 		} else {
-			drop(*s);
+			label_drop(*s);
 			*s = NULL;
 		}
 	}
 	/* the thread ends, its last blocks are left to others */
 	for (i = 0; i < SLOTS; i++)
-		drop(atomic_exchange(&boxes[i % BOXES], slots[i]));
+		label_drop(atomic_exchange(&boxes[i % BOXES], slots[i]));
 	return NULL;
 }
 
@@ -157,7 +54,7 @@ static void empty_boxes(void)
 	int i;
 
 	for (i = 0; i < BOXES; i++)
-		drop(atomic_exchange(&boxes[i], NULL));
+		label_drop(atomic_exchange(&boxes[i], NULL));
 }
 
 /* What a program may call at any time. */
@@ -168,9 +65,7 @@ static void watch(int i)
 
 	expect(!apb_check(NULL));
 	apb_stats(&s);
-	expect(s.used_bytes + s.avail_bytes + s.unused_pool_bytes +
-		       s.header_bytes + s.quant_bytes + s.align_bytes ==
-	       s.arenas * s.arena_bytes);
+	expect(stats_add_up(&s));
 	apb_fault_get(&faults);
 	if (i % 3 == 0)
 		apb_settle();
@@ -193,18 +88,14 @@ static void run_threads(uint64_t seed, int watches)
 		watch((int)i);
 	for (i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
-	assert_int_equal(errors, 0);
+	assert_no_complaint();
 }
 
 static void assert_nothing_left(void)
 {
 	empty_boxes();
-	assert_int_equal(errors, 0);
-	assert_int_equal(stats_now().used_bytes, 0);
-	assert_int_equal(stats_now().large, 0);
-	assert_whole();
-	apb_trim();
-	assert_int_equal(stats_now().mapped_bytes, 0);
+	assert_no_complaint();
+	assert_all_given_back();
 }
 
 static void test_over_the_kernel(void **ctx)
@@ -237,8 +128,8 @@ static void *few_calls(void *arg)
 	expect(!__libc_single_threaded);
 	for (i = 0; i < 50; i++) {
 		if (b[i])
-			drop(b[i]);
-		b[i] = make(&r);
+			label_drop(b[i]);
+		b[i] = label_make(label_size(&r), &r);
 	}
 	return NULL;
 }
@@ -254,10 +145,10 @@ static void test_there_and_back(void **ctx)
 	fresh_sim(3, 0);
 	for (round = 0; round < 40; round++) {
 		for (i = 0; i < 50; i++) {
-			drop(b[0][i]);
-			b[0][i] = make(&r);
+			label_drop(b[0][i]);
+			b[0][i] = label_make(label_size(&r), &r);
 			if (b[1][i])
-				b[1][i] = grow(b[1][i], &r);
+				b[1][i] = label_resize(b[1][i], label_size(&r));
 		}
 		assert_whole();
 		pthread_create(&t[0], NULL, few_calls, b[0]);
@@ -265,11 +156,10 @@ static void test_there_and_back(void **ctx)
 		pthread_join(t[0], NULL);
 		pthread_join(t[1], NULL);
 		assert_whole();
-		assert_false(apb_state_locked);
 	}
 	for (i = 0; i < 50; i++) {
-		drop(b[0][i]);
-		drop(b[1][i]);
+		label_drop(b[0][i]);
+		label_drop(b[1][i]);
 	}
 	assert_nothing_left();
 }

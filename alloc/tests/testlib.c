@@ -29,53 +29,49 @@ size_t test_pool_bytes(unsigned int cls)
 	return size <= 8192 ? 64 * KIB : 128 * KIB;
 }
 
-unsigned int test_carved(unsigned int cls, unsigned int count, unsigned int n)
+size_t test_pool_blocks(unsigned int cls, size_t bytes)
 {
-	unsigned int page = (unsigned int)(4096 / test_class_sizes[cls - 1]);
-	unsigned int carved = 0;
+	size_t n = bytes / test_class_sizes[cls - 1];
 
-	while (carved < n) {
-		unsigned int more = carved < 8 ? 8 : carved;
-
-		if (more > page)
-			more = page ? page : 1;
-		if (more > count - carved)
-			more = count - carved;
-		carved += more;
-	}
-	return carved;
+	return n < 512 ? n : 512;
 }
 
 static bool on_sim;
 
-static void fresh(const struct apb_os *os)
+void fresh_kernel(void)
 {
 	apb_set_misuse(NULL, NULL);
 	simos_fault(NULL);
 	apb_reset();
-	assert_int_equal(apb_set_os(os), 0);
+	assert_int_equal(apb_set_os(NULL), 0);
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 0), 0);
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO),
 			 0);
-	assert_int_equal(apb_set_option(APB_OPT_SEED, 1), 0);
-	on_sim = os != NULL;
+	/* the real clock may show anything */
+	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY, SIZE_MAX), 0);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE,
+					APB_LARGE_CACHE_DEFAULT),
+			 0);
+	assert_int_equal(apb_set_option(APB_OPT_THP, APB_THP_SYSTEM), 0);
+	on_sim = false;
 }
 
 void fresh_sim(uint64_t seed, unsigned int flags)
 {
-	fresh(simos_ops());
+	fresh_kernel();
+	/* the table depends on the flags */
 	assert_int_equal(simos_reset(seed, flags), 0);
-}
-
-void fresh_kernel(void)
-{
-	fresh(NULL);
+	assert_int_equal(apb_set_os(simos_ops()), 0);
+	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY,
+					APB_PURGE_DELAY_DEFAULT),
+			 0);
+	on_sim = true;
 }
 
 int test_teardown(void **ctx)
 {
 	(void)ctx;
-	fresh(NULL);
+	fresh_kernel();
 	return 0;
 }
 
@@ -113,12 +109,11 @@ struct apb_pool *pool_of(const void *ptr)
 
 size_t bin_length(unsigned int cls)
 {
-	const struct apb_block *block = apb_state.heap.bin[cls].head;
-	size_t n = 0;
+	const struct apb_heap *heap = apb_tls;
 
-	for (; block; block = block->next)
-		n++;
-	return n;
+	if (heap == &apb_empty_heap)
+		return 0;
+	return (size_t)(heap->bin[cls].top - heap->info[cls].base);
 }
 
 uint64_t rnd(uint64_t *state)

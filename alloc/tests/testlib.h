@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "heap/thread.h"
 #include "simos.h"
 #include "state.h"
 
@@ -31,11 +32,8 @@ extern const size_t test_class_sizes[APB_NR_CLASSES];
 /* Bytes of a pool of class @cls, from the same documentation. */
 size_t test_pool_bytes(unsigned int cls);
 
-/*
- * Blocks that are carved of a fresh pool of @count blocks of @cls when @n have
- * been asked for: 8 at first, then as many as there are, a page at most.
- */
-unsigned int test_carved(unsigned int cls, unsigned int count, unsigned int n);
+/* Blocks in @bytes of a pool of class @cls: no pool has more than 512. */
+size_t test_pool_blocks(unsigned int cls, size_t bytes);
 
 /*
  * The state before the first call, default options, no handler, no faults,
@@ -63,7 +61,7 @@ static inline uintptr_t arena_at(const void *ptr)
 	return (uintptr_t)ptr & ~(MIB - 1);
 }
 
-/* Length of the bin of @cls. */
+/* Length of the calling thread's bin of @cls. */
 size_t bin_length(unsigned int cls);
 
 /* splitmix64; any start value will do. */

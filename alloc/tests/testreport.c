@@ -65,11 +65,11 @@ void report_nowhere(struct report *r, const void *ptr)
 /* In the pool of @cls whose first block is @first. */
 void report_in_pool(struct report *r, enum apb_misuse_kind kind,
 		    const void *ptr, unsigned int cls, const void *first,
-		    unsigned int carved, unsigned int nr_free)
+		    unsigned int out)
 {
 	size_t bytes = test_pool_bytes(cls), size = test_class_sizes[cls - 1];
 	uintptr_t base = (uintptr_t)first, start = base & ~(bytes - 1);
-	size_t count = (start + bytes - base) / size;
+	size_t count = test_pool_blocks(cls, start + bytes - base);
 	ptrdiff_t at = (ptrdiff_t)((uintptr_t)ptr - base);
 
 	report_nowhere(r, ptr);
@@ -80,9 +80,9 @@ void report_in_pool(struct report *r, enum apb_misuse_kind kind,
 	report_say(r, "apb:   arena: 0x%lx, pool %d, in use\n", r->m.arena,
 		   r->m.pool);
 	report_say(r,
-		   "apb:   pool: class %u (%zu bytes), %zu blocks, %u carved, "
-		   "%u in the pool's list\n",
-		   cls, size, count, carved, nr_free);
+		   "apb:   pool: class %u (%zu bytes), %zu blocks, %u of them "
+		   "out\n",
+		   cls, size, count, out);
 	if (at < 0) {
 		report_say(r, "apb:   block: none here, before the first\n");
 	} else if ((size_t)at >= count * size) {
@@ -153,7 +153,9 @@ void note_misuse(const struct apb_misuse *m, void *arg)
 
 /* All there is in memory: the state, and arenas, of which there are few. */
 struct image {
-	struct apb_heap heap;
+	struct apb_heap main, common;
+	struct apb_heaps heaps;
+	struct apb_meta meta;
 	struct apb_larges larges;
 	struct apb_arenas arenas;
 	struct apb_os_state os;
@@ -175,7 +177,10 @@ static void copy_arena(struct apb_arena *arena, void *arg)
 
 static void take_image(struct image *im)
 {
-	im->heap = apb_state.heap;
+	im->main = apb_state.main;
+	im->common = apb_state.common;
+	im->heaps = apb_state.heaps;
+	im->meta = apb_state.meta;
 	im->larges = apb_state.larges;
 	im->arenas = apb_state.arenas;
 	im->os = apb_state.os;
@@ -187,7 +192,10 @@ static void assert_unchanged(const struct image *im)
 {
 	size_t i;
 
-	assert_memory_equal(&im->heap, &apb_state.heap, sizeof(im->heap));
+	assert_memory_equal(&im->main, &apb_state.main, sizeof(im->main));
+	assert_memory_equal(&im->common, &apb_state.common, sizeof(im->common));
+	assert_memory_equal(&im->heaps, &apb_state.heaps, sizeof(im->heaps));
+	assert_memory_equal(&im->meta, &apb_state.meta, sizeof(im->meta));
 	assert_memory_equal(&im->larges, &apb_state.larges, sizeof(im->larges));
 	assert_memory_equal(&im->arenas, &apb_state.arenas, sizeof(im->arenas));
 	assert_memory_equal(&im->os, &apb_state.os, sizeof(im->os));

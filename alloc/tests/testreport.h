@@ -39,10 +39,10 @@ struct report {
 /* @ptr points to no memory of the allocator. */
 void report_nowhere(struct report *r, const void *ptr);
 
-/* Into a pool of @cls in use whose first block is @first. */
+/* Into a pool of @cls in use whose first block is @first, so many are out. */
 void report_in_pool(struct report *r, enum apb_misuse_kind kind,
 		    const void *ptr, unsigned int cls, const void *first,
-		    unsigned int carved, unsigned int nr_free);
+		    unsigned int out);
 
 /* Into an arena's header or an unused pool; the pools have @pool_bytes. */
 void report_in_arena(struct report *r, enum apb_misuse_kind kind,

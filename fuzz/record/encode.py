@@ -27,6 +27,9 @@ HINTS, MISALIGN, REUSE, NONZERO, TIGHT = 1, 2, 4, 8, 16
 ONCE, FROM, RANDOM = 1, 2, 3
 MAP, UNMAP, PURGE, REMAP = 1, 2, 4, 8
 
+# how many threads a header can have, and how it says so
+THREADS = {1: 0, 2: 5, 4: 6, 8: 7}
+
 MISUSES = ("double-free", "interior", "never-allocated", "unused-pool",
            "metadata", "foreign", "wrong-size", "wrong-align")
 
@@ -35,7 +38,7 @@ OPCODE = {
     "aligned_alloc": 15, "free_sized": 16, "free_aligned_sized": 17,
     "bulk_malloc": 18, "bulk_free": 20, "usable_size": 22, "verify": 23,
     "settle": 24, "trim": 25, "check": 26, "fault": 27, "misuse": 28,
-    "mimic": 29, "option": 30, "reset": 31,
+    "scribble": 29, "option": 30, "reset": 31, "thread_end": 31,
 }
 
 MODE_BOUNDARY, MODE_UNIFORM, MODE_PAGE = 1, 2, 3
@@ -87,16 +90,19 @@ def _bulk_size(size):
 
 class Seed:
     def __init__(self, real=False, check_often=False, small_period=False,
-                 no_dirty=False, flags=0, seed=0):
+                 no_dirty=False, flags=0, seed=0, threads=1, locked=False):
         self.header = (int(real), int(check_often), int(small_period),
-                       int(no_dirty), flags, seed)
+                       int(no_dirty), flags, seed, threads)
         self.data = bytearray(struct.pack(
-            "<BBBBI", 1, 7 * real | 16 * small_period | 32 * no_dirty, flags,
-            31 * check_often, seed))
+            "<BBBBI", 1, 7 * real | 16 * small_period | 32 * no_dirty,
+            flags | THREADS[threads] << 5,
+            31 * check_often | 0xe0 * locked, seed))
         self.meaning = []       # what each record is to decode to
         self.live = []          # the dense list, of slots
         self.where = {}         # slot -> its place in the list
         self.blind = False
+        self.thread = 0         # that does what comes next
+        self.threads = threads
 
     # -- slots, as the harness keeps them
 
@@ -129,8 +135,9 @@ class Seed:
 
     def _put(self, kind, slot=0, arg=0, val=0, size=0, n=0, align=0,
              stride=0):
-        self.data += struct.pack("<BBHI", OPCODE[kind], arg, slot, val)
-        self.meaning.append((kind, slot, size, n, align, stride))
+        self.data += struct.pack("<BBHI", OPCODE[kind] | self.thread << 5, arg,
+                                 slot, val)
+        self.meaning.append((kind, slot, size, n, align, stride, self.thread))
 
     def _make(self, kind, slot, **fields):
         if slot is None:
@@ -199,7 +206,7 @@ class Seed:
         self._resize("reallocarray", slot, size, n=1)
 
     def free(self, slot, how="free"):
-        if slot not in self.where:
+        if slot not in self.where and not self.blind:
             raise ValueError(f"slot {slot} is empty")
         self._put(how, slot)
         self._gone(slot)
@@ -241,6 +248,22 @@ class Seed:
         self._put("reset", arg=0xa5)
         self.live, self.where = [], {}
 
+    # -- threads
+
+    def on(self, thread):
+        """What follows is done by this thread."""
+        if not 0 <= thread < self.threads:
+            raise ValueError(f"there is no thread {thread}")
+        self.thread = thread
+
+    def thread_end(self, thread=None):
+        """Of this one or the one that is on, which stays on."""
+        now = self.thread
+        if thread is not None:
+            self.on(thread)
+        self._put("thread_end")
+        self.thread = now
+
     # -- what must fail, or be reported
 
     def huge(self, kind, val, slot=0, shift=0):
@@ -269,8 +292,9 @@ class Seed:
     def misuse(self, kind, slot=0, val=0):
         self._put("misuse", slot, MISUSES.index(kind), val)
 
-    def mimic(self, slot, val=0, arg=0):
-        self._put("mimic", slot, arg, val)
+    def scribble(self, back=0, how=0, val=0):
+        """Over the block freed last, or the one so many before it."""
+        self._put("scribble", back, how, val)
 
     # -- the allocator's surroundings
 
@@ -281,9 +305,12 @@ class Seed:
     def fault_off(self):
         self._put("fault", 0, 0, 0, n=1)
 
-    def option(self, period=None, dirty=None):
-        """period: 0 automatic, 1: 1, 2: 64; dirty: automatic, 0, 64 KiB."""
+    def option(self, period=None, dirty=None, cache=None):
+        """period: 0 automatic, 1: 1, 2: 64; dirty: automatic, 0, 64 KiB;
+        cache: 1 MiB, 0, 64 KiB."""
         if period is not None:
             self._put("option", 0, 1, period)
         if dirty is not None:
             self._put("option", 0, 0, dirty)
+        if cache is not None:
+            self._put("option", 0, 0xc0, cache)

@@ -4,7 +4,8 @@
  * For the tests of what writes inputs; people want apb-replay -v.
  *
  * header FILE version real_kernel check_often small_period no_dirty flags seed
- * KIND slot size n align stride mode calls in_kernel arg val
+ *	threads
+ * KIND slot size n align stride thread mode calls in_kernel arg val
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,16 +21,16 @@ static void dump(const char *path, const uint8_t *data, size_t size)
 	size_t i;
 
 	ops_header(data, size, &h);
-	printf("header %s %u %d %d %d %d %u %u\n", path, h.version,
+	printf("header %s %u %d %d %d %d %u %u %u\n", path, h.version,
 	       h.real_kernel, h.check_often, h.small_period, h.no_dirty,
-	       h.sim_flags, h.seed);
+	       h.sim_flags, h.seed, h.threads);
 	for (i = 0; i < ops_count(size); i++) {
 		ops_decode(data, size, i, &op);
 		for (const char *s = op_names[op.kind]; *s; s++)
 			putchar(*s == ' ' ? '_' : *s);
-		printf(" %u %zu %zu %zu %u %u %u %d %u %u\n", op.slot, op.size,
-		       op.n, op.align, op.stride, op.mode, op.calls,
-		       op.in_kernel, op.arg, op.val);
+		printf(" %u %zu %zu %zu %u %u %u %u %d %u %u\n", op.slot,
+		       op.size, op.n, op.align, op.stride, op.thread, op.mode,
+		       op.calls, op.in_kernel, op.arg, op.val);
 	}
 }
 

@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 import seeds_calls as calls
 import seeds_fault
 import seeds_layout as layout
+import seeds_threads
 from encode import (CLASSES, HINTS, MISALIGN, NONZERO, REUSE, TIGHT, Seed,
                     class_size)
 
@@ -195,6 +196,7 @@ def all_seeds():
     with_sizes(seeds)
     with_headers(seeds)
     seeds_fault.add(seeds)
+    seeds_threads.add(seeds)
     made = {}
     for name, (header, scenario, args) in seeds.items():
         seed = Seed(**header)

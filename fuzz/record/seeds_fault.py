@@ -192,27 +192,35 @@ def misuse_and_reuse(s):
     s.misuse("double-free", val=0)
 
 
-def mimic(s):
-    """A live block that looks like a free one: frees must not believe it."""
+def scribble(s):
+    """Freed blocks are written to: free ones of every state and size."""
     for size in (16, 32, 48, 512, 1024, 4096, 32768):
-        blocks = s.bulk(6, size)
-        for b in blocks:
-            s.mimic(b, val=b)
-        s.usable(blocks[0])
-        s.mimic(blocks[0], val=3)
-        s.realloc(blocks[1], size + 1)
-        s.free(blocks[0])
+        blocks = s.bulk(12, size)
+        s.free_each(blocks[:6])
+        for back in range(6):
+            s.scribble(back, how=back, val=back * 77)
         s.misuse("double-free")
-        s.free(blocks[2])
-        s.mimic(blocks[3], val=99)
-        s.malloc(size)
-        s.free(blocks[3])
+        s.bulk(3, size)
+        s.calloc(size)
+        s.scribble(5, how=1)
+        s.free_each(blocks[6:10])
         s.settle()
-        s.verify()
+        for back in range(10):
+            s.scribble(back, how=back + 1, val=255)
         s.check()
-    for b in list(s.live):
-        s.mimic(b)
-        s.free(b, "free_sized")
+        s.bulk(8, size)
+        s.verify()
+    s.free_all()
+    s.settle()
+    for back in range(0, 60, 3):
+        s.scribble(back, how=back // 3, val=back)
+    s.check()
+    for size in (16, 48, 1000, 30000):
+        s.calloc(size)
+        s.bulk(20, size)
+    s.verify()
+    s.trim()
+    s.scribble(0, how=2)
     s.check()
 
 
@@ -360,8 +368,10 @@ def add(seeds):
     seeds["misuse-and-reuse-purge-at-once"] = (
         {"small_period": True, "no_dirty": True, "flags": REUSE},
         misuse_and_reuse, ())
-    seeds["mimic"] = ({}, mimic, ())
-    seeds["mimic-period-4"] = ({"small_period": True}, mimic, ())
+    seeds["scribble"] = ({}, scribble, ())
+    seeds["scribble-period-4"] = ({"small_period": True}, scribble, ())
+    seeds["scribble-purge-at-once"] = (
+        {"no_dirty": True, "flags": REUSE}, scribble, ())
     seeds["huge-sizes"] = ({}, huge_sizes, ())
     seeds["huge-powers-of-two"] = ({}, powers_of_two, ())
     seeds["huge-products"] = ({}, products, ())

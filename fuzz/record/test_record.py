@@ -26,7 +26,8 @@ BIG = (1 << 63) - 1 + 10
 CLIPPED = (1 << 27) - 4096
 SECONDS = 60
 
-Op = collections.namedtuple("Op", "kind slot size n align stride")
+Op = collections.namedtuple("Op", "kind slot size n align stride thread",
+                            defaults=(0,))
 
 
 class Failed(Exception):
@@ -70,7 +71,7 @@ class Tools:
                 ops = []
                 files[word[1]] = (tuple(map(int, word[2:])), ops)
             else:
-                ops.append(Op(word[0], *map(int, word[1:6])))
+                ops.append(Op(word[0], *map(int, word[1:7])))
         return files
 
 

@@ -193,6 +193,11 @@ APB_API int apb_reset(void);
  *	the pages move to @new_addr, which is a mapped range of @new_size
  *	bytes and is replaced; the old range is unmapped.  Added pages are
  *	zero.  0, or -1 with errno (nothing changed).
+ * @now: milliseconds since any moment, never less than before, at the price
+ *	of a few instructions.  NULL: no clock; see APB_OPT_PURGE_DELAY.
+ * @advise: recommend (@huge) or rule out huge pages for a mapped range; may
+ *	do nothing.  NULL: APB_OPT_THP has no effect.
+ * @purge_zeroes: what @purge gives back reads as zeroes afterwards.
  */
 struct apb_os {
 	void *ctx;
@@ -201,6 +206,9 @@ struct apb_os {
 	int (*purge)(void *ctx, void *addr, size_t size);
 	int (*remap)(void *ctx, void *addr, size_t old_size, size_t new_size,
 		     void *new_addr);
+	uint64_t (*now)(void *ctx);
+	void (*advise)(void *ctx, void *addr, size_t size, bool huge);
+	bool purge_zeroes;
 };
 
 /**
@@ -273,17 +281,29 @@ enum apb_option {
 	 */
 	APB_OPT_SETTLE_PERIOD,
 	/*
-	 * Bytes of empty pools that may stay unpurged; when there are more,
-	 * they are purged down to half of it.  APB_DIRTY_AUTO (default): 1 MiB
-	 * and 1/32 of the bytes in pools in use.
+	 * Bytes of empty pools that may stay resident; when there are more,
+	 * empty arenas are unmapped, and if there are more still, pools purged
+	 * down to half of it.  0: all at once.  APB_DIRTY_AUTO (default): 1 MiB
+	 * and 1/32 of the bytes in pools in use, and what the program has shown
+	 * to need again soon after it was given back, up to 64 MiB and 1/4 of
+	 * the bytes in use.
 	 */
 	APB_OPT_DIRTY_LIMIT,
 	/*
-	 * Milliseconds after which unused memory goes back to the system even
-	 * if there is not much of it; 0: at once.
+	 * Milliseconds after which memory that is retained for reuse, but was
+	 * not needed, is given back: empty pools, empty arenas, mappings of
+	 * freed large blocks.  Looked at whenever a pool or a large block comes
+	 * or goes, so it is up to twice as long.  0: nothing is retained, all
+	 * is given back at once.  Default: 500.  Without a clock (see struct
+	 * apb_os) 64 MiB and eight times the bound, moved in and out, count
+	 * for it.
 	 */
 	APB_OPT_PURGE_DELAY,
-	/* Bytes of freed large blocks that may be kept for reuse; 0: none. */
+	/*
+	 * Bytes of mappings of freed large blocks that are kept for reuse at
+	 * most; 0: none.  Default: 64 MiB.  How many are kept in fact follows
+	 * what the program needs again.
+	 */
 	APB_OPT_LARGE_CACHE,
 	/*
 	 * 1: fill blocks with 0xa5 when they are made and 0x5a when they are
@@ -291,9 +311,16 @@ enum apb_option {
 	 * again.  Slow.  Only before the first allocation.
 	 */
 	APB_OPT_JUNK,
-	/* Transparent huge pages: 0 as the system has it, 1 never, 2 always. */
+	/* Transparent huge pages, for what is mapped from now on. */
 	APB_OPT_THP,
 	APB_OPT_NR
+};
+/* Values of APB_OPT_THP. */
+enum apb_thp {
+	APB_THP_SYSTEM, /* as the system has it; the default */
+	APB_THP_NEVER, /* MADV_NOHUGEPAGE on every mapping of 1 MiB and more */
+	APB_THP_ALWAYS, /* MADV_HUGEPAGE */
+	APB_THP_NR
 };
 #define APB_DIRTY_AUTO SIZE_MAX
 
@@ -420,6 +447,9 @@ struct apb_stats {
 	size_t align_bytes; /* colour offsets before the first block */
 	size_t large; /* large blocks */
 	size_t large_bytes; /* their usable bytes */
+	size_t large_slack_bytes; /* mapped behind them */
+	size_t large_cached; /* mappings of freed ones, kept for reuse */
+	size_t large_cached_bytes;
 	size_t map_bytes; /* the address map */
 	size_t heaps; /* of threads, and those waiting for one */
 	size_t heap_bytes; /* mapped for heaps, their lists and batches */
@@ -427,6 +457,7 @@ struct apb_stats {
 	size_t mapped_bytes; /* all that is mapped */
 	size_t mapped_highwater;
 	size_t dirty_bytes; /* empty pools not purged */
+	size_t dirty_limit; /* the bound on that, now */
 	uint64_t purges; /* purge calls that succeeded */
 	uint64_t settles; /* times a list was settled */
 	uint64_t settled; /* blocks taken back to their pools */

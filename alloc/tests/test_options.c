@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of APB_OPTIONS: what is understood, what is complained about, and
+ * that options have their effect.  stderr is a file while they are parsed.
+ */
+#define _GNU_SOURCE /* memfd_create() */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <apb/apb.h>
+
+#include "api/options.h"
+
+#define NR_OF(a) (sizeof(a) / sizeof((a)[0]))
+#define NR_BLOCKS 4096
+
+static void *blocks[NR_BLOCKS];
+
+/* What a call of @fn(@arg) writes to stderr. */
+static const char *said(void (*fn)(const char *), const char *arg)
+{
+	static char text[4096];
+	int file = memfd_create("stderr", 0);
+	int saved = dup(STDERR_FILENO);
+	ssize_t n;
+
+	assert_true(file >= 0 && saved >= 0);
+	assert_true(dup2(file, STDERR_FILENO) >= 0);
+	fn(arg);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	n = pread(file, text, sizeof(text) - 1, 0);
+	assert_true(n >= 0);
+	text[n] = '\0';
+	close(file);
+	close(saved);
+	return text;
+}
+
+static void expect_said(const char *list, const char *wanted)
+{
+	assert_string_equal(said(apb_options_parse, list), wanted);
+}
+
+/* ---- what is understood ----------------------------------------------- */
+
+static void test_accepted(void **state)
+{
+	static const char *const lists[] = {
+		"",
+		",",
+		",,stats=0,,",
+		"stats=1",
+		"stats=1,stats=0",
+		"settle_period=0",
+		"settle_period=4095",
+		"settle_period=00012",
+		"dirty_limit=auto",
+		"dirty_limit=0",
+		"dirty_limit=4096",
+		"dirty_limit=4k",
+		"dirty_limit=4K",
+		"dirty_limit=1m,dirty_limit=1M,dirty_limit=1g,dirty_limit=2G",
+		"dirty_limit=18446744073709551614",
+		"dirty_limit=17179869183g",
+		"misuse=abort",
+		"misuse=return,misuse=abort",
+		"settle_period=0,dirty_limit=auto,stats=0,misuse=abort",
+	};
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < NR_OF(lists); i++)
+		expect_said(lists[i], "");
+}
+
+static void test_unknown(void **state)
+{
+	(void)state;
+	expect_said("foo=1", "apb: APB_OPTIONS: unknown option 'foo'\n");
+	expect_said("=1", "apb: APB_OPTIONS: unknown option ''\n");
+	expect_said("=", "apb: APB_OPTIONS: unknown option ''\n");
+	expect_said("Stats=1", "apb: APB_OPTIONS: unknown option 'Stats'\n");
+	expect_said("stat=1", "apb: APB_OPTIONS: unknown option 'stat'\n");
+	expect_said("statss=1", "apb: APB_OPTIONS: unknown option 'statss'\n");
+	expect_said(" stats=1", "apb: APB_OPTIONS: unknown option ' stats'\n");
+	expect_said("stats", "apb: APB_OPTIONS: no name=value: 'stats'\n");
+	expect_said("a,b", "apb: APB_OPTIONS: no name=value: 'a'\n"
+			   "apb: APB_OPTIONS: no name=value: 'b'\n");
+}
+
+static void test_bad_values(void **state)
+{
+	static const char *const items[] = {
+		"stats=",
+		"stats=2",
+		"stats=-1",
+		"stats=yes",
+		"stats=1k",
+		"stats= 1",
+		"stats=1=1",
+		"settle_period=",
+		"settle_period=65536",
+		"settle_period=x",
+		"settle_period=1k",
+		"settle_period=18446744073709551617",
+		"dirty_limit=",
+		"dirty_limit=k",
+		"dirty_limit=4q",
+		"dirty_limit=4kk",
+		"dirty_limit=0x10",
+		"dirty_limit=-1",
+		"dirty_limit=+1",
+		"dirty_limit=Auto",
+		"dirty_limit=18446744073709551615",
+		"dirty_limit=18446744073709551616",
+		"dirty_limit=17179869184g",
+		"purge_delay=",
+		"purge_delay=1k",
+		"large_cache=m",
+		"junk=2",
+		"misuse=",
+		"misuse=abor",
+		"misuse=aborted",
+		"misuse=0",
+		"thp=",
+		"thp=2",
+		"thp=sometimes",
+	};
+	char wanted[256];
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < NR_OF(items); i++) {
+		snprintf(wanted, sizeof(wanted),
+			 "apb: APB_OPTIONS: bad value: '%s'\n", items[i]);
+		expect_said(items[i], wanted);
+	}
+}
+
+/* A line stays a line, whatever is in it, and is not endless. */
+static void test_hostile(void **state)
+{
+	static char list[5000];
+	const char *text;
+
+	(void)state;
+	expect_said("a\nb\x1b[1m\x7f\xff=1",
+		    "apb: APB_OPTIONS: unknown option 'a?b?[1m?"
+		    "?'\n");
+	expect_said("stats=\n\t", "apb: APB_OPTIONS: bad value: 'stats=?"
+				  "?'\n");
+	memset(list, 'x', sizeof(list) - 1);
+	text = said(apb_options_parse, list);
+	assert_true(strlen(text) < 128);
+	assert_int_equal(text[strlen(text) - 1], '\n');
+	list[2000] = '=';
+	assert_true(strlen(said(apb_options_parse, list)) < 128);
+	memset(list, '9', sizeof(list) - 1);
+	memcpy(list, "dirty_limit=", 12);
+	text = said(apb_options_parse, list);
+	assert_true(strlen(text) < 256);
+	assert_int_equal(text[strlen(text) - 1], '\n');
+}
+
+static void test_errno_kept(void **state)
+{
+	(void)state;
+	errno = EILSEQ;
+	expect_said("settle_period=99999,dirty_limit=1m",
+		    "apb: APB_OPTIONS: bad value: 'settle_period=99999'\n");
+	errno = EILSEQ;
+	apb_options_parse("settle_period=0,dirty_limit=auto");
+	assert_int_equal(errno, EILSEQ);
+}
+
+/* ---- effects ---------------------------------------------------------- */
+
+/* All blocks made and freed but some, so that no arena is empty. */
+static struct apb_stats after_churn(void)
+{
+	struct apb_stats s;
+	unsigned int i;
+
+	for (i = 0; i < NR_BLOCKS; i++) {
+		blocks[i] = apb_malloc(500);
+		assert_non_null(blocks[i]);
+		memset(blocks[i], 1, 500);
+	}
+	for (i = 0; i < NR_BLOCKS; i++) {
+		if (i % 1024)
+			apb_free(blocks[i]);
+	}
+	apb_settle();
+	apb_stats(&s);
+	for (i = 0; i < NR_BLOCKS; i += 1024)
+		apb_free(blocks[i]);
+	assert_int_equal(apb_reset(), 0);
+	return s;
+}
+
+static void test_dirty_limit(void **state)
+{
+	(void)state;
+	apb_options_parse("dirty_limit=0");
+	assert_int_equal(after_churn().dirty_bytes, 0);
+	apb_options_parse("dirty_limit=64k");
+	assert_true(after_churn().dirty_bytes <= 65536);
+	apb_options_parse("dirty_limit=1g");
+	assert_true(after_churn().dirty_bytes > (size_t)1 << 20);
+	/* the wrong one is ignored, those around it are not */
+	expect_said("dirty_limit=1g,foo=1,dirty_limit=x,dirty_limit=0",
+		    "apb: APB_OPTIONS: unknown option 'foo'\n"
+		    "apb: APB_OPTIONS: bad value: 'dirty_limit=x'\n");
+	assert_int_equal(after_churn().dirty_bytes, 0);
+	apb_options_parse("dirty_limit=auto");
+}
+
+/* A short period settles often. */
+static void test_settle_period(void **state)
+{
+	uint64_t settles;
+
+	(void)state;
+	apb_options_parse("settle_period=2000");
+	settles = after_churn().settles;
+	apb_options_parse("settle_period=4");
+	assert_true(after_churn().settles > settles + 100);
+	apb_options_parse("settle_period=0");
+}
+
+static void free_twice(const char *unused)
+{
+	char *volatile p = apb_malloc(100);
+
+	(void)unused;
+	apb_free(p);
+	apb_free(p);
+	assert_null(apb_realloc(p, 10));
+	assert_int_equal(errno, EINVAL);
+}
+
+static void test_misuse(void **state)
+{
+	const char *text;
+
+	(void)state;
+	apb_options_parse("misuse=return");
+	text = said(free_twice, NULL);
+	assert_int_equal(strncmp(text, "apb: double free: ", 18), 0);
+	assert_non_null(strstr(text + 18, "\napb: double free: "));
+	assert_int_equal(apb_check(NULL), 0);
+	apb_options_parse("misuse=abort");
+	apb_reset();
+}
+
+static void read_again(const char *unused)
+{
+	(void)unused;
+	apb_options_init();
+}
+
+/* Read once, however often it is asked for. */
+static void test_read_once(void **state)
+{
+	(void)state;
+	assert_true(apb_options_read);
+	assert_int_equal(setenv("APB_OPTIONS", "foo=1", 1), 0);
+	assert_string_equal(said(read_again, NULL), "");
+	assert_int_equal(unsetenv("APB_OPTIONS"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_bad_values),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_errno_kept),
+		cmocka_unit_test(test_dirty_limit),
+		cmocka_unit_test(test_settle_period),
+		cmocka_unit_test(test_misuse),
+		cmocka_unit_test(test_read_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Writes to freed blocks.  The allocator keeps its books elsewhere: whatever a
+ * program writes into a block that it has freed, the allocator must go on as if
+ * nothing had happened.  So it is done: over pooled blocks freed lately, where
+ * no live block is by now, as long as the arena stayed mapped.
+ */
+#include "runner.h"
+
+#include "simos.h"
+
+#include <string.h>
+
+void run_freed_reset(struct run *r)
+{
+	memset(&r->ring, 0, sizeof(r->ring));
+}
+
+void run_freed_add(struct run *r, uintptr_t ptr, size_t usable)
+{
+	r->ring.block[r->ring.nr++ % FREED_BLOCKS] =
+		(struct freed_block){.ptr = ptr, .usable = usable};
+}
+
+/* Of the watch: another mapping there may hold what is not to be touched. */
+void run_freed_unmapped(void *run, uintptr_t addr, size_t size)
+{
+	struct run *r = run;
+
+	for (unsigned int i = 0; i < FREED_BLOCKS; i++) {
+		struct freed_block *f = &r->ring.block[i];
+
+		if (f->ptr < addr + size && addr < f->ptr + f->usable)
+			f->ptr = 0;
+	}
+}
+
+/* What a program might leave there, by @how. */
+static bool scribble(struct run *r, const struct freed_block *f,
+		     unsigned int how, uint32_t val)
+{
+	void *p = (void *)f->ptr;
+
+	/* of the real kernel nobody tells us what is unmapped */
+	if (!f->ptr || r->real || !simos_is_mapped(p, f->usable) ||
+	    cover_any(&r->model.cover, f->ptr, f->usable))
+		return false;
+	switch (how % 4) {
+	case 0:
+		memset(p, (int)(val & 0xff), f->usable);
+		break;
+	case 1: /* a free list's link to itself, or to a block beside it */
+		for (size_t i = 0; i < f->usable / sizeof(uintptr_t); i++)
+			((uintptr_t *)p)[i] = f->ptr + val % 2 * f->usable;
+		break;
+	default:
+		content_write(p, f->usable, content_seed(val, r->model.gen),
+			      how & 1);
+		break;
+	}
+	return true;
+}
+
+void run_scribble(struct run *r)
+{
+	const struct freed_block *f;
+
+	if (!r->ring.nr)
+		return;
+	f = &r->ring.block[(r->ring.nr - 1 - r->op.slot) % FREED_BLOCKS];
+	if (scribble(r, f, r->op.arg, r->op.val))
+		run_note(r, " -> %p, %zu bytes", (void *)f->ptr, f->usable);
+}
+
+void run_scribble_all(struct run *r)
+{
+	for (unsigned int i = 0; i < FREED_BLOCKS; i++)
+		scribble(r, &r->ring.block[i], i, r->head.seed);
+}
