@@ -91,6 +91,10 @@
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_MAX 4095
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
+/* Sparse pools that a heap remembers before it gives back their pages. */
+#define APB_NR_SPARSE 32
+#define APB_SPARSE_MAX 4 /* blocks out of such a pool */
+
 /* Empty batches that a heap keeps. */
 #define APB_BATCHES_KEPT 4
 
@@ -102,7 +106,7 @@
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
 #define APB_BATCH_MAX 62
-#define APB_QUEUE_MAX 64
+#define APB_QUEUE_MAX 256
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */

@@ -46,6 +46,8 @@ static bool reclaim(void)
 		apb_lock(&heap->lock);
 		apb_heap_reclaim(heap);
 		apb_unlock(&heap->lock);
+	} else {
+		apb_heaps_drain(NULL);
 	}
 	apb_enter();
 	apb_retain_drop();
@@ -328,16 +330,7 @@ static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
 	return true;
 }
 
-/* Whether @addr is a live block of the thread's own heap, and where. */
-static inline bool find_own(uintptr_t addr, struct apb_pool **pool,
-			    uint64_t *index)
-{
-	return likely(find_pool(addr, pool)) &&
-	       likely(apb_heap_owns(apb_tls, (*pool)->owner)) &&
-	       likely(apb_block_live(*pool, addr, index));
-}
-
-/* Free a block of which find_own() has said this. */
+/* Free a live block of the thread's own heap. */
 static inline void free_own(const struct apb_pool *pool, void *ptr,
 			    uint64_t index)
 {
@@ -348,15 +341,33 @@ static inline void free_own(const struct apb_pool *pool, void *ptr,
 		overflow_slow(pool, entry);
 }
 
+/* Free a pointer into @pool, which is not of the thread's heap. */
+static noinline void free_foreign(const struct apb_pool *pool, void *ptr)
+{
+	struct apb_heap *heap = apb_tls;
+	uint64_t index;
+
+	if (likely(heap != &apb_empty_heap) && likely(apb_pool_in_use(pool)) &&
+	    likely(apb_block_live(pool, (uintptr_t)ptr, &index)))
+		apb_remote_free(heap, pool->owner,
+				apb_block_died(pool, (uintptr_t)ptr, index));
+	else
+		free_slow(ptr);
+}
+
 void apb_free(void *ptr)
 {
 	struct apb_pool *pool;
 	uint64_t index;
 
-	if (likely(find_own((uintptr_t)ptr, &pool, &index)))
-		free_own(pool, ptr, index);
-	else
+	if (unlikely(!find_pool((uintptr_t)ptr, &pool)))
 		free_slow(ptr);
+	else if (unlikely(!apb_heap_owns(apb_tls, pool->owner)))
+		free_foreign(pool, ptr);
+	else if (unlikely(!apb_block_live(pool, (uintptr_t)ptr, &index)))
+		free_slow(ptr);
+	else
+		free_own(pool, ptr, index);
 }
 
 /* Whether a request of @size and @align would have made @t. */
@@ -409,8 +420,10 @@ void apb_free_sized(void *ptr, size_t size)
 
 	/* the bin of a size is the block's: all is well, and a plain free */
 	if (likely(size <= APB_MAX_POOLED) &&
-	    likely(find_own((uintptr_t)ptr, &pool, &index)) &&
-	    likely(pool->cls == apb_class_of(size))) {
+	    likely(find_pool((uintptr_t)ptr, &pool)) &&
+	    likely(apb_heap_owns(apb_tls, pool->owner)) &&
+	    likely(pool->cls == apb_class_of(size)) &&
+	    likely(apb_block_live(pool, (uintptr_t)ptr, &index))) {
 		free_own(pool, ptr, index);
 		return;
 	}

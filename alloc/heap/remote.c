@@ -5,6 +5,7 @@
 #include "api/lock.h"
 #include "state.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 /* ---- batches ---------------------------------------------------------- */
@@ -80,14 +81,17 @@ static void help(struct apb_heap *owner, bool waits)
 }
 
 /* @waits: the caller holds no lock. */
-static void post(struct apb_heap *heap, struct apb_out *out, bool waits)
+static __attribute__((noinline)) void post(struct apb_heap *heap,
+					   struct apb_out *out, bool waits)
 {
+	int saved_errno = errno;
 	struct apb_batch *batch = out->batch;
 	struct apb_heap *owner = apb_heap_of(batch->owner);
 	unsigned int length;
 	uintptr_t old, new;
 
 	help(owner, waits);
+	errno = saved_errno;
 	/* first: a child forked between must not have the batch twice */
 	out->batch = NULL;
 	atomic_signal_fence(memory_order_release);
@@ -105,14 +109,16 @@ static void post(struct apb_heap *heap, struct apb_out *out, bool waits)
 }
 
 /* A slot's batch for @owner, after posting what it had; or NULL. */
-static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
-				    uintptr_t owner)
+static __attribute__((noinline)) struct apb_batch *
+open_batch(struct apb_heap *heap, struct apb_out *out, uintptr_t owner)
 {
+	int saved_errno = errno;
 	struct apb_batch *batch;
 
 	if (out->batch)
 		post(heap, out, true);
 	batch = get_batch(heap);
+	errno = saved_errno;
 	if (!batch)
 		return NULL;
 	batch->owner = owner;
@@ -159,10 +165,12 @@ void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 {
 	struct apb_heap *heap = apb_heap_of(owner);
+	int saved_errno = errno;
 
 	apb_lock(&heap->lock);
 	apb_heap_give_back(heap, entry);
 	apb_unlock(&heap->lock);
+	errno = saved_errno;
 }
 
 void apb_remote_flush(struct apb_heap *heap)

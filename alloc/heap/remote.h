@@ -23,7 +23,10 @@
 
 #include "heap/heap.h"
 
-/* Send a free block to the bin @owner of another heap; @heap is the caller's. */
+/*
+ * Send a free block to the bin @owner of another heap; @heap is the caller's.
+ * Keeps errno, as does apb_remote_direct().
+ */
 void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 		     struct apb_entry entry);
 
