@@ -67,13 +67,9 @@
 /* Largest alignment served from pools: their bases are page-aligned. */
 #define APB_MAX_POOL_ALIGN APB_PAGE
 
-/*
- * Colours: the first block of a pool is offset by a multiple of a cache line,
- * at most APB_COLOUR_SPAN bytes beyond what the pool's remainder offers.
- */
 #define APB_CACHE_LINE 64
-#define APB_COLOUR_LINES 64
-#define APB_COLOUR_SPAN ((size_t)512)
+/* Colours of an arena's pools follow each other at this distance. */
+#define APB_COLOUR_STEP 37u
 
 /* A refill takes so many bytes of blocks at most, but a few blocks at least. */
 #define APB_REFILL_BYTES APB_PAGE
