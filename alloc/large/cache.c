@@ -70,6 +70,8 @@ void apb_cache_put(struct apb_large *large)
 
 	if (mapped > limit) {
 		unmap(large->addr, mapped);
+		/* less is in use, so less may be cached */
+		apb_large_limit_cache();
 		return;
 	}
 	while (ls->nr_cached == APB_LARGE_CACHE_NR ||

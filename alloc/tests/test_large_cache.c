@@ -298,6 +298,19 @@ static void test_bound_in_bytes(void **ctx)
 	assert_int_equal(stats_now().large_cached, 2);
 	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 0), 0);
 	assert_int_equal(stats_now().large_cached, 0);
+	/* what is in use counts: an eighth of a MiB for 16 MiB */
+	apb_set_option(APB_OPT_LARGE_CACHE, 64 * MIB);
+	larges()->retain.extra = 0;
+	larges()->retain.given = 0;
+	p[0] = apb_malloc(100 * MIB);
+	p[1] = apb_malloc(MIB);
+	apb_free(apb_malloc(300 * KIB));
+	apb_free(p[1]);
+	assert_int_equal(stats_now().large_cached_bytes, MIB + 320 * KIB);
+	apb_free(p[0]);
+	assert_true(stats_now().large_cached_bytes <= MIB);
+	assert_whole();
+	apb_set_option(APB_OPT_LARGE_CACHE, 0);
 	apb_free(apb_malloc(40000));
 	assert_int_equal(stats_now().large_cached, 0);
 	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 2 * MIB), 0);
