@@ -438,8 +438,7 @@ static void assert_print(void)
 	value_line(&at, "# large blocks", s.large);
 	value_line(&at, "# bytes in large blocks", s.large_bytes);
 	value_line(&at, "# bytes of slack behind them", s.large_slack_bytes);
-	value_line(&at, "# bytes of large blocks cached",
-		   s.large_cached_bytes);
+	value_line(&at, "# bytes of large blocks cached", s.large_cached_bytes);
 	value_line(&at, "# bytes of the address map", s.map_bytes);
 	value_line(&at, "# heaps", s.heaps);
 	value_line(&at, "# bytes of heaps, lists and batches", s.heap_bytes);
