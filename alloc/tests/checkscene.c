@@ -49,15 +49,15 @@ static void empty_pool(size_t size)
 	apb_settle();
 }
 
+/* Returns its first block. */
 static char *fill_pool(size_t size, struct apb_pool **pool)
 {
-	char *first = apb_malloc(size);
 	unsigned int i;
 
-	*pool = pool_of(first);
+	*pool = pool_of(apb_malloc(size));
 	for (i = 1; i < (*pool)->count; i++)
 		assert_ptr_equal(pool_of(apb_malloc(size)), *pool);
-	return first;
+	return (char *)(*pool)->base;
 }
 
 /* Other threads, and what this one freed of their blocks. */
@@ -105,7 +105,7 @@ void end_played(void)
 
 void make_scene(void)
 {
-	char *p, *q;
+	char *p;
 	size_t i;
 
 	end_played();
@@ -137,15 +137,14 @@ void make_scene(void)
 		apb_malloc(SIZE);
 	while (bin_length(CLS))
 		apb_malloc(SIZE);
-	q = apb_malloc(SIZE);
-	sc.binned = pool_of(q);
+	sc.binned = pool_of(apb_malloc(SIZE));
 	while (bin_length(CLS))
 		apb_malloc(SIZE);
 	for (i = 0; i < 6; i++)
 		apb_free(p + 3 * i * SIZE);
 	apb_settle();
 	for (i = 0; i < 3; i++)
-		apb_free((char *)sc.binned->base + 2 * i * SIZE);
+		apb_free(entry_of(sc.binned, live_index(sc.binned)).block);
 	apb_node_add(&as()->spares, &sc.spare->node);
 	sc.arena = apb_arena_of((uintptr_t)sc.full);
 	sc.other = apb_arena_of((uintptr_t)sc.medium);

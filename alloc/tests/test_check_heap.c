@@ -41,8 +41,8 @@ static void flip(struct apb_pool *pool, unsigned int i)
 
 static void bit_beyond(void)
 {
-	assert_true(sc.partial->count % 64);
-	flip(sc.partial, sc.partial->count);
+	assert_true(sc.medium->count % 64);
+	flip(sc.medium, sc.medium->count);
 }
 
 DAMAGE(hint_high,
