@@ -136,7 +136,7 @@ static void check_dirty_limit(struct run *r, const struct apb_stats *s)
 		pools += s->class_[i].pools * s->class_[i].pool_size;
 	least = most = option;
 	if (option == OPS_AUTO) {
-		least = ARENA + pools / 32;
+		least = ARENA + pools / 128;
 		most = least + LEARNT_MAX + pools / 4;
 	}
 	if (!r->option[OPTION_PURGE_DELAY])

@@ -202,8 +202,8 @@ static void test_one_block(void **ctx)
 	assert_int_equal(s.class_[2].avail, 340);
 	assert_int_equal(s.used_bytes, 48);
 	assert_int_equal(s.avail_bytes, 340 * 48);
-	assert_int_equal(s.unused_pools[0].nr, 59);
-	assert_int_equal(s.header_bytes, 64 * KIB);
+	assert_int_equal(s.unused_pools[0].nr, 60);
+	assert_int_equal(s.header_bytes, 48 * KIB);
 	/* the first thread's heap is no mapping */
 	assert_int_equal(s.heaps, 1);
 	assert_int_equal(s.heap_bytes, 0);
