@@ -91,6 +91,10 @@
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_MAX 4095
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
+/* Sparse pools that a heap remembers before it gives back their pages. */
+#define APB_NR_SPARSE 32
+#define APB_SPARSE_MAX 4 /* blocks out of such a pool */
+
 /* Empty batches that a heap keeps. */
 #define APB_BATCHES_KEPT 4
 
@@ -118,7 +122,7 @@
  * than what fragmentation costs elsewhere.
  */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
-#define APB_DIRTY_SHARE_SHIFT 5
+#define APB_DIRTY_SHARE_SHIFT 7
 #define APB_DIRTY_CAP ((size_t)64 << 20)
 #define APB_DIRTY_CAP_SHIFT 2
 

@@ -33,8 +33,7 @@ EVENTS = ("Ir", "Dr", "Bc", "Dw")
 
 LINE = re.compile(r"^\s*([0-9a-f]+):\t(\S+)\s*([^#]*)")
 # Read-only uses of a memory operand that stands first.
-READERS = ("cmp", "test", "bt", "jmp", "call", "push", "ucomis", "comis",
-           "prefetch", "nop")
+READERS = re.compile(r"(cmp|test|bt|jmp|call|push)$|u?comis|prefetch")
 PREFIXES = ("lock", "rep", "repz", "repnz", "notrack", "bnd", "data16", "cs",
             "ds", "es", "ss", "fs", "gs")
 
@@ -105,7 +104,7 @@ def classify(mnemonic, operands):
         load = 1
     if "PTR" in operands and mnemonic not in ("lea", "nop", "nopw", "nopl"):
         first = operands.split(",")[0]
-        if "PTR" not in first or mnemonic.startswith(READERS):
+        if "PTR" not in first or READERS.match(mnemonic):
             load = 1
         elif mnemonic.startswith(("mov", "vmov", "set")):
             store = 1

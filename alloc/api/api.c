@@ -46,6 +46,8 @@ static bool reclaim(void)
 		apb_lock(&heap->lock);
 		apb_heap_reclaim(heap);
 		apb_unlock(&heap->lock);
+	} else {
+		apb_heaps_drain(NULL);
 	}
 	apb_enter();
 	apb_retain_drop();

@@ -157,6 +157,8 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->used = 0;
 	pool->node.pprev = NULL;
 	pool->hint = 0;
+	pool->sparse = 0;
+	pool->swept = 0;
 	fill_bits(apb_pool_bits(pool), (unsigned int)count);
 	memset(pool->states, APB_STATE_NEVER, count);
 	pool->owner = (uintptr_t)&heap->bin[cls];

@@ -73,9 +73,11 @@ struct apb_pool {
 	uint8_t rotate;
 	uint8_t cls;
 	uint16_t used; /* blocks that are out */
+	uint16_t swept; /* heap/sparse.h: how many were out then, or 0 */
 	struct apb_node node; /* in the heap's partial list */
 	uint16_t hint; /* words of the bitmap below have no bit */
 	uint16_t scratch; /* of apb_check(): blocks in lists */
+	uint8_t sparse; /* heap/sparse.h: place in the ring, from 1 up, or 0 */
 };
 
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,

@@ -220,6 +220,9 @@ void apb_threads_trim(void)
 			continue;
 		}
 		*link = heap->next_idle;
+		heaps()->settles += heap->settles;
+		heaps()->settled += heap->settled;
+		heaps()->recovered += heap->recovered;
 		apb_node_del(&heap->node);
 		heaps()->nr--;
 		heaps()->nr_mapped--;
