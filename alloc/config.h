@@ -67,13 +67,9 @@
 /* Largest alignment served from pools: their bases are page-aligned. */
 #define APB_MAX_POOL_ALIGN APB_PAGE
 
-/*
- * Colours: the first block of a pool is offset by a multiple of a cache line,
- * at most APB_COLOUR_SPAN bytes beyond what the pool's remainder offers.
- */
 #define APB_CACHE_LINE 64
-#define APB_COLOUR_LINES 64
-#define APB_COLOUR_SPAN ((size_t)512)
+/* Colours of an arena's pools follow each other at this distance. */
+#define APB_COLOUR_STEP 37u
 
 /* A refill takes so many bytes of blocks at most, but a few blocks at least. */
 #define APB_REFILL_BYTES APB_PAGE
@@ -91,6 +87,10 @@
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_MAX 4095
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
+/* Sparse pools that a heap remembers before it gives back their pages. */
+#define APB_NR_SPARSE 32
+#define APB_SPARSE_MAX 4 /* blocks out of such a pool */
+
 /* Empty batches that a heap keeps. */
 #define APB_BATCHES_KEPT 4
 
@@ -118,7 +118,7 @@
  * than what fragmentation costs elsewhere.
  */
 #define APB_DIRTY_BASE ((size_t)1 << 20)
-#define APB_DIRTY_SHARE_SHIFT 5
+#define APB_DIRTY_SHARE_SHIFT 7
 #define APB_DIRTY_CAP ((size_t)64 << 20)
 #define APB_DIRTY_CAP_SHIFT 2
 

@@ -28,6 +28,8 @@ struct apb_heaps {
 	struct apb_heap *idle; /* no thread has them */
 	size_t nr;
 	size_t nr_mapped; /* of these, not in struct apb_state */
+	/* what those that were unmapped had counted */
+	uint64_t settles, settled, recovered;
 	/* forked while others ran: what they had in hand is in no list */
 	bool torn;
 };

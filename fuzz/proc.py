@@ -86,8 +86,10 @@ def _child():
 
 
 def environment(**more):
-    """The environment of a child: readable sanitizer reports, no jobserver."""
+    """The environment of a child: readable sanitizer reports, no jobserver, and
+    the allocator with its defaults."""
     env = dict(os.environ)
+    env.pop("APB_OPTIONS", None)
     # Keep the variables given to make, drop its flags: the jobserver's
     # descriptors are not passed on.
     variables = env.pop("MAKEFLAGS", "").partition(" -- ")[2]

@@ -23,8 +23,8 @@ struct request {
 	unsigned int cls;
 	int refuse; /* errno with which it must be refused, or 0 */
 	bool zero;
+	bool pooled; /* a pooled block is freed by it */
 	struct failures before;
-	uint64_t maps; /* that the kernel had granted before */
 };
 
 /* Just before the call. */
@@ -33,7 +33,6 @@ static void open_request(struct run *r, struct request *q)
 	if (!q->refuse && q->size > PTRDIFF_MAX)
 		q->refuse = ENOMEM;
 	run_failures(r, &q->before);
-	q->maps = r->watch.maps;
 	errno = SENTINEL;
 }
 
@@ -106,18 +105,11 @@ static void judge_null(struct run *r, const struct request *q)
 		judge_exhausted(r, q);
 }
 
-/* Whether the running thread could not have a heap, and got its block else. */
-static bool without_heap(struct run *r)
-{
-	struct apb_heap *heap = r->api->thread_swap(NULL);
-
-	r->api->thread_swap(heap);
-	return !heap;
-}
-
 /*
  * A map call failed: then NULL, or settling must have found memory, or giving
- * back what was retained for reuse, after which another call was granted.
+ * back what was retained, and counted it.  Where pooled blocks come or go it may
+ * also have been a longer list that could not be had, or the thread's heap:
+ * nobody has to know of that.
  */
 static void judge_success(struct run *r, const struct request *q)
 {
@@ -132,8 +124,8 @@ static void judge_success(struct run *r, const struct request *q)
 	if (!call_failed(r, q, APB_OS_MAP))
 		return;
 	r->api->stats(&stats);
-	if (stats.recovered == r->recovered && r->watch.maps == q->maps &&
-	    !without_heap(r))
+	if (stats.recovered == r->recovered && q->cls == MODEL_LARGE &&
+	    !q->pooled)
 		run_fail(r, "fault-unreported",
 			 "a map call failed, but the caller got memory");
 	r->recovered = stats.recovered;
@@ -327,6 +319,7 @@ static void resize(struct run *r, struct request *q, unsigned int slot,
 
 	run_note(r, " of slot %u, %p, %zu bytes", slot, (void *)b->ptr,
 		 b->size);
+	q->pooled = b->cls != MODEL_LARGE;
 	model_before_resize(&r->model, slot, limit);
 	open_request(r, q);
 	p = call(r, b->ptr);

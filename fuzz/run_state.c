@@ -136,7 +136,7 @@ static void check_dirty_limit(struct run *r, const struct apb_stats *s)
 		pools += s->class_[i].pools * s->class_[i].pool_size;
 	least = most = option;
 	if (option == OPS_AUTO) {
-		least = ARENA + pools / 32;
+		least = ARENA + pools / 128;
 		most = least + LEARNT_MAX + pools / 4;
 	}
 	if (!r->option[OPTION_PURGE_DELAY])
@@ -165,7 +165,7 @@ static void check_dirty(struct run *r, const struct apb_stats *s)
 
 /*
  * The cache of large mappings is within its bound; what is mapped behind live
- * blocks is less than a third of what they have.
+ * blocks at most 5/4 of what they have: twice a step of an eighth.
  */
 static void check_large(struct run *r, const struct apb_stats *s)
 {
@@ -177,7 +177,7 @@ static void check_large(struct run *r, const struct apb_stats *s)
 	    s->large_cached * MODEL_PAGE > s->large_cached_bytes)
 		run_fail(r, "large-cache", "%zu mappings, %zu bytes of %zu",
 			 s->large_cached, s->large_cached_bytes, cache);
-	if (s->large_slack_bytes > s->large_bytes / 3)
+	if (s->large_slack_bytes * 4 > s->large_bytes * 5)
 		run_fail(r, "large-cache", "%zu bytes of slack behind %zu",
 			 s->large_slack_bytes, s->large_bytes);
 }
@@ -337,7 +337,7 @@ static void check_drained(struct run *r)
 	/* heaps that were given up may have blocks waiting for a trim */
 	if (r->failed || r->kept || r->head.threads > 1)
 		return;
-	if (!r->real && mapped_by_kernel() < 2 * ARENA)
+	if (!r->real && mapped_by_kernel() < ARENA)
 		return;
 	read_stats(r, &stats);
 	if (!r->failed && stats.arenas != stats.spares)

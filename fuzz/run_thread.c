@@ -13,10 +13,7 @@
 #include "feedback.h"
 #include "heap/thread.h"
 
-#include <errno.h>
 #include <string.h>
-
-#define SENTINEL 4711
 
 void run_threads_begin(struct run *r)
 {
@@ -46,17 +43,18 @@ bool run_alone(const struct run *r)
 	return true;
 }
 
-/* Of the thread that runs; as after its last free, errno stays. */
+/* Of the thread that runs. */
 void run_thread_end(struct run *r)
 {
+	struct apb_heap *heap;
+
 	feedback_thread_end(!run_alone(r), r->model.live);
-	errno = SENTINEL;
 	r->api->thread_end();
-	if (errno != SENTINEL)
-		run_fail(r, "errno", "the end of a thread changed errno to %d",
-			 errno);
-	if (r->api->thread_swap(NULL))
-		run_fail(r, "thread-end", "the thread still has a heap");
+	heap = r->api->thread_swap(NULL);
+	if (!heap)
+		return;
+	r->api->thread_swap(heap);
+	run_fail(r, "thread-end", "the thread still has a heap");
 }
 
 /* In the order of their numbers, or the other way round. */

@@ -44,7 +44,8 @@ enum simos_flags {
 	 * stale bytes everywhere, a fresh one would show it zeroes.
 	 */
 	SIMOS_FILL = 1 << 5,
-	SIMOS_PURGE_ZEROES = 1 << 6, /* what was purged is zero, and it says so */
+	SIMOS_PURGE_ZEROES = 1
+			     << 6, /* what was purged is zero, and it says so */
 	SIMOS_NO_CLOCK = 1 << 7, /* it has none */
 };
 

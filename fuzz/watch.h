@@ -14,7 +14,6 @@ struct watch {
 	const struct apb_os *os; /* the one behind */
 	struct apb_os ops; /* the one to hand to apb_set_os() */
 	uint64_t failed[APB_OS_NR];
-	uint64_t maps; /* that succeeded */
 	uint64_t purged; /* bytes */
 	void (*unmapped)(void *arg, uintptr_t addr, size_t size);
 	void *arg;

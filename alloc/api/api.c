@@ -5,8 +5,8 @@
  * The fast path of apb_malloc() is a pop from a bin of the thread's heap, that
  * of apb_free() a few comparisons and a push; both are inline here, take no
  * lock and leave for a slow path at the first thing that is not plain.  The
- * slow path starts again from the arguments.  Misuse is looked for under the
- * state lock and told without it.
+ * slow path starts again from the arguments.  Misuse is looked for with all
+ * threads stopped, and told with no lock held.
  */
 #include "api/lock.h"
 #include "debug/report.h"
@@ -46,6 +46,8 @@ static bool reclaim(void)
 		apb_lock(&heap->lock);
 		apb_heap_reclaim(heap);
 		apb_unlock(&heap->lock);
+	} else {
+		apb_heaps_drain(NULL);
 	}
 	apb_enter();
 	apb_retain_drop();
@@ -247,9 +249,9 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 		t->large = apb_large_find(addr);
 		if (t->large)
 			t->size = t->large->size;
-		else
-			misuse = apb_misuse_find(m, ptr, call);
 		apb_leave();
+		if (unlikely(!t->large))
+			misuse = apb_misuse_find(m, ptr, call);
 		/* neither: another thread has just been given that block */
 	} while (unlikely(!t->large && !misuse));
 	return t->large;
@@ -399,9 +401,7 @@ static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 	else if (ok && !size_fits(&t, align, size))
 		kind = APB_MISUSE_WRONG_SIZE;
 	if (kind != APB_MISUSE_NR) {
-		apb_enter();
 		apb_misuse_sized(&m, ptr, call, kind, align, size);
-		apb_leave();
 		ok = false;
 	}
 	if (likely(ok))

@@ -5,6 +5,7 @@
  */
 #include "api/lock.h"
 #include "heap/remote.h"
+#include "heap/sparse.h"
 #include "heap/thread.h"
 #include "state.h"
 
@@ -32,6 +33,24 @@ void apb_settle(void)
 	settle_heaps();
 }
 
+/* Pages of pools that are in use but hardly; returns the bytes given back. */
+static size_t sweep_heaps(void)
+{
+	struct apb_node *node;
+	size_t bytes = 0;
+
+	apb_lock(&apb_heaps_lock);
+	for (node = apb_state.heaps.all; node; node = node->next) {
+		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
+
+		apb_lock(&heap->lock);
+		bytes += apb_sparse_sweep_all(heap);
+		apb_unlock(&heap->lock);
+	}
+	apb_unlock(&apb_heaps_lock);
+	return bytes;
+}
+
 size_t apb_trim(void)
 {
 	size_t mapped, purged;
@@ -44,11 +63,12 @@ size_t apb_trim(void)
 	/* other threads do their part when they come by: apb_heap_follow_trim() */
 	atomic_fetch_add_explicit(&apb_state.trims, 1, memory_order_relaxed);
 	settle_heaps();
+	purged = sweep_heaps();
 	apb_threads_trim();
 	apb_enter();
 	apb_state.arenas.purge_later = false;
 	apb_retain_drop();
-	purged = apb_arena_purge(0);
+	purged += apb_arena_purge(0);
 	apb_meta_trim();
 	apb_map_release(false);
 	apb_os_retry_orphans();

@@ -46,23 +46,15 @@ static uint64_t inverse_of(uint64_t odd)
 }
 
 /*
- * The offset of block 0: whole cache lines, no more than the remainder of the
- * pool and APB_COLOUR_SPAN.  Blocks whose size is a power of two stay at
- * multiples of it, on which aligned requests rely (apb_class_of_aligned()).
+ * The offset of block 0: whole cache lines, as far as the remainder of the pool
+ * offers them.  Blocks whose size is a power of two stay at multiples of it, on
+ * which aligned requests rely (apb_class_of_aligned()).
  */
 static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 {
-	size_t unit = size & (size - 1) ? APB_CACHE_LINE : size;
-	size_t room = pool_bytes % size;
+	size_t lines = pool_bytes % size / APB_CACHE_LINE;
 
-	if (unit < APB_CACHE_LINE)
-		unit = APB_CACHE_LINE;
-	if (room < APB_COLOUR_SPAN &&
-	    pool_bytes == (size_t)1 << APB_POOL_SHIFT_SMALL)
-		room = APB_COLOUR_SPAN;
-	if (unit > room)
-		return 0;
-	return colour % (room / unit + 1) % APB_COLOUR_LINES * unit;
+	return size & (size - 1) ? colour % (lines + 1) * APB_CACHE_LINE : 0;
 }
 
 /*
@@ -157,31 +149,58 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->used = 0;
 	pool->node.pprev = NULL;
 	pool->hint = 0;
+	pool->sparse = 0;
+	pool->swept = 0;
+	pool->start = 0;
+	if (bytes == (size_t)1 << APB_POOL_SHIFT_SMALL)
+		pool->start = (uint16_t)(colour * APB_COLOUR_STEP % count);
 	fill_bits(apb_pool_bits(pool), (unsigned int)count);
 	memset(pool->states, APB_STATE_NEVER, count);
 	pool->owner = (uintptr_t)&heap->bin[cls];
 }
 
-unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
-			   unsigned int n)
+/*
+ * Take blocks from number @from on, up to @left, into @to from its end; returns
+ * how many are still wanted.
+ */
+static unsigned int take_from(struct apb_pool *pool, struct apb_entry *to,
+			      unsigned int left, unsigned int from)
 {
-	unsigned int have = pool->count - pool->used, word, i, left;
+	unsigned int words = (pool->count + 63u) / 64, word = from / 64, i;
+	uint64_t below = (UINT64_C(1) << from % 64) - 1;
 	size_t size = apb_class_size(pool->cls);
 	uint64_t *bits = apb_pool_bits(pool);
 
-	if (n > have)
-		n = have;
-	for (left = n, word = pool->hint; left; word++) {
-		uint64_t some = bits[word];
+	if (word < pool->hint) {
+		word = pool->hint;
+		below = 0;
+	}
+	for (; left && word < words; word++, below = 0) {
+		uint64_t some = bits[word] & ~below;
 
 		for (; some && left; some &= some - 1) {
 			i = word * 64 + (unsigned int)__builtin_ctzll(some);
 			to[--left] =
 				apb_entry_make(pool, pool->base + i * size, i);
 		}
-		bits[word] = some;
-		pool->hint = (uint16_t)word;
+		bits[word] = some | (bits[word] & below);
+		if (!from)
+			pool->hint = (uint16_t)word;
 	}
+	return left;
+}
+
+unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
+			   unsigned int n)
+{
+	unsigned int have = pool->count - pool->used, left;
+
+	if (n > have)
+		n = have;
+	left = take_from(pool, to, n, pool->start);
+	/* from now on those lowest in memory come first */
+	if (left)
+		take_from(pool, to, left, pool->start = 0);
 	pool->used = (uint16_t)(pool->used + n);
 	return n;
 }

@@ -4,8 +4,10 @@
  *
  *	pool start | colour | block 0 | block 1 | ... | block n-1 | remainder
  *
- * The colour offsets the blocks by some cache lines so that the first blocks
- * of all pools do not meet in one set of the cache.
+ * The colour offsets the blocks by some cache lines, as many as the remainder
+ * offers, so that the first blocks of all pools do not meet in one set of the
+ * cache.  For the same reason a fresh pool's blocks are not taken from the
+ * first one on, but from one that depends on the colour, then from the first.
  *
  * Everything that is known about a block stands elsewhere: the allocator never
  * reads or writes the memory of a block, live or free.  So a program that
@@ -73,9 +75,12 @@ struct apb_pool {
 	uint8_t rotate;
 	uint8_t cls;
 	uint16_t used; /* blocks that are out */
+	uint16_t swept; /* heap/sparse.h: how many were out then, or 0 */
 	struct apb_node node; /* in the heap's partial list */
 	uint16_t hint; /* words of the bitmap below have no bit */
 	uint16_t scratch; /* of apb_check(): blocks in lists */
+	uint16_t start; /* the block taken first, until all from it on were */
+	uint8_t sparse; /* heap/sparse.h: place in the ring, from 1 up, or 0 */
 };
 
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
@@ -287,8 +292,8 @@ static inline bool apb_pool_has(const struct apb_pool *pool)
 }
 
 /*
- * Take up to @n blocks, at least one, those lowest in memory; the pool has
- * some.  They are put into @to, the lowest last; returns how many.
+ * Take up to @n blocks, at least one; the pool has some.  They are put into
+ * @to, that which comes first last; returns how many.
  */
 unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
 			   unsigned int n);

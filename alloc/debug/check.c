@@ -476,6 +476,20 @@ static void check_partial(struct check *c, const struct apb_heap *heap,
 	}
 }
 
+static void check_sparse(struct check *c, const struct apb_heap *heap)
+{
+	unsigned int i;
+
+	for (i = 0; i < APB_NR_SPARSE; i++) {
+		const struct apb_pool *pool = heap->sparse[i];
+
+		expect(c,
+		       !pool || (apb_heap_owns(heap, pool->owner) &&
+				 pool->sparse == i + 1),
+		       "heap.sparse", pool, "place %u", i);
+	}
+}
+
 static void check_heaps(struct check *c)
 {
 	const struct apb_heaps *hs = &apb_state.heaps;
@@ -492,6 +506,7 @@ static void check_heaps(struct check *c)
 		heap = apb_entry(node, struct apb_heap, node);
 		nr++;
 		pools += heap->pools;
+		check_sparse(c, heap);
 		mapped += heap != &apb_state.main && heap != &apb_state.common;
 		idle -= !heap->attached && heap != &apb_state.common;
 		check_partial(c, heap, &partial);

@@ -146,13 +146,20 @@ static enum apb_misuse_kind find(struct apb_misuse *m, const void *ptr,
 
 bool apb_misuse_find(struct apb_misuse *m, const void *ptr, const char *call)
 {
-	return find(m, ptr, NULL, call) != APB_MISUSE_NR;
+	enum apb_misuse_kind kind;
+
+	apb_stop();
+	kind = find(m, ptr, NULL, call);
+	apb_resume();
+	return kind != APB_MISUSE_NR;
 }
 
 void apb_misuse_sized(struct apb_misuse *m, const void *ptr, const char *call,
 		      enum apb_misuse_kind kind, size_t align, size_t size)
 {
+	apb_stop();
 	find(m, ptr, kind_words[kind], call);
+	apb_resume();
 	m->kind = kind;
 	say(m, "apb:   freed with: size %zu, alignment %zu\n", size, align);
 }

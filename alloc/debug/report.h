@@ -8,12 +8,12 @@
 #include "arena/pool.h"
 
 /*
- * Under the state lock: what @ptr, passed to @call, is.  Fills @m with kind and place and the text;
+ * What @ptr, passed to @call, is; stops all threads to find out.  Fills @m with kind and place and the text;
  * true if it is a misuse, false if @ptr is a live block's start.
  */
 bool apb_misuse_find(struct apb_misuse *m, const void *ptr, const char *call);
 
-/* The same: fill @m for a live block @ptr that was freed with a wrong size or align. */
+/* Fill @m for a live block @ptr that was freed with a wrong size or align. */
 void apb_misuse_sized(struct apb_misuse *m, const void *ptr, const char *call,
 		      enum apb_misuse_kind kind, size_t align, size_t size);
 

@@ -54,6 +54,9 @@ static void count_heaps(struct apb_stats *s)
 	struct apb_node *node;
 
 	s->heaps = apb_state.heaps.nr;
+	s->settles = apb_state.heaps.settles;
+	s->settled = apb_state.heaps.settled;
+	s->recovered = apb_state.heaps.recovered;
 	s->heap_bytes = apb_state.heaps.nr_mapped * APB_HEAP_BYTES +
 			apb_state.meta.nr_chunks * APB_META_CHUNK;
 	for (node = apb_state.heaps.all; node; node = node->next) {

@@ -5,6 +5,7 @@
 #include "api/lock.h"
 #include "arena/arena.h"
 #include "heap/remote.h"
+#include "heap/sparse.h"
 #include "heap/thread.h"
 #include "state.h"
 
@@ -164,14 +165,19 @@ void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
 	if (!pool->used) {
 		if (apb_node_listed(&pool->node))
 			apb_node_del(&pool->node);
+		if (pool->sparse)
+			apb_sparse_forget(heap, pool);
 		heap->pools--;
 		apb_enter();
 		apb_pool_fini(pool);
 		apb_arena_put_pool(pool);
 		apb_leave();
-	} else if (!apb_node_listed(&pool->node)) {
-		apb_node_add(&heap->partial[pool->cls], &pool->node);
+		return;
 	}
+	if (!apb_node_listed(&pool->node))
+		apb_node_add(&heap->partial[pool->cls], &pool->node);
+	if (apb_pool_sparse(pool))
+		apb_sparse_note(heap, pool);
 }
 
 /* Keep the @keep blocks of the bin that were freed last. */
@@ -358,6 +364,8 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 	n = apb_pool_take(pool, info->base + 1, n);
 	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
+	if (pool->used * 2u > pool->count)
+		apb_sparse_forget(heap, pool);
 	bin->top = info->base + n;
 	want_more(info, cls, n);
 	if (bin->top > bin->limit)

@@ -89,6 +89,8 @@ struct apb_heap {
 	uint64_t recovered;
 	uint64_t trims; /* of the process, that it has seen */
 	size_t pools; /* that are its own */
+	struct apb_pool *sparse[APB_NR_SPARSE]; /* ring; see sparse.h */
+	unsigned int next_sparse;
 	struct apb_node node; /* in the list of all heaps */
 	struct apb_heap *next_idle; /* when no thread has it */
 	bool attached; /* a thread has it */
@@ -168,7 +170,7 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry);
 
 /*
- * Settle all bins and shrink their arrays, as what is left of the heap is not
+ * Settle all bins, sweep sparse pools and shrink their arrays, as what is left of the heap is not
  * to be much; only for one who may touch the bins.
  */
 void apb_heap_settle_all(struct apb_heap *heap);

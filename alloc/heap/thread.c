@@ -164,33 +164,42 @@ static void unmap_heap(struct apb_heap *heap)
 	apb_leave();
 }
 
+/* @heap, which another thread has, is as new, and where it was on the list. */
+static void renew(struct apb_heap *heap)
+{
+	struct apb_node node = heap->node;
+
+	memset(heap, 0, sizeof(*heap));
+	heap->node = node;
+	apb_heap_init(heap);
+	heap->attached = true;
+}
+
 size_t apb_threads_reset(void)
 {
 	struct apb_node *node = heaps()->all, *next;
-	size_t bytes = 0;
 
-	memset(heaps(), 0, sizeof(*heaps()));
+	heaps()->idle = NULL;
+	heaps()->torn = false;
 	for (; node; node = next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
-		bool stays = heap->attached && heap != apb_tls;
 
 		next = node->next;
-		if (!stays && is_mapped(heap)) {
-			apb_os_release(heap, APB_HEAP_BYTES);
+		if (heap->attached && heap != apb_tls) {
+			renew(heap);
 			continue;
 		}
-		memset(heap, 0, sizeof(*heap));
-		if (!stays)
-			continue;
-		enlist(heap);
-		heap->attached = true;
+		apb_node_del(&heap->node);
+		heaps()->nr--;
 		if (is_mapped(heap)) {
-			heaps()->nr_mapped++;
-			bytes += APB_HEAP_BYTES;
+			heaps()->nr_mapped--;
+			apb_os_release(heap, APB_HEAP_BYTES);
+		} else {
+			memset(heap, 0, sizeof(*heap));
 		}
 	}
 	apb_thread_swap(NULL);
-	return bytes;
+	return heaps()->nr_mapped * APB_HEAP_BYTES;
 }
 
 /*
@@ -220,6 +229,9 @@ void apb_threads_trim(void)
 			continue;
 		}
 		*link = heap->next_idle;
+		heaps()->settles += heap->settles;
+		heaps()->settled += heap->settled;
+		heaps()->recovered += heap->recovered;
 		apb_node_del(&heap->node);
 		heaps()->nr--;
 		heaps()->nr_mapped--;

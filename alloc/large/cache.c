@@ -81,9 +81,9 @@ void apb_cache_put(struct apb_large *large)
 	apb_retain_put(&ls->retain, ls->cached_bytes, mapped);
 }
 
-void apb_cache_missed(size_t mapped)
+void apb_cache_missed(size_t bytes)
 {
-	apb_retain_missed(&larges()->retain, mapped,
+	apb_retain_missed(&larges()->retain, bytes,
 			  apb_state.policy.large_cache);
 }
 

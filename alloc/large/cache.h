@@ -16,7 +16,7 @@ struct apb_large *apb_cache_take(size_t least, size_t most, size_t align);
 /* Put @large, which is on no list: cached or released. */
 void apb_cache_put(struct apb_large *large);
 
-/* Count a mapping of @mapped bytes that had to be made. */
-void apb_cache_missed(size_t mapped);
+/* Count @bytes that had to be mapped. */
+void apb_cache_missed(size_t bytes);
 
 #endif /* APB_LARGE_CACHE_H */

@@ -139,6 +139,8 @@ static int resize_in_place(struct apb_large *large, size_t size)
 		apb_os_release(p + mapped, large->mapped - mapped);
 	else if (apb_os_remap(p, large->mapped, mapped, NULL))
 		return -1;
+	if (mapped > large->mapped)
+		apb_cache_missed(mapped - large->mapped);
 	set_size(large, size, mapped);
 	/* on what is in use depends how much may be cached */
 	apb_large_limit_cache();

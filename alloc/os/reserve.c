@@ -4,6 +4,16 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+
+/* A limit on address space (ulimit -v) is for the program to use up. */
+static bool would_crowd(size_t size)
+{
+	struct rlimit limit;
+
+	return !getrlimit(RLIMIT_AS, &limit) &&
+	       limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur / 16;
+}
 
 /*
  * Read-only private memory is not accounted, so that strict overcommit does
@@ -12,9 +22,12 @@
 void *apb_os_reserve(size_t size)
 {
 	int saved_errno = errno;
-	void *p = mmap(NULL, size, PROT_READ,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p;
 
+	if (would_crowd(size))
+		return NULL;
+	p = mmap(NULL, size, PROT_READ,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	errno = saved_errno;
 	return p == MAP_FAILED ? NULL : p;
 }

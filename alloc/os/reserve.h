@@ -9,7 +9,10 @@
 
 #include "config.h"
 
-/* Reserve @size bytes, which can be read (as 0); NULL on failure. */
+/*
+ * Reserve @size bytes, which can be read (as 0); NULL on failure, or if that
+ * were much of what the process may have.
+ */
 void *apb_os_reserve(size_t size);
 
 /* Make pages of that writable: 0 or -1. */

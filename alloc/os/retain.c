@@ -18,7 +18,7 @@ bool apb_retain_pass(struct apb_retain *r, uint64_t now, size_t level,
 		     size_t bound, size_t *target)
 {
 	uint64_t delay = apb_state.policy.purge_delay, epochs = 1;
-	size_t needed;
+	size_t needed, idle;
 
 	if (!delay)
 		return false;
@@ -28,8 +28,12 @@ bool apb_retain_pass(struct apb_retain *r, uint64_t now, size_t level,
 		epochs = 0;
 	if (!epochs)
 		return false;
-	*target = level - r->low;
 	needed = r->high - r->low;
+	idle = r->low;
+	/* the base may stay as long as something is needed, which varies */
+	if (needed && idle <= APB_DIRTY_BASE + needed / 8)
+		idle = 0;
+	*target = level - idle;
 	if (r->extra > needed)
 		r->extra = needed + shifted(r->extra - needed, epochs);
 	r->given = shifted(r->given, epochs);

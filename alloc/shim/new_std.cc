@@ -38,6 +38,9 @@ void *apb_new_failed_aligned(size_t size, size_t align)
 {
 	void *p;
 
+	/* no handler can help with that */
+	if (!align || (align & (align - 1)))
+		throw std::bad_alloc();
 	do {
 		call_handler();
 		p = apb_aligned_alloc(align, size);

@@ -23,6 +23,7 @@
 
 #define NR_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define NR_BLOCKS 4096
+#define LARGE ((size_t)4 << 20)
 
 static void *blocks[NR_BLOCKS];
 
@@ -72,6 +73,12 @@ static void test_accepted(void **state)
 		"dirty_limit=1m,dirty_limit=1M,dirty_limit=1g,dirty_limit=2G",
 		"dirty_limit=18446744073709551614",
 		"dirty_limit=17179869183g",
+		"purge_delay=0",
+		"purge_delay=10000,purge_delay=500",
+		"large_cache=0",
+		"large_cache=1g,large_cache=64m",
+		"thp=never",
+		"thp=always,thp=default",
 		"misuse=abort",
 		"misuse=return,misuse=abort",
 		"settle_period=0,dirty_limit=auto,stats=0,misuse=abort",
@@ -238,6 +245,89 @@ static void test_settle_period(void **state)
 	apb_options_parse("settle_period=0");
 }
 
+/* What is cached when a program allocates and frees a large block in a loop. */
+static size_t large_cached(void)
+{
+	struct apb_stats s;
+	unsigned int i;
+
+	for (i = 0; i < 100; i++)
+		apb_free(apb_malloc(LARGE));
+	apb_stats(&s);
+	assert_int_equal(apb_reset(), 0);
+	return s.large_cached_bytes;
+}
+
+static void test_large_cache(void **state)
+{
+	(void)state;
+	apb_options_parse("large_cache=1g,purge_delay=100000");
+	assert_true(large_cached() >= LARGE);
+	apb_options_parse("large_cache=0");
+	assert_int_equal(large_cached(), 0);
+	apb_options_parse("large_cache=64m,purge_delay=500");
+}
+
+static void test_purge_delay(void **state)
+{
+	(void)state;
+	apb_options_parse("purge_delay=0");
+	assert_int_equal(large_cached(), 0);
+	apb_options_parse("purge_delay=100000");
+	assert_true(large_cached() >= LARGE);
+	apb_options_parse("purge_delay=500");
+}
+
+/* Whether the mapping of @addr has a flag, in the kernel's two letters. */
+static bool has_flag(const void *addr, const char *flag)
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	unsigned long start, end, at = (unsigned long)addr;
+	bool inside = false, has = false;
+	char line[512];
+
+	assert_non_null(maps);
+	while (!has && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			inside = start <= at && at < end;
+		has = inside && !strncmp(line, "VmFlags:", 8) &&
+		      strstr(line, flag);
+	}
+	fclose(maps);
+	return has;
+}
+
+static void test_thp(void **state)
+{
+	static const struct {
+		const char *option;
+		bool huge, never;
+	} cases[] = {
+		{"thp=always", true, false},
+		{"thp=never", false, true},
+		{"thp=default", false, false},
+	};
+	unsigned int i;
+
+	(void)state;
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		skip();
+	for (i = 0; i < NR_OF(cases); i++) {
+		void *large, *block;
+
+		apb_options_parse(cases[i].option);
+		large = apb_malloc(LARGE);
+		block = apb_malloc(100);
+		assert_true(has_flag(large, " hg") == cases[i].huge);
+		assert_true(has_flag(large, " nh") == cases[i].never);
+		assert_true(has_flag(block, " hg") == cases[i].huge);
+		assert_true(has_flag(block, " nh") == cases[i].never);
+		apb_free(large);
+		apb_free(block);
+		assert_int_equal(apb_reset(), 0);
+	}
+}
+
 static void free_twice(const char *unused)
 {
 	char *volatile p = apb_malloc(100);
@@ -289,6 +379,9 @@ int main(void)
 		cmocka_unit_test(test_errno_kept),
 		cmocka_unit_test(test_dirty_limit),
 		cmocka_unit_test(test_settle_period),
+		cmocka_unit_test(test_large_cache),
+		cmocka_unit_test(test_purge_delay),
+		cmocka_unit_test(test_thp),
 		cmocka_unit_test(test_misuse),
 		cmocka_unit_test(test_read_once),
 	};

@@ -27,6 +27,15 @@ static void in_fault_realloc(struct input *in)
 	put_size(in, OP_REALLOC, 0, 100000);
 }
 
+/* A large block cannot grow where it is, nor move. */
+static void in_fault_realloc_large(struct input *in)
+{
+	begin(in, NULL);
+	put_size(in, OP_MALLOC, 0, 100000);
+	put(in, OP_FAULT, 0x40 | (1 | 8) << 2 | APB_FAULT_FROM, 0, 0);
+	put_size(in, OP_REALLOC, 0, 1000000);
+}
+
 static void in_interior(struct input *in)
 {
 	begin(in, NULL);
@@ -94,14 +103,14 @@ static void in_fault(struct input *in)
 {
 	begin(in, NULL);
 	put_fault(in, true);
-	put_size(in, OP_MALLOC, 0, 100);
+	put_size(in, OP_MALLOC, 0, 100000);
 }
 
 static void in_fault_layer(struct input *in)
 {
 	begin(in, NULL);
 	put_fault(in, false);
-	put_size(in, OP_MALLOC, 0, 100);
+	put_size(in, OP_MALLOC, 0, 100000);
 }
 
 /* ---- faulty functions ------------------------------------------------- */
@@ -306,7 +315,7 @@ static const struct faulty faulties[] = {
 	 {.realloc = spoiling_realloc}},
 	{"realloc: fault hidden",
 	 "fault-unreported",
-	 in_fault_realloc,
+	 in_fault_realloc_large,
 	 {.realloc = succeeding_realloc}},
 	{"free: no report",
 	 "misuse-missed",

@@ -5,7 +5,6 @@
  */
 #include "oraclelib.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "heap/thread.h"
@@ -82,12 +81,6 @@ static void idle_end(void)
 {
 }
 
-static void loud_end(void)
-{
-	apb_thread_end();
-	errno = ENOENT;
-}
-
 /* Free blocks are linked through themselves. */
 static void linking_free(void *ptr)
 {
@@ -116,7 +109,6 @@ static const struct faulty faulties[] = {
 	 "thread-end",
 	 in_end,
 	 {.thread_end = idle_end}},
-	{"thread end: errno", "errno", in_end, {.thread_end = loud_end}},
 	{"free: links in free blocks",
 	 "overlap",
 	 in_scribble,

@@ -28,21 +28,46 @@ static int setup(void **ctx)
 	return 0;
 }
 
-/* Pool @slot of the arena (modulo those there are), for @cls. */
-static struct apb_pool *pool_new(unsigned int cls, unsigned int slot,
-				 unsigned int colour)
+/* Pools that an arena of @kind has, and its first: 48 KiB of metadata. */
+static unsigned int first_slot(unsigned int kind)
 {
-	unsigned int first = apb_class_kind(cls) ? 1 : 4;
+	return kind ? 1 : 3;
+}
+
+static unsigned int nr_slots(unsigned int kind)
+{
+	return (unsigned int)(APB_ARENA >> apb_kind_shift(kind)) -
+	       first_slot(kind);
+}
+
+/* An arena for pools of @cls, with none in use. */
+static void empty_arena(unsigned int cls)
+{
+	memset(arena, 0, 2 * APB_CACHE_LINE);
+	arena->kind = (uint8_t)apb_class_kind(cls);
+}
+
+/* Number @n of its pools (modulo those there are), for @cls. */
+static struct apb_pool *next_pool(unsigned int cls, unsigned int n,
+				  unsigned int colour)
+{
+	unsigned int kind = apb_class_kind(cls);
 	struct apb_pool *pool;
 
-	arena->kind = (uint8_t)apb_class_kind(cls);
-	slot = first + slot % (apb_arena_slots(arena) - first);
-	pool = apb_arena_pool(arena, slot);
+	pool = apb_arena_pool(arena, first_slot(kind) + n % nr_slots(kind));
 	/* what was there before does not matter */
 	memset(pool, 0xa5, sizeof(*pool));
 	memset(apb_pool_bits(pool), 0xa5, 64);
 	apb_pool_init(pool, &heap, cls, colour);
 	return pool;
+}
+
+/* The only one. */
+static struct apb_pool *pool_new(unsigned int cls, unsigned int n,
+				 unsigned int colour)
+{
+	empty_arena(cls);
+	return next_pool(cls, n, colour);
 }
 
 /* ---- the check of a pointer ------------------------------------------- */
@@ -141,28 +166,25 @@ static void test_index_of_random_addresses(void **ctx)
 
 /* ---- where blocks lie ------------------------------------------------- */
 
+/* Powers of two lie at multiples of themselves, all others on a cache line. */
 static size_t alignment_of(size_t size)
 {
-	size_t align = APB_PAGE;
-
-	while (size % align)
-		align /= 2;
-	return align;
+	if (size & (size - 1) || size < APB_CACHE_LINE)
+		return APB_CACHE_LINE;
+	return size < APB_PAGE ? size : APB_PAGE;
 }
 
 /* Offsets that a class can have, by what pool.h says of colours. */
 static size_t nr_offsets(unsigned int cls)
 {
-	size_t size = SIZE(cls), unit = size & -size;
+	size_t size = SIZE(cls), unit = alignment_of(size);
 	size_t room = test_pool_bytes(cls) % size;
 	size_t n;
 
-	if (unit < APB_CACHE_LINE)
-		unit = APB_CACHE_LINE;
 	if (test_pool_bytes(cls) == 16 * KIB && room < APB_COLOUR_SPAN)
 		room = APB_COLOUR_SPAN;
 	n = room / unit + 1;
-	return n < APB_COLOUR_LINES ? n : APB_COLOUR_LINES;
+	return n < 64 ? n : 64;
 }
 
 static void test_geometry(void **ctx)
@@ -180,7 +202,9 @@ static void test_geometry(void **ctx)
 			uintptr_t start;
 			size_t offset;
 
-			slot = (unsigned int)(pool - (struct apb_pool *)arena);
+			slot = (unsigned int)(((uintptr_t)pool -
+					       (uintptr_t)arena) /
+					      128);
 			start = (uintptr_t)arena + slot * bytes;
 			offset = pool->base - start;
 			assert_int_equal(apb_pool_slot(pool), slot);
@@ -253,53 +277,106 @@ static void test_heap_changes_colours(void **ctx)
 
 /* ---- states ----------------------------------------------------------- */
 
-/* The bytes and bits of a pool are its own, beside all of its neighbours'. */
+#define BITS_AT ((ptrdiff_t)(8 * KIB))
+#define STATES_AT ((ptrdiff_t)(12 * KIB))
+#define METADATA ((ptrdiff_t)(48 * KIB))
+
+static size_t bits_bytes(const struct apb_pool *pool)
+{
+	return (pool->count + 63u) / 64 * 8;
+}
+
+/* Where a pool's bytes and bits are; up to 64 stand beside the descriptor. */
+static void assert_places(const struct apb_pool *pool)
+{
+	ptrdiff_t states = (char *)pool->states - (char *)arena;
+	ptrdiff_t bits = (char *)apb_pool_bits(pool) - (char *)arena;
+
+	assert_in_range(bits, BITS_AT, STATES_AT - (ptrdiff_t)bits_bytes(pool));
+	if (pool->count <= 64)
+		assert_ptr_equal(pool->states, (char *)pool + 64);
+	else
+		assert_in_range(states, STATES_AT, METADATA - pool->count);
+	assert_true(all_bytes(pool->states, pool->count, APB_STATE_NEVER));
+}
+
+/* What is a pool's own is filled with a number, and is still when it goes. */
+static void fill_own(struct apb_pool *pool, unsigned int tag)
+{
+	memset(pool->states, (int)tag, pool->count);
+	memset(apb_pool_bits(pool), (int)tag, bits_bytes(pool));
+}
+
+static void assert_own(struct apb_pool *pool, unsigned int tag)
+{
+	assert_true(all_bytes(pool->states, pool->count, (uint8_t)tag));
+	assert_true(
+		all_bytes(apb_pool_bits(pool), bits_bytes(pool), (uint8_t)tag));
+}
+
+/*
+ * Pools come and go in an arena, of all classes that it can have: the bytes
+ * and bits of each are apart from all of the others'.
+ */
 static void test_metadata_is_apart(void **ctx)
 {
-	char *header = (char *)arena;
-	unsigned int cls, slot, i;
+	struct apb_pool *pool[64];
+	unsigned int kind, n, step;
+	uint64_t r = 1;
+
+	(void)ctx;
+	for (kind = 0; kind < APB_NR_POOL_KINDS; kind++) {
+		unsigned int cls = kind == 0 ? 1 : kind == 1 ? 37 : 49;
+
+		memset(arena, 0xee, METADATA);
+		empty_arena(cls);
+		memset(pool, 0, sizeof(pool));
+		for (step = 0; step < 20000; step++) {
+			n = (unsigned int)(rnd(&r) % nr_slots(kind));
+			if (pool[n] && rnd(&r) % 4 == 0) {
+				assert_own(pool[n], n + 10);
+				apb_pool_fini(pool[n]);
+				pool[n] = NULL;
+			}
+			if (pool[n])
+				continue;
+			/* mostly such as take the most room */
+			pool[n] = next_pool(
+				cls + (unsigned int)(rnd(&r) % 4 ? rnd(&r) % 3 :
+								   rnd(&r) % 8),
+				n, (unsigned int)rnd(&r));
+			assert_places(pool[n]);
+			fill_own(pool[n], n + 10);
+		}
+		for (n = 0; n < nr_slots(kind); n++) {
+			assert_own(pool[n], n + 10);
+			assert_int_equal(pool[n]->owner,
+					 (uintptr_t)&heap.bin[pool[n]->cls]);
+		}
+		assert_int_equal(arena->kind, kind);
+	}
+}
+
+/* All pools of a class, so that there is room for every one. */
+static void test_metadata_has_room(void **ctx)
+{
+	unsigned int cls, n, all;
 
 	(void)ctx;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		unsigned int first = apb_class_kind(cls) ? 1 : 4;
-		unsigned int slots = (unsigned int)(MIB / test_pool_bytes(cls));
+		all = nr_slots(apb_class_kind(cls));
+		memset(arena, 0xee, METADATA);
+		empty_arena(cls);
+		for (n = 0; n < all; n++) {
+			struct apb_pool *pool = next_pool(cls, n, n);
 
-		/* what is written of each pool is marked by its slot */
-		memset(header, 0xee, 64 * KIB);
-		arena->kind = (uint8_t)apb_class_kind(cls);
-		for (slot = first; slot < slots; slot++) {
-			struct apb_pool *pool = pool_new(cls, slot - first, 0);
-			char *states = (char *)pool->states;
-			char *bits = (char *)apb_pool_bits(pool);
-			size_t words = (pool->count + 63u) / 64;
-
-			assert_int_equal(apb_pool_slot(pool), slot);
-			assert_in_range(states - header, 8192,
-					64 * KIB - pool->count);
-			assert_in_range(bits - header, 4096, 8192 - 8 * words);
-			assert_true(all_bytes(states, pool->count,
-					      APB_STATE_NEVER));
-			memset(states, (int)slot, pool->count);
-			memset(bits, (int)slot, 8 * words);
+			assert_places(pool);
+			fill_own(pool, n + 10);
 		}
-		for (slot = first; slot < slots; slot++) {
-			struct apb_pool *pool = apb_arena_pool(arena, slot);
-			size_t words = (pool->count + 63u) / 64;
-
-			assert_int_equal(pool->cls, cls);
-			assert_true(all_bytes(pool->states, pool->count,
-					      (unsigned char)slot));
-			assert_true(all_bytes(apb_pool_bits(pool), 8 * words,
-					      (unsigned char)slot));
-		}
-	}
-	/* a block has its byte: the address of none is that of another */
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_pool *pool = pool_new(cls, 0, 0);
-
-		for (i = 0; i < pool->count; i++)
-			assert_ptr_equal(apb_pool_state(pool, i),
-					 pool->states + i);
+		for (n = 0; n < all; n++)
+			assert_own(apb_arena_pool(arena,
+						  first_slot(arena->kind) + n),
+				   n + 10);
 	}
 }
 
@@ -460,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_colours_are_distinct),
 		cmocka_unit_test(test_heap_changes_colours),
 		cmocka_unit_test(test_metadata_is_apart),
+		cmocka_unit_test(test_metadata_has_room),
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_take_and_put),
 	};

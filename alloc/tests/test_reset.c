@@ -9,8 +9,6 @@
 
 #include <sys/mman.h>
 
-#include "api/lock.h"
-
 #define SLOTS 500
 
 static void *slots[SLOTS];
@@ -53,7 +51,13 @@ static void forget(void)
 
 static void assert_fresh(const struct apb_state *fresh)
 {
-	assert_memory_equal(&apb_state.heap, &fresh->heap, sizeof(fresh->heap));
+	assert_memory_equal(&apb_state.main, &fresh->main, sizeof(fresh->main));
+	assert_memory_equal(&apb_state.common, &fresh->common,
+			    sizeof(fresh->common));
+	assert_memory_equal(&apb_state.heaps, &fresh->heaps,
+			    sizeof(fresh->heaps));
+	assert_memory_equal(&apb_state.meta, &fresh->meta, sizeof(fresh->meta));
+	assert_ptr_equal(apb_tls, &apb_empty_heap);
 	assert_memory_equal(&apb_state.larges, &fresh->larges,
 			    sizeof(fresh->larges));
 	assert_memory_equal(&apb_state.arenas, &fresh->arenas,
@@ -61,7 +65,6 @@ static void assert_fresh(const struct apb_state *fresh)
 	assert_memory_equal(&apb_state.os, &fresh->os, sizeof(fresh->os));
 	assert_int_equal(
 		memcmp(&apb_state.map, &fresh->map, sizeof(fresh->map)), 0);
-	assert_false(apb_state_locked);
 }
 
 static void test_all_is_as_fresh(void **ctx)
@@ -173,7 +176,7 @@ static void count_misuse(const struct apb_misuse *m, void *arg)
 
 static void test_settings_stay(void **ctx)
 {
-	uint64_t key, maps;
+	uint64_t maps;
 	struct simos_stats sim;
 	void *p;
 
@@ -181,11 +184,9 @@ static void test_settings_stay(void **ctx)
 	fresh_sim(2, 0);
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 7), 0);
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 12345), 0);
-	assert_int_equal(apb_set_option(APB_OPT_SEED, 99), 0);
 	apb_set_misuse(count_misuse, &misuses);
 	p = apb_malloc(1);
-	key = apb_state.heap.key;
-	assert_int_equal(apb_state.heap.bin[1].period, 7);
+	assert_int_equal(apb_tls->info[1].want, 7);
 	simos_stats(&sim);
 	maps = sim.calls[APB_OS_MAP];
 	assert_int_equal(apb_reset(), 0);
@@ -193,9 +194,8 @@ static void test_settings_stay(void **ctx)
 	apb_free(p);
 	assert_int_equal(misuses, 1);
 	assert_non_null(apb_malloc(1));
-	assert_int_equal(apb_state.heap.bin[1].period, 7);
+	assert_int_equal(apb_tls->info[1].want, 7);
 	assert_int_equal(apb_state.arenas.dirty_limit, 12345);
-	assert_int_equal(apb_state.heap.key, key);
 	simos_stats(&sim);
 	assert_true(sim.calls[APB_OS_MAP] >= maps + 2);
 }
@@ -513,22 +513,6 @@ static void test_addresses_beyond_the_map(void **ctx)
 	assert_int_equal(apb_check(NULL), 0);
 }
 
-/* Of the options only the seed may not change at any time. */
-static void test_seed_while_blocks_exist(void **ctx)
-{
-	(void)ctx;
-	fresh_sim(8, 0);
-	assert_int_equal(apb_set_option(APB_OPT_SEED, 5), 0);
-	apb_malloc(1);
-	errno = 0;
-	assert_int_equal(apb_set_option(APB_OPT_SEED, 6), -1);
-	assert_int_equal(errno, EBUSY);
-	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 9), 0);
-	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 9), 0);
-	assert_int_equal(apb_reset(), 0);
-	assert_int_equal(apb_set_option(APB_OPT_SEED, 6), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -545,7 +529,6 @@ int main(void)
 		cmocka_unit_test(test_incomplete_tables),
 		cmocka_unit_test(test_table_is_copied),
 		cmocka_unit_test(test_addresses_beyond_the_map),
-		cmocka_unit_test(test_seed_while_blocks_exist),
 	};
 
 	return cmocka_run_group_tests_name("reset", tests, NULL, test_teardown);

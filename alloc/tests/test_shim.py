@@ -271,6 +271,24 @@ shim._Znwm(big)
     expect("apb: out of memory in operator new" in err, "not told", err)
 
 
+def check_limited():
+    """With little address space (ulimit -v) most of it is the program's: of
+    190 MB, 100 can be had in one block, and then in smaller ones."""
+    script = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+big = libc.malloc(100 << 20)
+assert big
+libc.free(big)
+libc.malloc_trim(0)
+assert all([libc.malloc(10 << 20) for i in range(10)])
+"""
+    run(["sh", "-c", "ulimit -v 190000; exec /usr/bin/python3 -I -S -c \"$0\"",
+         script], preload=SHIM)
+
+
 # ---- options --------------------------------------------------------------
 
 

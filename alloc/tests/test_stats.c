@@ -202,8 +202,8 @@ static void test_one_block(void **ctx)
 	assert_int_equal(s.class_[2].avail, 340);
 	assert_int_equal(s.used_bytes, 48);
 	assert_int_equal(s.avail_bytes, 340 * 48);
-	assert_int_equal(s.unused_pools[0].nr, 59);
-	assert_int_equal(s.header_bytes, 64 * KIB);
+	assert_int_equal(s.unused_pools[0].nr, 60);
+	assert_int_equal(s.header_bytes, 48 * KIB);
 	/* the first thread's heap is no mapping */
 	assert_int_equal(s.heaps, 1);
 	assert_int_equal(s.heap_bytes, 0);
@@ -438,8 +438,7 @@ static void assert_print(void)
 	value_line(&at, "# large blocks", s.large);
 	value_line(&at, "# bytes in large blocks", s.large_bytes);
 	value_line(&at, "# bytes of slack behind them", s.large_slack_bytes);
-	value_line(&at, "# bytes of large blocks cached",
-		   s.large_cached_bytes);
+	value_line(&at, "# bytes of large blocks cached", s.large_cached_bytes);
 	value_line(&at, "# bytes of the address map", s.map_bytes);
 	value_line(&at, "# heaps", s.heaps);
 	value_line(&at, "# bytes of heaps, lists and batches", s.heap_bytes);

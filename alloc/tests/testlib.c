@@ -49,9 +49,9 @@ void fresh_kernel(void)
 			 0);
 	/* the real clock may show anything */
 	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY, SIZE_MAX), 0);
-	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE,
-					APB_LARGE_CACHE_DEFAULT),
-			 0);
+	assert_int_equal(
+		apb_set_option(APB_OPT_LARGE_CACHE, APB_LARGE_CACHE_DEFAULT),
+		0);
 	assert_int_equal(apb_set_option(APB_OPT_THP, APB_THP_SYSTEM), 0);
 	on_sim = false;
 }
@@ -62,9 +62,9 @@ void fresh_sim(uint64_t seed, unsigned int flags)
 	/* the table depends on the flags */
 	assert_int_equal(simos_reset(seed, flags), 0);
 	assert_int_equal(apb_set_os(simos_ops()), 0);
-	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY,
-					APB_PURGE_DELAY_DEFAULT),
-			 0);
+	assert_int_equal(
+		apb_set_option(APB_OPT_PURGE_DELAY, APB_PURGE_DELAY_DEFAULT),
+		0);
 	on_sim = true;
 }
 

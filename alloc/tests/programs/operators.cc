@@ -216,6 +216,23 @@ static void with_throwing_handler()
 	std::set_new_handler(nullptr);
 }
 
+/* An alignment that there is not: the handler is not asked. */
+static void odd_alignment()
+{
+	const align_val_t odd = align_val_t(48);
+
+	handled = 0;
+	std::set_new_handler(throw_other);
+	EXPECT(throws<std::bad_alloc>(
+		[=] { unused = operator new(some, odd); }));
+	EXPECT(throws<std::bad_alloc>(
+		[=] { unused = operator new[](some, odd); }));
+	EXPECT(!operator new(some, odd, nothrow));
+	EXPECT(!operator new[](some, odd, nothrow));
+	EXPECT(handled == 0);
+	std::set_new_handler(nullptr);
+}
+
 int main()
 {
 	for (int i = 0; i < 3; i++) {
@@ -225,6 +242,7 @@ int main()
 		without_handler();
 		with_handler();
 		with_throwing_handler();
+		odd_alignment();
 	}
 	return 0;
 }

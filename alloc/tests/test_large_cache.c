@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of the cache of large mappings, and of the slack behind large
+ * blocks: what is reused for what, what a pointer into a cached mapping is,
+ * the bounds, time, and every OS call refused.
+ */
+#include "testlib.h"
+
+#include "large/large.h"
+
+#define MAPS FAULT_MASK(APB_OS_MAP)
+#define UNMAPS FAULT_MASK(APB_OS_UNMAP)
+
+static struct apb_larges *larges(void)
+{
+	return &apb_state.larges;
+}
+
+static uint64_t os_calls(void)
+{
+	const struct apb_fault_stats *s = &apb_state.os.fault.stats;
+
+	return s->calls[APB_OS_MAP] + s->calls[APB_OS_UNMAP] +
+	       s->calls[APB_OS_PURGE] + s->calls[APB_OS_REMAP];
+}
+
+/* As after much use: all that the option allows may be cached. */
+static void learnt(uint64_t seed, unsigned int flags)
+{
+	fresh_sim(seed, flags);
+	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+}
+
+/* ---- steps ------------------------------------------------------------ */
+
+static void test_steps(void **ctx)
+{
+	size_t size, step, last = 0, different = 0;
+
+	(void)ctx;
+	for (size = APB_PAGE; size <= 4 * MIB; size += APB_PAGE) {
+		step = apb_large_step(size);
+		assert_true(step >= size);
+		assert_true(step - size <= size / 8);
+		assert_int_equal(step % APB_PAGE, 0);
+		assert_int_equal(apb_large_step(step), step);
+		assert_true(step >= last);
+		/* eight from one power of two to the next */
+		if (size > 64 * KIB)
+			different += step != last;
+		last = step;
+	}
+	assert_int_equal(different, 6 * 8);
+	for (size = 4 * MIB; size < (size_t)1 << 46; size += size / 5) {
+		size_t pages = apb_page_up(size);
+
+		step = apb_large_step(pages);
+		assert_true(step >= pages && step - pages <= pages / 8);
+		assert_true(step - pages < 64 * MIB);
+	}
+	/* no overflow */
+	size = (size_t)PTRDIFF_MAX / APB_PAGE * APB_PAGE;
+	assert_true(apb_large_step(size) >= size);
+}
+
+/* ---- reuse ------------------------------------------------------------ */
+
+static void test_same_size_no_call(void **ctx)
+{
+	static const size_t sizes[] = {40000, 65536, 100000, MIB, 3 * MIB};
+	unsigned int i, round;
+	char *p, *q;
+
+	(void)ctx;
+	for (i = 0; i < NR_OF(sizes); i++) {
+		learnt(i, 0);
+		p = apb_malloc(sizes[i]);
+		apb_free(p);
+		assert_int_equal(stats_now().large_cached, 1);
+		assert_int_equal(stats_now().large, 0);
+		fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+		for (round = 0; round < 10; round++) {
+			q = apb_malloc(sizes[i]);
+			assert_ptr_equal(q, p);
+			assert_int_equal(stats_now().large_cached, 0);
+			fill(q, sizes[i], round);
+			assert_true(filled(q, sizes[i], round));
+			assert_whole();
+			apb_free(q);
+		}
+		assert_int_equal(os_calls(), 0);
+		assert_whole();
+	}
+}
+
+/* Up to a quarter smaller; the best fit, of equals the one freed last. */
+static void test_similar_sizes(void **ctx)
+{
+	char *p[4], *q;
+
+	(void)ctx;
+	learnt(1, 0);
+	p[0] = apb_malloc(MIB);
+	p[1] = apb_malloc(MIB + 100 * KIB);
+	p[2] = apb_malloc(MIB);
+	apb_free(p[0]);
+	apb_free(p[1]);
+	apb_free(p[2]);
+	assert_int_equal(stats_now().large_cached, 3);
+	/* too large by a page, or by far too small */
+	q = apb_malloc(MIB + 128 * KIB + 1);
+	assert_true(q != p[0] && q != p[1] && q != p[2]);
+	apb_free(q);
+	apb_large_uncache();
+	assert_int_equal(stats_now().large_cached, 0);
+
+	learnt(1, 0);
+	p[0] = apb_malloc(MIB);
+	p[1] = apb_malloc(MIB + 100 * KIB);
+	p[2] = apb_malloc(MIB);
+	apb_free(p[0]);
+	apb_free(p[2]);
+	apb_free(p[1]);
+	assert_ptr_equal(apb_malloc(900 * KIB), p[2]);
+	assert_int_equal(stats_now().large_slack_bytes, 124 * KIB);
+	assert_ptr_equal(apb_malloc(1000 * KIB), p[0]);
+	assert_ptr_equal(apb_malloc(960 * KIB), p[1]);
+	assert_int_equal(stats_now().large_cached, 0);
+	apb_free(p[0]);
+	/* eight tenths do, less does not */
+	assert_ptr_equal(apb_malloc(820 * KIB), p[0]);
+	apb_free(p[0]);
+	q = apb_malloc(768 * KIB);
+	assert_ptr_not_equal(q, p[0]);
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_whole();
+}
+
+static void test_alignment(void **ctx)
+{
+	unsigned int i, hits = 0;
+	char *p, *q;
+
+	(void)ctx;
+	for (i = 0; i < 40; i++) {
+		learnt(i, i % 2 ? SIMOS_HINTS : 0);
+		p = apb_malloc(MIB);
+		apb_free(p);
+		q = apb_aligned_alloc(4 * MIB, MIB);
+		assert_true(is_aligned(q, 4 * MIB));
+		hits += q == p;
+		assert_int_equal(q == p, is_aligned(p, 4 * MIB));
+		assert_int_equal(stats_now().large_cached, q != p);
+		/* what was aligned serves any request of its size */
+		apb_free(q);
+		p = apb_malloc(MIB);
+		assert_ptr_equal(p, q);
+		assert_whole();
+	}
+	assert_in_range(hits, 1, 39);
+}
+
+/* Whatever the block before left in it. */
+static void test_zeroes(void **ctx)
+{
+	static const size_t sizes[] = {50000, MIB, 4 * MIB, 4 * MIB + 1,
+				       6 * MIB};
+	unsigned int i, how;
+
+	(void)ctx;
+	for (how = 0; how < 5; how++) {
+		for (i = 0; i < NR_OF(sizes); i++) {
+			size_t size = sizes[i];
+			char *p, *q;
+
+			learnt(i,
+			       SIMOS_FILL | (how % 2 ? SIMOS_PURGE_ZEROES : 0));
+			if (how == 4)
+				fresh_kernel();
+			larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+			p = apb_malloc(size);
+			memset(p, 0xa5, apb_usable_size(p));
+			apb_free(p);
+			/* a purge that is refused */
+			if (how >= 2 && how < 4)
+				fault_arm(APB_FAULT_FROM,
+					  FAULT_MASK(APB_OS_PURGE), 1);
+			q = apb_calloc(1, size);
+			assert_ptr_equal(q, p);
+			assert_true(all_bytes(q, size, 0));
+			assert_int_equal(
+				apb_state.os.fault.stats.calls[APB_OS_PURGE],
+				(how % 2 || how == 4) && size > 4 * MIB);
+			assert_whole();
+			apb_free(q);
+		}
+	}
+}
+
+/* ---- what a pointer into the cache is --------------------------------- */
+
+static struct apb_misuse told;
+static unsigned int times;
+
+static void on_misuse(const struct apb_misuse *m, void *arg)
+{
+	(void)arg;
+	told = *m;
+	times++;
+}
+
+static void assert_foreign(void)
+{
+	assert_int_equal(times, 1);
+	assert_int_equal(told.kind, APB_MISUSE_FOREIGN);
+	times = 0;
+}
+
+static void test_double_free(void **ctx)
+{
+	char *p;
+
+	(void)ctx;
+	learnt(2, 0);
+	apb_set_misuse(on_misuse, NULL);
+	times = 0;
+	p = apb_malloc(3 * MIB);
+	/* hidden from the compiler, which knows what is wrong here */
+	__asm__("" : "+r"(p));
+	apb_free(p);
+	assert_int_equal(stats_now().large_cached, 1);
+	__asm__("" : "+r"(p));
+	apb_free(p);
+	assert_foreign();
+	__asm__("" : "+r"(p));
+	apb_free(p + MIB);
+	assert_foreign();
+	assert_int_equal(apb_usable_size(p), 0);
+	assert_foreign();
+	assert_null(apb_realloc(p, 100000));
+	assert_foreign();
+	apb_free_sized(p, 3 * MIB);
+	assert_foreign();
+	assert_null(apb_large_find((uintptr_t)p));
+	assert_null(apb_large_around((uintptr_t)p));
+	assert_null(apb_large_around((uintptr_t)p + MIB));
+	assert_int_equal(apb_map_kind(&apb_state.map, (uintptr_t)p),
+			 APB_KIND_CACHED);
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_whole();
+	/* nor does slack belong to a block */
+	p = apb_malloc(2500 * KIB);
+	assert_int_equal(apb_usable_size(p), 2500 * KIB);
+	assert_non_null(apb_large_around((uintptr_t)p + 2500 * KIB - 1));
+	assert_null(apb_large_around((uintptr_t)p + 2500 * KIB));
+	__asm__("" : "+r"(p));
+	apb_free(p + 2500 * KIB);
+	assert_foreign();
+	apb_free(p);
+	assert_int_equal(times, 0);
+	assert_whole();
+}
+
+/* ---- bounds ----------------------------------------------------------- */
+
+static void test_bound_in_bytes(void **ctx)
+{
+	char *p[20];
+	unsigned int i;
+
+	(void)ctx;
+	/* as yet nothing is learnt: about 1 MiB */
+	fresh_sim(3, SIMOS_HINTS);
+	for (i = 0; i < 20; i++)
+		p[i] = apb_malloc(256 * KIB);
+	for (i = 0; i < 20; i++)
+		apb_free(p[i]);
+	assert_int_equal(stats_now().large_cached, 4);
+	/* the oldest went first */
+	for (i = 20; i-- > 16;)
+		assert_ptr_equal(apb_malloc(256 * KIB), p[i]);
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_whole();
+	/* the option is the cap of what is learnt, at once */
+	learnt(3, SIMOS_HINTS);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 5 * MIB), 0);
+	for (i = 0; i < 20; i++)
+		p[i] = apb_malloc(MIB);
+	for (i = 0; i < 20; i++) {
+		apb_free(p[i]);
+		assert_true(stats_now().large_cached_bytes <= 5 * MIB);
+	}
+	assert_int_equal(stats_now().large_cached, 5);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 2 * MIB), 0);
+	assert_int_equal(stats_now().large_cached, 2);
+	/* what is larger than all of it does not drive the others out */
+	apb_free(apb_malloc(4 * MIB));
+	assert_int_equal(stats_now().large_cached, 2);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 0), 0);
+	assert_int_equal(stats_now().large_cached, 0);
+	apb_free(apb_malloc(40000));
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 2 * MIB), 0);
+	apb_free(apb_malloc(40000));
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_int_equal(apb_set_option(APB_OPT_PURGE_DELAY, 0), 0);
+	assert_int_equal(stats_now().large_cached, 0);
+	apb_free(apb_malloc(40000));
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_whole();
+}
+
+static void test_bound_in_number(void **ctx)
+{
+	static char *p[APB_LARGE_CACHE_NR + 50];
+	unsigned int i;
+
+	(void)ctx;
+	fresh_kernel();
+	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = apb_malloc(40000);
+	for (i = 0; i < NR_OF(p); i++)
+		apb_free(p[i]);
+	assert_int_equal(stats_now().large_cached, APB_LARGE_CACHE_NR);
+	assert_whole();
+	fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+	for (i = NR_OF(p); i-- > 50;)
+		assert_ptr_equal(apb_malloc(40000), p[i]);
+	assert_null(apb_malloc(40000));
+	assert_whole();
+}
+
+/* ---- loops, time ------------------------------------------------------ */
+
+/* One block of a random size at a time: hardly a call once that is learnt. */
+static void test_loops_are_learnt(void **ctx)
+{
+	uint64_t r = 1, before = 0;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(4, SIMOS_HINTS);
+	for (i = 0; i < 3000; i++) {
+		size_t size = 64 * KIB + rnd(&r) % (8 * MIB - 64 * KIB);
+		char *p = apb_malloc(size);
+
+		assert_non_null(p);
+		p[0] = p[size - 1] = 1;
+		apb_free(p);
+		if (i == 1000)
+			before = os_calls();
+	}
+	assert_true(os_calls() - before < 20);
+	assert_true(stats_now().large_cached_bytes <= apb_large_cache_limit());
+	assert_whole();
+}
+
+/* What comes and goes once is not cached beyond the base. */
+static void test_doubling_is_not_cached(void **ctx)
+{
+	char *p, *q;
+	size_t size;
+
+	(void)ctx;
+	fresh_sim(5, SIMOS_HINTS);
+	apb_free(apb_malloc(40 * MIB));
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_int_equal(larges()->retain.extra, 0);
+	/* a table that is copied to one of twice its size, and so on */
+	fresh_sim(5, SIMOS_HINTS);
+	p = apb_malloc(2 * MIB);
+	for (size = 4 * MIB; size <= 64 * MIB; size *= 2) {
+		q = apb_malloc(size);
+		apb_free(p);
+		assert_int_equal(stats_now().large_cached, 0);
+		p = q;
+	}
+	apb_free(p);
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_whole();
+}
+
+static void test_time(void **ctx)
+{
+	char *p;
+
+	(void)ctx;
+	learnt(6, SIMOS_HINTS);
+	simos_pass(1000);
+	apb_retain_tick();
+	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+	p = apb_malloc(4 * MIB);
+	apb_free(p);
+	assert_int_equal(stats_now().large_cached, 1);
+	/* it came in this epoch */
+	simos_pass(500);
+	apb_retain_tick();
+	assert_int_equal(stats_now().large_cached, 1);
+	simos_pass(499);
+	apb_retain_tick();
+	assert_int_equal(stats_now().large_cached, 1);
+	simos_pass(1);
+	/* a pool that comes or goes is an event for this layer, too */
+	apb_free(apb_malloc(100));
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_whole();
+	/* what is used again and again stays, the other goes */
+	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+	apb_free(apb_malloc(8 * MIB));
+	apb_free(apb_malloc(2 * MIB));
+	assert_int_equal(stats_now().large_cached, 2);
+	for (int i = 0; i < 40; i++) {
+		simos_pass(50);
+		p = apb_malloc(2 * MIB);
+		simos_pass(50);
+		apb_free(p);
+	}
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_int_equal(stats_now().large_cached_bytes, 2 * MIB);
+	assert_whole();
+}
+
+/* ---- given back when it has to be ------------------------------------- */
+
+static void test_trim_and_reset(void **ctx)
+{
+	(void)ctx;
+	learnt(7, 0);
+	apb_free(apb_malloc(MIB));
+	apb_free(apb_malloc(3 * MIB));
+	assert_int_equal(apb_trim(), 4 * MIB + APB_LEAF_BYTES);
+	assert_int_equal(apb_state.os.mapped, 0);
+	assert_int_equal(stats_now().large_cached, 0);
+	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+	apb_free(apb_malloc(MIB));
+	assert_int_equal(apb_reset(), 0);
+	assert_int_equal(apb_state.os.mapped, 0);
+	assert_whole();
+}
+
+/* No memory for a large block, or for an arena: the cache goes for it. */
+static void test_no_memory(void **ctx)
+{
+	unsigned int pooled;
+
+	(void)ctx;
+	for (pooled = 0; pooled < 2; pooled++) {
+		void *p;
+
+		learnt(8, 0);
+		apb_free(apb_malloc(MIB));
+		fault_arm(APB_FAULT_ONCE, MAPS, 1);
+		p = apb_malloc(pooled ? 100 : 4 * MIB);
+		assert_non_null(p);
+		assert_int_equal(apb_state.os.fault.stats.failed[APB_OS_MAP],
+				 1);
+		assert_int_equal(stats_now().large_cached, 0);
+		assert_int_equal(stats_now().recovered, 1);
+		assert_whole();
+	}
+}
+
+/* What cannot be unmapped when it leaves the cache is an orphan. */
+static void test_orphans(void **ctx)
+{
+	(void)ctx;
+	learnt(9, 0);
+	apb_free(apb_malloc(MIB));
+	fault_arm(APB_FAULT_FROM, UNMAPS, 1);
+	apb_large_uncache();
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_int_equal(stats_now().slop_bytes, MIB);
+	assert_whole();
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	assert_int_equal(apb_trim(), MIB + APB_LEAF_BYTES);
+	assert_int_equal(apb_state.os.mapped, 0);
+}
+
+/* ---- realloc ---------------------------------------------------------- */
+
+static void test_realloc_within_slack(void **ctx)
+{
+	char *p;
+
+	(void)ctx;
+	learnt(10, 0);
+	p = apb_malloc(MIB + 1);
+	assert_int_equal(stats_now().large_slack_bytes, 124 * KIB);
+	fill(p, MIB + 1, 10);
+	fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+	assert_ptr_equal(apb_realloc(p, MIB + 128 * KIB), p);
+	assert_int_equal(apb_usable_size(p), MIB + 128 * KIB);
+	assert_int_equal(stats_now().large_slack_bytes, 0);
+	/* nor for a little less */
+	assert_ptr_equal(apb_realloc(p, MIB), p);
+	assert_int_equal(apb_usable_size(p), MIB);
+	assert_int_equal(stats_now().large_slack_bytes, 128 * KIB);
+	assert_int_equal(os_calls(), 0);
+	assert_true(filled(p, MIB, 10) || p[MIB - 1]);
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	/* for much less the tail goes */
+	assert_ptr_equal(apb_realloc(p, 500 * KIB), p);
+	assert_int_equal(stats_now().large_slack_bytes, 12 * KIB);
+	assert_int_equal(os_calls(), 1);
+	assert_whole();
+}
+
+/* A page at a time: as many calls as there are steps, however it goes. */
+static void test_growing_slowly(void **ctx)
+{
+	unsigned int flags;
+
+	(void)ctx;
+	for (flags = 0; flags < SIMOS_TIGHT; flags++) {
+		size_t size = 40000;
+		char *p, *other;
+
+		fresh_sim(11, flags);
+		p = apb_malloc(size);
+		fill(p, 40000, 11);
+		other = apb_malloc(size);
+		fault_arm(APB_FAULT_OFF, 0, 1);
+		for (; size < 8 * MIB; size += APB_PAGE) {
+			p = apb_realloc(p, size);
+			assert_non_null(p);
+			p[size - 1] = 1;
+		}
+		assert_true(filled(p, 39000, 11));
+		/* 8 doublings of 8 steps; a move is 2 to 6 calls */
+		assert_true(os_calls() < 8 * 8 * 7);
+		assert_whole();
+		apb_free(p);
+		apb_free(other);
+	}
+}
+
+/* The second time it finds the mappings of the first, and needs no call. */
+static void test_growing_again(void **ctx)
+{
+	uint64_t before = 0;
+	unsigned int round;
+
+	(void)ctx;
+	fresh_sim(12, SIMOS_HINTS);
+	for (round = 0; round < 12; round++) {
+		size_t size = 40000;
+		char *p = apb_malloc(size);
+
+		before = os_calls();
+		fill(p, size, round);
+		for (; size < MIB; size += 3000) {
+			p = apb_realloc(p, size);
+			p[size - 1] = 1;
+			/* there may be room to double, no more */
+			assert_true(stats_now().large_slack_bytes <=
+				    2 * apb_large_step(apb_page_up(size)) -
+					    apb_page_up(size));
+		}
+		assert_true(filled(p, 39000, round));
+		assert_whole();
+		apb_free(p);
+	}
+	assert_int_equal(os_calls(), before);
+}
+
+/* ---- every call refused ----------------------------------------------- */
+
+#define SLOTS 12
+
+static struct {
+	char *p;
+	size_t size;
+	uint64_t seed;
+} slots[SLOTS];
+
+static void verify(unsigned int i)
+{
+	if (slots[i].p)
+		assert_true(filled(slots[i].p, slots[i].size, slots[i].seed));
+}
+
+static void allocate(unsigned int i, size_t size, uint64_t r)
+{
+	char *p;
+
+	if (r % 3 == 0)
+		p = apb_calloc(1, size);
+	else if (r % 3 == 1)
+		p = apb_aligned_alloc((size_t)8192 << r / 3 % 9, size);
+	else
+		p = apb_malloc(size);
+	if (!p) {
+		assert_int_equal(errno, ENOMEM);
+		return;
+	}
+	if (r % 3 == 0)
+		assert_true(all_bytes(p, size, 0));
+	slots[i].p = p;
+	slots[i].size = size;
+	slots[i].seed = r;
+	fill(p, size, r);
+}
+
+static void reallocate(unsigned int i, size_t size, uint64_t r)
+{
+	char *p = apb_realloc(slots[i].p, size);
+
+	if (!p) {
+		assert_int_equal(errno, ENOMEM);
+		return;
+	}
+	slots[i].p = p;
+	if (size > slots[i].size) {
+		assert_true(
+			filled(p, slots[i].size & ~(size_t)7, slots[i].seed) ||
+			slots[i].size % 8);
+	}
+	slots[i].size = size;
+	slots[i].seed = r;
+	fill(p, size, r);
+}
+
+static void scenario(uint64_t seed)
+{
+	unsigned int step, i;
+	uint64_t r;
+
+	memset(slots, 0, sizeof(slots));
+	for (step = 0; step < 150; step++) {
+		r = rnd(&seed);
+		i = (unsigned int)(r % SLOTS);
+		r >>= 8;
+		verify(i);
+		if (!slots[i].p) {
+			allocate(i, 33000 + (r >> 8) % (r % 2 ? 90000 : MIB),
+				 r);
+		} else if (r % 3 == 0) {
+			reallocate(i, 33000 + (r >> 8) % MIB, r >> 2);
+		} else {
+			apb_free(slots[i].p);
+			slots[i].p = NULL;
+		}
+		if (r % 16 == 0)
+			simos_pass(300);
+	}
+	for (i = 0; i < SLOTS; i++) {
+		verify(i);
+		apb_free(slots[i].p);
+	}
+}
+
+static void test_every_call_may_fail(void **ctx)
+{
+	static const enum apb_fault_mode modes[] = {APB_FAULT_ONCE,
+						    APB_FAULT_FROM};
+	unsigned int calls, hit = 0;
+	uint64_t n, total;
+	size_t m;
+
+	(void)ctx;
+	for (calls = 1; calls <= FAULT_ALL; calls++) {
+		for (m = 0; m < NR_OF(modes); m++) {
+			n = 1;
+			do {
+				learnt(calls,
+				       SIMOS_HINTS |
+					       (n % 2 ? SIMOS_PURGE_ZEROES :
+							0));
+				fault_arm(modes[m], calls, n);
+				scenario(n);
+				total = apb_state.os.fault.seen;
+				hit += total >= n;
+				assert_whole();
+				fault_arm(APB_FAULT_OFF, 0, 1);
+				apb_trim();
+				assert_int_equal(apb_state.os.mapped, 0);
+				n += 1 + n / 3;
+			} while (n <= total);
+		}
+	}
+	assert_true(hit > 150);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_same_size_no_call),
+		cmocka_unit_test(test_similar_sizes),
+		cmocka_unit_test(test_alignment),
+		cmocka_unit_test(test_zeroes),
+		cmocka_unit_test(test_double_free),
+		cmocka_unit_test(test_bound_in_bytes),
+		cmocka_unit_test(test_bound_in_number),
+		cmocka_unit_test(test_loops_are_learnt),
+		cmocka_unit_test(test_doubling_is_not_cached),
+		cmocka_unit_test(test_time),
+		cmocka_unit_test(test_trim_and_reset),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_orphans),
+		cmocka_unit_test(test_realloc_within_slack),
+		cmocka_unit_test(test_growing_slowly),
+		cmocka_unit_test(test_growing_again),
+		cmocka_unit_test(test_every_call_may_fail),
+	};
+
+	return cmocka_run_group_tests_name("large-cache", tests, NULL,
+					   test_teardown);
+}
