@@ -46,7 +46,6 @@ struct apb_state {
 	struct apb_os_state os;
 	struct apb_meta meta;
 	struct apb_misuse_state misuse;
-	struct apb_policy policy;
 	_Atomic uint16_t period; /* option; 0: adaptive */
 	_Atomic uint64_t trims;
 };

@@ -77,7 +77,6 @@ struct apb_arenas {
 	size_t used_pool_bytes;
 	size_t dirty_bytes;
 	size_t purge_floor; /* after a failed purge: do not retry below */
-	size_t dirty_limit; /* option; APB_DIRTY_AUTO */
 	struct apb_retain retain; /* of the dirty bytes */
 	bool purge_later; /* while trim settles: it purges once, at the end */
 };

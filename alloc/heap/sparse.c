@@ -33,15 +33,13 @@ static uint32_t busy_pages(const struct apb_pool *pool)
 	return busy;
 }
 
-static size_t sweep(struct apb_pool *pool)
+static void sweep(struct apb_pool *pool)
 {
 	unsigned int pages =
 		(unsigned int)(apb_pool_bytes(pool) >> APB_PAGE_SHIFT);
 	uint32_t idle =
 		(uint32_t)((UINT64_C(1) << pages) - 1) & ~busy_pages(pool);
 	char *start = (char *)apb_pool_start(pool);
-	size_t bytes = 0;
-
 	pool->swept = pool->used;
 	apb_enter();
 	while (idle) {
@@ -50,11 +48,9 @@ static size_t sweep(struct apb_pool *pool)
 			~((uint64_t)idle >> first));
 
 		idle &= ~(uint32_t)(((UINT64_C(1) << n) - 1) << first);
-		if (!apb_os_purge(start + first * APB_PAGE, n * APB_PAGE))
-			bytes += n * APB_PAGE;
+		apb_os_purge(start + first * APB_PAGE, n * APB_PAGE);
 	}
 	apb_leave();
-	return bytes;
 }
 
 /* Empty place @i of the ring, sweeping the pool there if it is still sparse. */
@@ -74,7 +70,9 @@ void apb_sparse_note(struct apb_heap *heap, struct apb_pool *pool)
 {
 	unsigned int i;
 
-	if (pool->sparse || (pool->swept && pool->used * 4u > pool->swept))
+	/* junk is looked for in free blocks */
+	if (apb_junk() || pool->sparse ||
+	    (pool->swept && pool->used * 4u > pool->swept))
 		return;
 	i = heap->next_sparse++ % APB_NR_SPARSE;
 	drop(heap, i);
@@ -90,12 +88,13 @@ void apb_sparse_forget(struct apb_heap *heap, struct apb_pool *pool)
 	pool->swept = 0;
 }
 
-size_t apb_sparse_sweep_all(struct apb_heap *heap)
+void apb_sparse_sweep_all(struct apb_heap *heap)
 {
 	struct apb_node *node;
 	unsigned int cls;
-	size_t bytes = 0;
 
+	if (apb_junk())
+		return;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		for (node = heap->partial[cls]; node; node = node->next) {
 			struct apb_pool *pool =
@@ -104,8 +103,7 @@ size_t apb_sparse_sweep_all(struct apb_heap *heap)
 			if (pool->swept && pool->used >= pool->swept)
 				continue;
 			apb_sparse_forget(heap, pool);
-			bytes += sweep(pool);
+			sweep(pool);
 		}
 	}
-	return bytes;
 }

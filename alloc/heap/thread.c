@@ -91,9 +91,9 @@ struct apb_heap *apb_thread_attach(void)
 {
 	struct apb_heap *heap;
 
-	if (is_over)
-		return NULL;
 	apb_options_want();
+	if (is_over || apb_junk())
+		return NULL;
 	apb_lock(&apb_heaps_lock);
 	heap = heaps()->idle;
 	if (heap)
@@ -181,6 +181,7 @@ size_t apb_threads_reset(void)
 
 	heaps()->idle = NULL;
 	heaps()->torn = false;
+	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
 	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
 	for (; node; node = next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
