@@ -32,6 +32,8 @@ struct apb_heaps {
 	uint64_t settles, settled, recovered;
 	/* forked while others ran: what they had in hand is in no list */
 	bool torn;
+	/* a thread without heap: what it has in hand is under no lock; relaxed */
+	bool heapless;
 };
 
 struct apb_state {
