@@ -181,6 +181,7 @@ size_t apb_threads_reset(void)
 
 	heaps()->idle = NULL;
 	heaps()->torn = false;
+	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
 	for (; node; node = next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
 
