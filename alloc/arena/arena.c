@@ -317,7 +317,8 @@ bool apb_arena_sparse_stays(size_t old, size_t bytes)
 	struct apb_arenas *as = arenas();
 
 	as->sparse_bytes -= old;
-	if (as->sparse_bytes + bytes > sparse_limit()) {
+	/* trim sweeps when it has settled, and counts */
+	if (!as->purge_later && as->sparse_bytes + bytes > sparse_limit()) {
 		apb_retain_gave(&as->sparse, as->sparse_bytes, bytes);
 		return false;
 	}
