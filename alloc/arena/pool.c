@@ -151,6 +151,8 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->hint = 0;
 	pool->sparse = 0;
 	pool->swept = 0;
+	pool->idle = 0;
+	pool->let_be = false;
 	pool->start = 0;
 	if (bytes == (size_t)1 << APB_POOL_SHIFT_SMALL)
 		pool->start = (uint16_t)(colour * APB_COLOUR_STEP % count);

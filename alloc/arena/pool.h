@@ -81,6 +81,9 @@ struct apb_pool {
 	uint16_t scratch; /* of apb_check(): blocks in lists */
 	uint16_t start; /* the block taken first, until all from it on were */
 	uint8_t sparse; /* heap/sparse.h: place in the ring, from 1 up, or 0 */
+	/* heap/sparse.h: pages without a block, given back or let be */
+	uint8_t idle : 7; /* is left as it is when the pool is put back */
+	uint8_t let_be : 1;
 };
 
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
