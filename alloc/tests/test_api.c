@@ -484,6 +484,7 @@ static void test_free_keeps_errno(void **ctx)
 			if (real)
 				fresh_kernel();
 			apb_set_option(APB_OPT_DIRTY_LIMIT, 0);
+			apb_set_option(APB_OPT_LARGE_CACHE, 0);
 			for (i = 0; i < NR_OF(p); i++)
 				p[i] = apb_malloc(i % 50 ? 1000 : 40000);
 			fault_arm(APB_FAULT_FROM, UNMAPS | PURGES, 1);

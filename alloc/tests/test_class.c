@@ -9,10 +9,19 @@
 
 #define SIZE(cls) test_class_sizes[(cls) - 1]
 
-/* The first class from @cls on that holds @size and divides by @align. */
+/* Beyond a cache line only blocks of a power of two are aligned, to that. */
+static bool is_aligned_class(unsigned int cls, size_t align)
+{
+	size_t size = SIZE(cls);
+
+	return align <= 64 ? size % align == 0 :
+			     size >= align && !(size & (size - 1));
+}
+
+/* The first class from @cls on that holds @size and is aligned to @align. */
 static unsigned int search(unsigned int cls, size_t align, size_t size)
 {
-	while (SIZE(cls) < size || SIZE(cls) % align)
+	while (SIZE(cls) < size || !is_aligned_class(cls, align))
 		cls++;
 	return cls;
 }

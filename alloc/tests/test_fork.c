@@ -400,8 +400,12 @@ static void slow_thread(size_t index, void *arg)
 static void test_while_a_lock_is_held(void **ctx)
 {
 	size_t nr = stress_times(60, 2000), i, met = 0;
-	const struct apb_os slow_os = {NULL, slow_map, slow_unmap, slow_purge,
-				       slow_remap};
+	const struct apb_os slow_os = {
+		.map = slow_map,
+		.unmap = slow_unmap,
+		.purge = slow_purge,
+		.remap = slow_remap,
+	};
 	struct crew crew;
 	uint64_t r = 1;
 

@@ -9,27 +9,33 @@
 
 #define SIZE(cls) test_class_sizes[(cls) - 1]
 
-static struct apb_bin *bin(unsigned int cls)
+static struct apb_bin_info *info(unsigned int cls)
 {
-	return &apb_state.heap.bin[cls];
+	return &apb_tls->info[cls];
 }
 
-static size_t clamp(size_t n)
+/* How many a bin can hold as it is. */
+static size_t capacity(unsigned int cls)
 {
-	if (n < 8)
-		return 8;
-	return n < 4096 ? n : 4096;
+	return (size_t)(apb_tls->bin[cls].limit - info(cls)->base);
 }
 
-/* The bounds of the period: by frees and by bytes, see config.h. */
-static size_t period_min(unsigned int cls)
+static size_t clamp(size_t n, size_t least, size_t most)
 {
-	return clamp(2 * KIB / SIZE(cls));
+	if (n < least)
+		return least;
+	return n < most ? n : most;
 }
 
-static size_t period_max(unsigned int cls)
+/* What a bin holds at first and at most, see config.h. */
+static size_t first(unsigned int cls)
 {
-	return clamp(512 * KIB / SIZE(cls));
+	return clamp(KIB / SIZE(cls), 6, 32);
+}
+
+static size_t most(unsigned int cls)
+{
+	return clamp(512 * KIB / SIZE(cls), 6, 4095);
 }
 
 static void **alloc_n(size_t n, size_t size)
@@ -86,59 +92,68 @@ static void test_freed_last_is_reused_first(void **ctx)
 	assert_whole();
 }
 
+/* From some block of the pool on, and then from its first. */
 static void test_fresh_blocks_ascend(void **ctx)
 {
-	unsigned int cls;
-	int i;
+	unsigned int cls, i, start;
 
 	(void)ctx;
 	fresh_sim(2, SIMOS_NONZERO);
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		char *p = apb_malloc(SIZE(cls));
-		int count = pool_of(p)->count;
+		struct apb_pool *pool = pool_of(p);
+		unsigned int count = pool->count;
 
-		assert_int_equal((uintptr_t)p, pool_of(p)->base);
+		start = (unsigned int)apb_pool_index(pool, (uintptr_t)p);
+		assert_true(start < count);
+		/* not in the larger pools */
+		assert_true(!start || SIZE(cls) <= 1024);
 		for (i = 1; i < count; i++)
-			assert_ptr_equal(apb_malloc(SIZE(cls)),
-					 p + (size_t)i * SIZE(cls));
-		assert_ptr_not_equal(pool_of(apb_malloc(SIZE(cls))),
-				     pool_of(p));
+			assert_int_equal((uintptr_t)apb_malloc(SIZE(cls)),
+					 pool->base + (start + i) % count *
+							      SIZE(cls));
+		assert_ptr_not_equal(pool_of(apb_malloc(SIZE(cls))), pool);
 	}
 	assert_whole();
 }
 
-static void test_malloc_clears_the_mark(void **ctx)
+/* A few blocks at first, then about a page of them, or four. */
+static void test_refills(void **ctx)
 {
-	uint64_t key;
-	unsigned int cls;
-	int i;
+	unsigned int cls, used;
 
 	(void)ctx;
-	fresh_sim(3, SIMOS_NONZERO);
+	fresh_sim(4, 0);
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_block *block = NULL;
+		size_t some = clamp(4096 / SIZE(cls), 4, most(cls));
+		struct apb_pool *pool = pool_of(apb_malloc(SIZE(cls)));
+		unsigned int left = pool->count;
 
-		for (i = 0; i < 3; i++) {
-			block = apb_malloc(SIZE(cls));
-			key = apb_state.heap.key;
-			assert_false(apb_marked(block, key));
-			assert_int_equal(block->mark, 0);
+		used = left < 6 ? left : 6;
+		assert_int_equal(pool->used, used);
+		assert_int_equal(bin_length(cls), used - 1);
+		while (used < left) {
+			while (bin_length(cls))
+				apb_malloc(SIZE(cls));
+			assert_ptr_equal(pool_of(apb_malloc(SIZE(cls))), pool);
+			assert_true(pool->used - used <= (some > 6 ? some : 6));
+			assert_true(pool->used - used >= 4 ||
+				    pool->used == left);
+			assert_int_equal(bin_length(cls),
+					 pool->used - used - 1);
+			used = pool->used;
 		}
-		apb_free(block);
-		assert_true(apb_marked(block, key));
-		assert_ptr_equal(apb_malloc(SIZE(cls)), block);
-		assert_int_equal(block->mark, 0);
-		apb_free(block);
-		assert_ptr_equal(apb_calloc(1, SIZE(cls)), block);
-		assert_false(apb_marked(block, key));
+		/* all that can be had is on its way */
+		assert_false(apb_node_listed(&pool->node));
 	}
+	assert_whole();
 }
 
-/* About a page of blocks at once, from pools that have them. */
 static void test_refill_takes_from_pools_first(void **ctx)
 {
 	struct apb_pool *pool;
-	size_t i, count;
+	unsigned int count;
+	size_t i;
 	void **p;
 
 	(void)ctx;
@@ -146,27 +161,23 @@ static void test_refill_takes_from_pools_first(void **ctx)
 	p = alloc_n(640, 64);
 	pool = pool_of(p[0]);
 	count = pool->count;
-	assert_true(pool->carved == count && count < 640);
+	assert_true(count < 640);
 	for (i = 10; i < 110; i++)
 		apb_free(p[i]);
 	apb_settle();
-	assert_int_equal(pool->nr_free, 100);
 	assert_int_equal(pool->used, count - 100);
 	assert_int_equal(bin_length(4), 0);
 	assert_whole();
-	/* this pool was the last to become partial */
-	assert_ptr_equal(pool_of(apb_malloc(64)), pool);
-	assert_int_equal(pool->nr_free, 36);
-	assert_int_equal(pool->used, count - 36);
-	assert_int_equal(bin_length(4), 63);
-	assert_whole();
-	for (i = 1; i < 64; i++)
-		assert_ptr_equal(pool_of(apb_malloc(64)), pool);
+	/* this pool was the last to become partial; its lowest come first */
+	for (i = 10; i < 110; i++) {
+		assert_ptr_equal(apb_malloc(64), p[i]);
+		assert_int_equal(pool->used,
+				 count - 100 + (i - 9) + bin_length(4));
+	}
+	assert_int_equal(pool->used, count);
 	assert_int_equal(bin_length(4), 0);
-	assert_ptr_equal(pool_of(apb_malloc(64)), pool);
-	assert_int_equal(pool->nr_free, 0);
-	assert_int_equal(bin_length(4), 35);
 	assert_false(apb_node_listed(&pool->node));
+	assert_ptr_not_equal(pool_of(apb_malloc(64)), pool);
 	assert_whole();
 	free(p);
 }
@@ -198,152 +209,108 @@ static void test_no_new_pool_while_blocks_are_free(void **ctx)
 	}
 }
 
-/* ---- periods ---------------------------------------------------------- */
+/* ---- how much a bin holds --------------------------------------------- */
 
-/* About a page of blocks that a refill takes, while the pool has them. */
-static size_t batch(unsigned int cls)
-{
-	return SIZE(cls) < 4096 ? 4096 / SIZE(cls) : 1;
-}
-
-/* What a bin is refilled with is about to come back: a longer period. */
-static void test_refills_lengthen_the_period(void **ctx)
+/* A bin that is emptied between being full twice is let grow. */
+static void test_churning_lets_a_bin_grow(void **ctx)
 {
 	unsigned int cls;
-
-	(void)ctx;
-	fresh_sim(20, 0);
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		size_t period = period_min(cls);
-		unsigned int carved = 0;
-		struct apb_pool *pool;
-		void *p;
-
-		do {
-			p = apb_malloc(SIZE(cls));
-			pool = pool_of(p);
-			if (pool->carved != carved)
-				period += pool->carved - carved;
-			if (period > period_max(cls))
-				period = period_max(cls);
-			carved = pool->carved;
-			assert_int_equal(bin(cls)->period, period);
-			assert_int_equal(bin(cls)->countdown, period);
-		} while (carved < pool->count);
-		apb_free(p);
-		assert_int_equal(bin(cls)->period, period);
-		assert_int_equal(bin(cls)->countdown, period - 1);
-	}
-	assert_whole();
-}
-
-/* A program that churns has its period raised to the bound of its class. */
-static void test_churning_raises_the_period(void **ctx)
-{
-	unsigned int cls;
-	size_t i;
+	size_t i, round;
 
 	(void)ctx;
 	fresh_sim(6, 0);
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		uint64_t settled;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls += 3) {
+		uint64_t settled = 0;
+		size_t n = most(cls) / 2, last = 0;
+		void **p;
 
 		apb_free(apb_malloc(SIZE(cls)));
-		assert_in_range(bin(cls)->period, period_min(cls),
-				period_min(cls) + batch(cls));
-		for (i = 0; i < 4 * period_max(cls); i++) {
-			apb_free(apb_malloc(SIZE(cls)));
-			assert_in_range(bin(cls)->period, period_min(cls),
-					period_max(cls));
+		assert_true(capacity(cls) >= first(cls));
+		for (round = 0; round < 20; round++) {
+			/* the last half of them is steady */
+			if (round == 10)
+				settled = stats_now().settled;
+			p = alloc_n(n, SIZE(cls));
+			for (i = 0; i < n; i++) {
+				apb_free(p[i]);
+				assert_true(bin_length(cls) <= capacity(cls));
+				assert_true(info(cls)->want <= most(cls));
+			}
+			free(p);
+			assert_true(capacity(cls) >= last);
+			last = capacity(cls);
 		}
-		assert_int_equal(bin(cls)->period, period_max(cls));
-		settled = stats_now().settled;
-		for (i = 0; i < 3 * period_max(cls); i++)
-			apb_free(apb_malloc(SIZE(cls)));
 		assert_int_equal(stats_now().settled, settled);
-		assert_int_equal(bin(cls)->period, period_max(cls));
+		assert_true(capacity(cls) >= n);
+		assert_whole();
 	}
-	assert_whole();
 }
 
-/* One that gives back has it lowered, by halves, to the other bound. */
-static void test_giving_back_lowers_the_period(void **ctx)
+/* One that is full again and again, and not emptied, shrinks by halves. */
+static void test_giving_back_shrinks_a_bin(void **ctx)
 {
 	unsigned int cls;
 	size_t i;
 
 	(void)ctx;
 	fresh_sim(7, 0);
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		size_t n = 4 * period_max(cls), last;
-		void **p;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls += 5) {
+		size_t n = 8 * most(cls), want;
+		void **p = alloc_n(n, SIZE(cls));
 
-		for (i = 0; i < n; i++)
-			apb_free(apb_malloc(SIZE(cls)));
-		p = alloc_n(n, SIZE(cls));
-		last = bin(cls)->period;
-		assert_int_equal(last, period_max(cls));
+		want = info(cls)->want;
 		for (i = 0; i < n; i++) {
-			size_t period;
-
 			apb_free(p[i]);
-			period = bin(cls)->period;
-			assert_true(period == last || period == last / 2 ||
-				    period == period_min(cls));
-			last = period;
+			assert_true(bin_length(cls) <= capacity(cls));
+			/* after having grown once */
+			assert_true(i < n / 4 || info(cls)->want <= want);
+			want = info(cls)->want;
 		}
 		free(p);
-		assert_int_equal(last, period_min(cls));
-		/* no more than half a period stays, and what came since */
-		assert_true(bin_length(cls) < last / 2 + last);
+		assert_int_equal(info(cls)->want, first(cls));
+		assert_true(bin_length(cls) <= first(cls));
 		assert_int_equal(stats_now().class_[cls - 1].used, 0);
+		/* at worst each block that stayed is in another pool */
+		assert_true(stats_now().class_[cls - 1].pools <= first(cls));
 	}
 	assert_whole();
 }
 
-/* What stays is what was freed last, and it is reused in that order. */
+/* A full bin keeps the half that was freed last, in that order. */
 static void test_what_stays_in_the_bin(void **ctx)
 {
+	struct apb_pool *pool;
+	size_t i, n, in;
 	void **p;
-	size_t i, n;
 
 	(void)ctx;
 	fresh_sim(8, 0);
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 10), 0);
-	p = alloc_n(256, 64);
-	/* 64 are carved at once, so none are left */
-	assert_int_equal(pool_of(p[0])->count, 256);
-	assert_int_equal(bin_length(4), 0);
-	assert_int_equal(bin(4)->period, 10);
-	/* the bin ran empty: the first period finds no surplus */
+	p = alloc_n(255, 64);
+	while (bin_length(4))
+		apb_malloc(64);
+	pool = pool_of(p[0]);
+	in = pool->count - pool->used;
 	for (i = 0; i < 10; i++)
 		apb_free(p[i]);
 	assert_int_equal(bin_length(4), 10);
+	assert_int_equal(capacity(4), 10);
 	assert_int_equal(stats_now().settles, 0);
-	for (; i < 19; i++)
-		apb_free(p[i]);
-	assert_int_equal(bin_length(4), 19);
-	apb_free(p[i++]);
-	assert_int_equal(bin_length(4), 5);
-	assert_int_equal(pool_of(p[0])->nr_free, 15);
-	assert_int_equal(stats_now().settles, 1);
-	assert_int_equal(stats_now().settled, 15);
-	assert_whole();
-	/* from now on 10 go in, 10 go out */
-	for (n = 2; i < 100; n++) {
-		size_t j;
+	/* the next one finds it full: five go, and it comes */
+	for (n = 1; i < 100; n++) {
+		size_t k;
 
-		for (j = 0; j < 9; j++)
-			apb_free(p[i++]);
-		assert_int_equal(bin_length(4), 14);
 		apb_free(p[i++]);
-		assert_int_equal(bin_length(4), 5);
-		assert_int_equal(bin(4)->period, 10);
+		assert_int_equal(bin_length(4), 6);
 		assert_int_equal(stats_now().settles, n);
-		assert_int_equal(stats_now().settled, 15 + (n - 1) * 10);
+		assert_int_equal(stats_now().settled, n * 5);
+		assert_int_equal(pool->count - pool->used, in + n * 5);
+		for (k = 0; k < 4; k++)
+			apb_free(p[i++]);
+		assert_int_equal(bin_length(4), 10);
 		assert_whole();
 	}
-	for (n = 1; n <= 5; n++)
+	for (n = 1; n <= 10; n++)
 		assert_ptr_equal(apb_malloc(64), p[i - n]);
 	assert_int_equal(bin_length(4), 0);
 	free(p);
@@ -351,53 +318,23 @@ static void test_what_stays_in_the_bin(void **ctx)
 
 static void test_period_of_one(void **ctx)
 {
-	void **p;
+	struct apb_pool *pool;
 	size_t i;
+	void **p;
 
 	(void)ctx;
 	fresh_sim(9, 0);
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 1), 0);
-	p = alloc_n(256, 64);
-	apb_free(p[0]);
-	assert_int_equal(bin_length(4), 1);
-	for (i = 1; i < 255; i++) {
+	p = alloc_n(200, 64);
+	pool = pool_of(p[199]);
+	assert_int_equal(bin_length(4), 0);
+	for (i = 0; i < 200; i++) {
 		apb_free(p[i]);
-		assert_int_equal(bin_length(4), 0);
-		assert_int_equal(pool_of(p[255])->nr_free, i + 1);
+		assert_int_equal(bin_length(4), 1);
+		assert_int_equal(stats_now().settled, i);
 	}
-	apb_free(p[255]);
-	assert_int_equal(stats_now().class_[3].pools, 0);
-	assert_whole();
-	free(p);
-}
-
-/* A bin that ran empty is left alone once. */
-static void test_a_bin_that_ran_empty_is_not_settled(void **ctx)
-{
-	void **p;
-	size_t i;
-
-	(void)ctx;
-	fresh_sim(10, 0);
-	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 16), 0);
-	p = alloc_n(256, 64);
-	for (i = 0; i < 32; i++)
-		apb_free(p[i]);
-	assert_int_equal(bin_length(4), 8);
-	assert_int_equal(stats_now().settles, 1);
-	/* taking all of them is not yet running empty, taking one more is */
-	for (i = 24; i < 32; i++)
-		p[i] = apb_malloc(64);
-	assert_int_equal(bin(4)->ran_empty, 0);
-	p[0] = apb_malloc(64);
-	assert_int_equal(bin(4)->ran_empty, 1);
-	for (i = 100; i < 116; i++)
-		apb_free(p[i]);
-	assert_int_equal(stats_now().settles, 1);
-	assert_int_equal(bin(4)->ran_empty, 0);
-	for (; i < 132; i++)
-		apb_free(p[i]);
-	assert_int_equal(stats_now().settles, 2);
+	assert_int_equal(pool->used, 1);
+	assert_int_equal(stats_now().class_[3].pools, 1);
 	assert_whole();
 	free(p);
 }
@@ -405,31 +342,37 @@ static void test_a_bin_that_ran_empty_is_not_settled(void **ctx)
 static void test_changing_the_period(void **ctx)
 {
 	void **p;
+	size_t i;
 
 	(void)ctx;
 	fresh_sim(11, 0);
-	p = alloc_n(100, 64);
-	apb_free(p[0]);
-	assert_int_equal(bin(4)->period, 32 + 128);
-	assert_int_equal(bin(4)->countdown, 32 + 128 - 1);
-	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 65535), 0);
-	/* the one that runs is not made longer, but shorter */
-	assert_int_equal(bin(4)->period, 65535);
-	assert_int_equal(bin(4)->countdown, 32 + 128 - 1);
-	/* bins never used stay so */
-	assert_int_equal(bin(5)->period, 0);
-	assert_int_equal(bin(5)->countdown, 0);
-	assert_whole();
-	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 65536), -1);
+	p = alloc_n(3000, 64);
+	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 4095), 0);
+	assert_true(capacity(4) >= 4095);
+	assert_true(capacity(5) >= 4095);
+	for (i = 0; i < 3000; i++)
+		apb_free(p[i]);
+	assert_true(bin_length(4) >= 3000);
+	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 4096), -1);
 	assert_int_equal(errno, EINVAL);
-	assert_int_equal(bin(4)->period, 65535);
-	apb_free(apb_malloc(80));
-	assert_int_equal(bin(5)->period, 65535);
+	assert_int_equal(info(4)->want, 4095);
+	/* what is in a bin stays there, but it is full */
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 0), 0);
-	assert_int_equal(bin(4)->period, 32);
-	assert_int_equal(bin(4)->countdown, 32);
-	assert_int_equal(bin(5)->period, period_min(5));
+	assert_int_equal(info(4)->want, first(4));
+	assert_int_equal(capacity(5), first(5));
+	assert_int_equal(capacity(4), bin_length(4));
 	assert_whole();
+	apb_malloc(64);
+	apb_free(apb_malloc(64));
+	p[0] = apb_malloc(80);
+	apb_free(p[0]);
+	assert_whole();
+	/* a heap that is made later has it as well */
+	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 9), 0);
+	apb_reset();
+	apb_free(apb_malloc(64));
+	assert_int_equal(info(4)->want, 9);
+	assert_int_equal(info(56)->want, 9);
 	free(p);
 }
 
@@ -459,10 +402,9 @@ static void test_settle_finds_empty_pools(void **ctx)
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		assert_int_equal(s.class_[cls - 1].pools, 0);
 		assert_int_equal(bin_length(cls), 0);
-		assert_null(apb_state.heap.partial[cls]);
+		assert_null(apb_tls->partial[cls]);
 	}
-	assert_int_equal(s.arenas, 1);
-	assert_int_equal(s.spares, 1);
+	assert_int_equal(s.arenas, s.spares);
 	/* nothing left to settle: not counted */
 	apb_settle();
 	assert_int_equal(stats_now().settles, s.settles);
@@ -475,10 +417,10 @@ static void test_empty_pools_are_found_on_the_way(void **ctx)
 
 	(void)ctx;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		/* enough frees for the period to become as short as it can */
-		size_t n = 40 * (test_pool_bytes(cls) / SIZE(cls)) +
-			   5 * period_max(cls);
-		size_t kept = 3 * period_min(cls) / 2;
+		/* enough frees for the bin to become as short as it can */
+		size_t n =
+			40 * (test_pool_bytes(cls) / SIZE(cls)) + 8 * most(cls);
+		size_t kept = first(cls);
 		void **p;
 
 		fresh_sim(cls, 0);
@@ -500,6 +442,8 @@ static void fail_maps(void)
 	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
 }
 
+#define SMALL_POOLS 61 /* of an arena */
+
 /* The last pool of the only arena is full of blocks in another class's bin. */
 static void test_recovers_from_other_bins(void **ctx)
 {
@@ -515,18 +459,11 @@ static void test_recovers_from_other_bins(void **ctx)
 	for (i = 0; i < 10; i++)
 		apb_free(a[i]);
 	fail_maps();
-	for (i = 0; i < 62 * 16; i++) {
-		void *p = apb_malloc(1024 - 512 + 1);
-
-		assert_non_null(p);
-		if (pool_of(p) == pool)
-			break;
-		assert_int_equal(stats_now().recovered, 0);
-	}
-	/* one of them is where the ten were */
-	for (; stats_now().recovered == 0; i++) {
-		assert_true(i < 63 * 26);
+	/* in the end one of them is where the ten were */
+	for (i = 0; stats_now().recovered == 0; i++) {
+		assert_true(i < SMALL_POOLS * 26);
 		assert_non_null(apb_malloc(513));
+		assert_true(stats_now().recovered || pool->cls == 36);
 	}
 	assert_int_equal(stats_now().recovered, 1);
 	assert_int_equal(pool->cls, 33);
@@ -535,7 +472,7 @@ static void test_recovers_from_other_bins(void **ctx)
 		assert_whole();
 	assert_int_equal(errno, ENOMEM);
 	assert_int_equal(stats_now().recovered, 1);
-	assert_int_equal(stats_now().class_[32].pools, 63);
+	assert_int_equal(stats_now().class_[32].pools, SMALL_POOLS);
 	assert_whole();
 }
 
@@ -546,9 +483,10 @@ static void test_recovers_an_arena(void **ctx)
 
 	(void)ctx;
 	fresh_sim(14, 0);
-	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 65535), 0);
+	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 4095), 0);
 	p = alloc_n(1000, 512);
 	free_n(p, 1000);
+	assert_true(bin_length(32) >= 1000);
 	fail_maps();
 	assert_non_null(apb_malloc(32768));
 	assert_int_equal(stats_now().recovered, 1);
@@ -563,28 +501,28 @@ static void test_recovers_an_arena(void **ctx)
 	assert_whole();
 }
 
-/* ---- keys ------------------------------------------------------------- */
-
-static uint64_t key_for(size_t seed)
+/* A list that cannot grow stays as it is, and all goes on. */
+static void test_lists_that_cannot_grow(void **ctx)
 {
-	fresh_sim(15, 0);
-	assert_int_equal(apb_set_option(APB_OPT_SEED, seed), 0);
-	apb_free(apb_malloc(1));
-	return apb_state.heap.key;
-}
-
-static void test_keys(void **ctx)
-{
-	uint64_t key;
+	size_t round, i;
+	void **p;
 
 	(void)ctx;
-	key = key_for(1);
-	assert_int_not_equal(key, 0);
-	assert_int_not_equal(key_for(2), key);
-	assert_int_equal(key_for(1), key);
-	/* 0: not to be foretold; but never 0, which would mark zeroed memory */
-	assert_int_not_equal(key_for(0), key);
-	assert_int_not_equal(key_for(0), 0);
+	fresh_sim(15, 0);
+	/* an arena and a leaf of the map, but no metadata */
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 3);
+	p = alloc_n(2000, 48);
+	for (round = 0; round < 5; round++) {
+		for (i = 0; i < 2000; i++)
+			apb_free(p[i]);
+		assert_int_equal(info(3)->room, first(3));
+		assert_true(bin_length(3) <= first(3));
+		assert_whole();
+		for (i = 0; i < 2000; i++)
+			assert_non_null(p[i] = apb_malloc(48));
+		assert_whole();
+	}
+	free_n(p, 2000);
 }
 
 int main(void)
@@ -592,21 +530,19 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_freed_last_is_reused_first),
 		cmocka_unit_test(test_fresh_blocks_ascend),
-		cmocka_unit_test(test_malloc_clears_the_mark),
+		cmocka_unit_test(test_refills),
 		cmocka_unit_test(test_refill_takes_from_pools_first),
 		cmocka_unit_test(test_no_new_pool_while_blocks_are_free),
-		cmocka_unit_test(test_refills_lengthen_the_period),
-		cmocka_unit_test(test_churning_raises_the_period),
-		cmocka_unit_test(test_giving_back_lowers_the_period),
+		cmocka_unit_test(test_churning_lets_a_bin_grow),
+		cmocka_unit_test(test_giving_back_shrinks_a_bin),
 		cmocka_unit_test(test_what_stays_in_the_bin),
 		cmocka_unit_test(test_period_of_one),
-		cmocka_unit_test(test_a_bin_that_ran_empty_is_not_settled),
 		cmocka_unit_test(test_changing_the_period),
 		cmocka_unit_test(test_settle_finds_empty_pools),
 		cmocka_unit_test(test_empty_pools_are_found_on_the_way),
 		cmocka_unit_test(test_recovers_from_other_bins),
 		cmocka_unit_test(test_recovers_an_arena),
-		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_lists_that_cannot_grow),
 	};
 
 	return cmocka_run_group_tests_name("heap", tests, NULL, test_teardown);

@@ -536,8 +536,14 @@ static void fill_up(size_t size, bool hints)
 	}
 	assert_int_equal(errno, ENOMEM);
 	assert_whole();
-	/* large blocks begin at a MiB each */
-	assert_true(size > APB_MAX_POOLED ? n >= 2 : n * size > 2 * MIB);
+	/*
+	 * Large blocks begin at a MiB each, and the heap's lists may stand in
+	 * the way of very large ones.
+	 */
+	if (size <= APB_MAX_POOLED)
+		assert_true(n * size > 2 * MIB);
+	else
+		assert_true(n >= (size > MIB ? 1 : 2));
 	for (i = 0; i < n; i++)
 		assert_true(filled(p[i], size, i));
 	for (i = 0; i < n; i += 2)

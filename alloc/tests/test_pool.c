@@ -174,17 +174,12 @@ static size_t alignment_of(size_t size)
 	return size < APB_PAGE ? size : APB_PAGE;
 }
 
-/* Offsets that a class can have, by what pool.h says of colours. */
+/* Offsets that a class can have: the lines of a pool's remainder. */
 static size_t nr_offsets(unsigned int cls)
 {
-	size_t size = SIZE(cls), unit = alignment_of(size);
-	size_t room = test_pool_bytes(cls) % size;
-	size_t n;
+	size_t size = SIZE(cls);
 
-	if (test_pool_bytes(cls) == 16 * KIB && room < APB_COLOUR_SPAN)
-		room = APB_COLOUR_SPAN;
-	n = room / unit + 1;
-	return n < 64 ? n : 64;
+	return size & (size - 1) ? test_pool_bytes(cls) % size / 64 + 1 : 1;
 }
 
 static void test_geometry(void **ctx)
@@ -211,9 +206,7 @@ static void test_geometry(void **ctx)
 			assert_int_equal(apb_pool_bytes(pool), bytes);
 			assert_int_equal(apb_pool_start(pool), start);
 			assert_int_equal(apb_pool_colour_bytes(pool), offset);
-			assert_true(offset <= remainder ||
-				    (bytes == 16 * KIB &&
-				     offset <= APB_COLOUR_SPAN));
+			assert_true(offset <= remainder);
 			assert_int_equal(offset % APB_CACHE_LINE, 0);
 			assert_int_equal(pool->base % alignment_of(size), 0);
 			assert_int_equal(pool->count,
@@ -241,7 +234,7 @@ static void test_colours_are_distinct(void **ctx)
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		size_t n = nr_offsets(cls), offset[COLOURS];
 
-		for (i = 0; i < n; i++) {
+		for (i = 0; i < n && i < COLOURS; i++) {
 			struct apb_pool *pool = pool_new(cls, 3, i);
 
 			offset[i] = apb_pool_colour_bytes(pool);
@@ -249,28 +242,52 @@ static void test_colours_are_distinct(void **ctx)
 				assert_int_not_equal(offset[i], offset[j]);
 		}
 		assert_int_equal(offset[0], 0);
+		assert_int_equal(apb_pool_colour_bytes(pool_new(cls, 3, n)), 0);
 	}
-	/* the small classes up to 256 have colours at all */
-	for (cls = 1; cls <= 16; cls++)
-		assert_true(nr_offsets(cls) >= 3);
 }
 
-/* Pools that a heap takes one after the other have different colours. */
+/* What is taken first of small pools lies elsewhere in each of some. */
+static void test_first_blocks_are_apart(void **ctx)
+{
+	unsigned int cls, i, j, apart;
+
+	(void)ctx;
+	for (cls = 1; SIZE(cls) <= 1024; cls++) {
+		uintptr_t at[8];
+
+		for (i = apart = 0; i < NR_OF(at); i++) {
+			struct apb_pool *pool = pool_new(cls, 3, i);
+			struct apb_entry entry;
+
+			assert_int_equal(apb_pool_take(pool, &entry, 1), 1);
+			at[i] = ((uintptr_t)entry.block -
+				 apb_pool_start(pool)) /
+				64;
+			for (j = 0; j < i && at[j] != at[i]; j++)
+				;
+			apart += i == j;
+		}
+		assert_true(apart >= 6);
+	}
+}
+
+/* So does what a heap takes first of one pool after the other. */
 static void test_heap_changes_colours(void **ctx)
 {
-	size_t last = SIZE_MAX, offset;
+	uintptr_t last = UINTPTR_MAX, at;
 	int pools, i;
 
 	(void)ctx;
 	fresh_sim(1, 0);
 	for (pools = 0; pools < 20; pools++) {
-		struct apb_pool *pool = pool_of(apb_malloc(48));
+		char *p = apb_malloc(48);
+		struct apb_pool *pool = pool_of(p);
 
 		for (i = 1; i < pool->count; i++)
 			assert_ptr_equal(pool_of(apb_malloc(48)), pool);
-		offset = apb_pool_colour_bytes(pool);
-		assert_int_not_equal(offset, last);
-		last = offset;
+		at = (uintptr_t)p - apb_pool_start(pool);
+		assert_int_not_equal(at, last);
+		last = at;
 	}
 	assert_whole();
 }
@@ -438,11 +455,13 @@ static bool is_in(const struct apb_pool *pool, unsigned int i)
 }
 
 /*
- * A pool against a set: what is taken is what lies lowest, the lowest last;
- * no byte of any block is touched.
+ * A pool against a set: what is taken is what lies lowest, at first from some
+ * block on, and stands in the order in which it is to be used, backwards; no
+ * byte of any block is touched.
  */
 struct model {
 	struct apb_pool *pool;
+	unsigned int start;
 	bool in[512];
 	unsigned int nr; /* in */
 };
@@ -464,14 +483,17 @@ static void assert_as_model(const struct model *m)
 static void model_take(struct model *m, unsigned int n)
 {
 	struct apb_entry entry[513];
-	unsigned int want = n < m->nr ? n : m->nr, i, next = 0;
+	unsigned int want = n < m->nr ? n : m->nr, i, next;
 
 	memset(entry, 0, sizeof(entry));
 	assert_int_equal(apb_pool_take(m->pool, entry, n), want);
 	assert_null(entry[want].block);
 	for (i = want; i--;) {
-		while (!m->in[next])
+		for (next = m->start; next < m->pool->count && !m->in[next];)
 			next++;
+		if (next == m->pool->count)
+			for (m->start = next = 0; !m->in[next];)
+				next++;
 		assert_int_equal((uintptr_t)entry[i].block,
 				 m->pool->base + next * SIZE(m->pool->cls));
 		assert_int_equal(apb_entry_index(m->pool, entry[i]), next);
@@ -502,6 +524,8 @@ static void test_take_and_put(void **ctx)
 		size_t bytes = test_pool_bytes(cls);
 
 		memset(start, 0xee, bytes);
+		m.start = m.pool->start;
+		assert_true(m.start < m.pool->count);
 		m.nr = m.pool->count;
 		for (i = 0; i < m.nr; i++)
 			m.in[i] = true;
@@ -535,6 +559,7 @@ int main(void)
 		cmocka_unit_test(test_index_of_random_addresses),
 		cmocka_unit_test(test_geometry),
 		cmocka_unit_test(test_colours_are_distinct),
+		cmocka_unit_test(test_first_blocks_are_apart),
 		cmocka_unit_test(test_heap_changes_colours),
 		cmocka_unit_test(test_metadata_is_apart),
 		cmocka_unit_test(test_metadata_has_room),

@@ -273,6 +273,10 @@ APB_API void apb_fault_get(struct apb_fault_stats *stats);
 
 /* ---- options ---------------------------------------------------------- */
 
+/*
+ * The environment variable APB_OPTIONS sets them as well, before the first
+ * block is made: "dirty_limit=4m,thp=never".  alloc/shim/README.md has the list.
+ */
 enum apb_option {
 	/*
 	 * Blocks that a thread's list of free blocks of one size holds before

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of apb_check(), as in test_check.c: the invariants of pools,
+ * heaps, what lies between them, and their memory.
+ */
+#include "checkscene.h"
+
+/* pool.h */
+DAMAGE(base_off, POKE(sc.full->base, sc.full->base + 16))
+DAMAGE(base_below, POKE(sc.full->base, sc.full->base - 128))
+DAMAGE(base_of_next_block, POKE(sc.full->base, sc.full->base + 2 * SIZE))
+DAMAGE(one_block_fewer, POKE(sc.full->count, (uint16_t)(sc.full->count - 1)))
+DAMAGE(one_block_more, POKE(sc.full->count, (uint16_t)(sc.full->count + 1)))
+DAMAGE(no_blocks, POKE(sc.full->count, 0))
+DAMAGE(wrong_inverse, POKE(sc.full->inverse, sc.full->inverse + 2))
+DAMAGE(wrong_rotation, POKE(sc.full->rotate, 5))
+DAMAGE(class_0, POKE(sc.full->cls, 0))
+DAMAGE(class_57, POKE(sc.full->cls, APB_NR_CLASSES + 1))
+
+/* All is right for 2048 bytes, but not in an arena of small pools. */
+static void class_of_another_kind(void)
+{
+	struct apb_pool *pool = sc.full;
+
+	POKE(pool->owner, (uintptr_t)&own()->bin[40]);
+	POKE(pool->cls, 40);
+	POKE(pool->base, apb_pool_start(pool));
+	POKE(pool->inverse, 1);
+	POKE(pool->rotate, 11);
+	POKE(pool->count, 8);
+	POKE(pool->used, 8);
+}
+
+/* Bit @i of @pool's bitmap is flipped. */
+static void flip(struct apb_pool *pool, unsigned int i)
+{
+	uint64_t *word = &apb_pool_bits(pool)[i / 64];
+
+	POKE(*word, *word ^ UINT64_C(1) << i % 64);
+}
+
+static void bit_beyond(void)
+{
+	assert_true(sc.medium->count % 64);
+	flip(sc.medium, sc.medium->count);
+}
+
+DAMAGE(hint_high,
+       POKE(sc.partial->hint, (uint16_t)(index_in(sc.partial) / 64 + 1)))
+
+DAMAGE(used_more, POKE(sc.partial->used, (uint16_t)(sc.partial->used + 1)))
+DAMAGE(used_less, POKE(sc.partial->used, (uint16_t)(sc.partial->used - 1)))
+DAMAGE(bit_lost, flip(sc.partial, index_in(sc.partial)))
+DAMAGE(bit_more, flip(sc.partial, live_index(sc.partial)))
+DAMAGE(bit_of_binned, flip(sc.binned, live_index(sc.binned)))
+
+/* A block that is out, but neither live nor in a list. */
+static void bit_lost_but_counted(void)
+{
+	flip(sc.partial, index_in(sc.partial));
+	POKE(sc.partial->used, (uint16_t)(sc.partial->used + 1));
+}
+
+static uint8_t *live_state(const struct apb_pool *pool)
+{
+	return apb_pool_state(pool, live_index(pool));
+}
+
+DAMAGE(neither_live_nor_listed, POKE(*live_state(sc.full), APB_STATE_FREED))
+DAMAGE(never_out, POKE(*live_state(sc.full), APB_STATE_NEVER))
+DAMAGE(binned_lost, POKE(bin()->top, bin()->top - 1))
+DAMAGE(batched_lost, POKE(sc.out->batch->n, sc.out->batch->n - 1))
+DAMAGE(queued_lost, POKE(sc.queued->n, 0))
+
+DAMAGE(no_state, POKE(*live_state(sc.full), 3))
+DAMAGE(wild_state, POKE(*live_state(sc.full), 0x7f))
+DAMAGE(live_in_the_pool,
+       POKE(*apb_pool_state(sc.partial, index_in(sc.partial)), APB_STATE_LIVE))
+
+/* It is in the pool, and live, and the numbers are right. */
+static void live_put_back(void)
+{
+	flip(sc.partial, live_index(sc.partial));
+	POKE(sc.partial->used, (uint16_t)(sc.partial->used - 1));
+	if (live_index(sc.partial) / 64 < sc.partial->hint)
+		POKE(sc.partial->hint, 0);
+}
+
+/* All of it is in the pool, and yet it is in use. */
+static void none_used(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < sc.single->count; i++) {
+		if (*apb_pool_state(sc.single, i) == APB_STATE_LIVE)
+			POKE(*apb_pool_state(sc.single, i), APB_STATE_FREED);
+		if (!(apb_pool_bits(sc.single)[0] >> i & 1))
+			flip(sc.single, i);
+	}
+	POKE(own()->bin[55].top, own()->info[55].base);
+	POKE(sc.single->used, 0);
+	POKE(sc.single->hint, 0);
+}
+
+DAMAGE(full_on_partial, POKE(sc.full->node.pprev, &own()->partial[CLS]))
+DAMAGE(not_on_partial, POKE(sc.partial->node.pprev, NULL))
+DAMAGE(binned_not_on_partial, POKE(sc.binned->node.pprev, NULL))
+
+/* heap.h */
+static void bin_names(struct apb_entry entry)
+{
+	POKE(*bin()->top, entry);
+}
+
+static void bin_names_block(void *block)
+{
+	POKE(bin()->top->block, block);
+}
+
+DAMAGE(bin_leaves_arenas, bin_names_block(&sc))
+DAMAGE(bin_into_large, bin_names_block((void *)sc.large->addr))
+DAMAGE(bin_into_header, bin_names_block(sc.arena))
+DAMAGE(bin_into_metadata, bin_names_block((char *)sc.arena + 20 * KIB))
+DAMAGE(bin_into_unused, bin_names_block((char *)sc.arena + MIB - 64))
+DAMAGE(bin_off_block, bin_names_block((char *)bin()->top->block + 16))
+DAMAGE(bin_high_bits,
+       bin_names_block((void *)((uintptr_t)bin()->top->block | 1ul << 47)))
+DAMAGE(bin_wrong_state, POKE(bin()->top->state, bin()->top->state + 1))
+DAMAGE(bin_twice, bin_names(bin()->top[-1]))
+DAMAGE(bin_has_live, bin_names(entry_of(sc.full, 3)))
+DAMAGE(bin_live, POKE(*bin()->top->state, APB_STATE_LIVE))
+DAMAGE(bin_has_pools, bin_names(entry_of(sc.partial, index_in(sc.partial))))
+DAMAGE(bin_has_another_class, bin_names(entry_of(sc.medium, 0)))
+DAMAGE(bin_has_batched, bin_names(sc.out->batch->entry[0]))
+
+DAMAGE(no_bottom, POKE(info()->base->block, sc.block))
+DAMAGE(top_below, POKE(bin()->top, info()->base - 1))
+DAMAGE(top_above, POKE(bin()->top, bin()->limit + 1))
+DAMAGE(limit_below_top, POKE(bin()->limit, bin()->top - 1))
+DAMAGE(limit_high, POKE(bin()->limit, info()->base + info()->room + 1))
+DAMAGE(room_small, POKE(info()->room, 2))
+DAMAGE(class0, POKE(own()->bin[0].top, bin()->top))
+DAMAGE(class0_has_room, POKE(own()->bin[0].limit, own()->bin[0].limit + 1))
+
+static void partial_of_another_class(void)
+{
+	POKE(own()->partial[7], own()->partial[CLS]);
+	POKE(own()->partial[CLS], NULL);
+}
+
+static void partial_of_another_heap(void)
+{
+	POKE(sc.idle->partial[CLS], own()->partial[CLS]);
+	POKE(own()->partial[CLS], NULL);
+}
+
+DAMAGE(partial_lost, POKE(own()->partial[CLS], NULL))
+DAMAGE(partial_cut, POKE(own()->partial[CLS]->next, NULL))
+
+#define BATCH ((uintptr_t)1 << APB_QUEUE_SHIFT)
+
+static void queue_is(uintptr_t queue)
+{
+	uintptr_t *word = (uintptr_t *)&sc.played->queue;
+
+	POKE(*word, queue);
+}
+
+DAMAGE(queue_longer, queue_is(sc.played->queue + BATCH))
+DAMAGE(queue_shorter, queue_is(sc.played->queue - BATCH))
+DAMAGE(queue_without_batch, queue_is(BATCH))
+DAMAGE(queue_in_a_circle, POKE(sc.queued->next, sc.queued))
+DAMAGE(queued_for_another,
+       POKE(sc.queued->owner, (uintptr_t)&own()->bin[apb_class_of(16384)]))
+DAMAGE(queued_for_another_class,
+       POKE(sc.queued->owner, sc.queued->owner + sizeof(struct apb_bin)))
+DAMAGE(queued_too_many, POKE(sc.queued->n, sc.queued->max + 1))
+DAMAGE(queued_live, POKE(*sc.queued->entry[0].state, APB_STATE_LIVE))
+DAMAGE(queued_off_block,
+       POKE(sc.queued->entry[0].block, (char *)sc.queued->entry[0].block + 16))
+DAMAGE(queue_lost, queue_is(0))
+
+DAMAGE(out_for_another,
+       POKE(sc.out->owner, sc.out->owner + sizeof(struct apb_bin)))
+DAMAGE(out_for_own, POKE(sc.out->batch->owner, (uintptr_t)bin()))
+DAMAGE(out_too_many, POKE(sc.out->batch->max, APB_BATCH_MAX + 1))
+DAMAGE(out_more_than_it_holds, POKE(sc.out->batch->n, sc.out->batch->max + 1))
+DAMAGE(out_twice, POKE(sc.out->batch->entry[0], sc.out->batch->entry[1]))
+DAMAGE(out_live, POKE(*sc.out->batch->entry[0].state, APB_STATE_LIVE))
+DAMAGE(out_not_of_the_bin,
+       POKE(sc.out->batch->entry[0], entry_of(sc.binned, 0)))
+DAMAGE(batches_more, POKE(own()->nr_batches, own()->nr_batches + 1))
+
+/* thread.h */
+DAMAGE(idle_attached, POKE(sc.idle->attached, true))
+DAMAGE(idle_lost, POKE(apb_state.heaps.idle, NULL))
+DAMAGE(idle_in_a_circle, POKE(sc.idle->next_idle, sc.idle))
+DAMAGE(not_attached, POKE(sc.played->attached, false))
+DAMAGE(heaps_more, POKE(apb_state.heaps.nr, apb_state.heaps.nr + 1))
+DAMAGE(heaps_mapped, POKE(apb_state.heaps.nr_mapped, 0))
+DAMAGE(pools_more, POKE(own()->pools, own()->pools + 1))
+DAMAGE(pools_fewer, POKE(sc.played->pools, sc.played->pools - 1))
+
+/* meta.h */
+static size_t *meta_used(void)
+{
+	return &apb_state.meta.used;
+}
+
+DAMAGE(meta_more, POKE(*meta_used(), *meta_used() + 1024))
+DAMAGE(chunk_less, POKE(apb_state.meta.chunks->used, 0))
+
+/* As if the batch were in use no more: its chunk says so, and the sum. */
+static void meta_lost(void)
+{
+	struct apb_chunk *chunk = (struct apb_chunk *)((uintptr_t)sc.queued &
+						       ~(APB_META_CHUNK - 1));
+
+	POKE(chunk->used, chunk->used - APB_BATCH_SIZE);
+	POKE(*meta_used(), *meta_used() - APB_BATCH_SIZE);
+}
+
+DAMAGE(chunks_more, POKE(apb_state.meta.nr_chunks, 2))
+
+static void piece_lost(void)
+{
+	unsigned int order = 0;
+
+	while (!apb_state.meta.free[order])
+		order++;
+	POKE(apb_state.meta.free[order], apb_state.meta.free[order]->next);
+}
+
+static const struct damage damages[] = {
+	{"pool.geometry", base_off},
+	{"pool.geometry", base_below},
+	{"pool.geometry", base_of_next_block},
+	{"pool.geometry", one_block_fewer},
+	{"pool.geometry", one_block_more},
+	{"pool.geometry", no_blocks},
+	{"pool.geometry", wrong_inverse},
+	{"pool.geometry", wrong_rotation},
+	{"pool.geometry", class_0},
+	{"pool.geometry", class_57},
+	{"pool.geometry", class_of_another_kind},
+	{"pool.bits", bit_beyond},
+	{"pool.bits", hint_high},
+	{"pool.conservation", used_more},
+	{"pool.conservation", used_less},
+	{"pool.conservation", bit_lost},
+	{"pool.conservation", bit_more},
+	{"pool.conservation", bit_of_binned},
+	{"pool.conservation", bit_lost_but_counted},
+	{"pool.conservation", neither_live_nor_listed},
+	{"pool.conservation", never_out},
+	{"pool.conservation", binned_lost},
+	{"pool.conservation", batched_lost},
+	{"pool.conservation", queued_lost},
+	{"pool.conservation", queue_lost},
+	{"pool.state", no_state},
+	{"pool.state", wild_state},
+	{"pool.state", live_in_the_pool},
+	{"pool.state", live_put_back},
+	{"pool.used", none_used},
+	{"pool.partial", full_on_partial},
+	{"pool.partial", not_on_partial},
+	{"pool.partial", binned_not_on_partial},
+	{"bin.entries", bin_leaves_arenas},
+	{"bin.entries", bin_into_large},
+	{"bin.entries", bin_into_header},
+	{"bin.entries", bin_into_metadata},
+	{"bin.entries", bin_into_unused},
+	{"bin.entries", bin_off_block},
+	{"bin.entries", bin_high_bits},
+	{"bin.entries", bin_wrong_state},
+	{"bin.entries", bin_twice},
+	{"bin.entries", bin_has_live},
+	{"bin.entries", bin_live},
+	{"bin.entries", bin_has_pools},
+	{"bin.entries", bin_has_another_class},
+	{"bin.entries", bin_has_batched},
+	{"bin.array", no_bottom},
+	{"bin.array", top_below},
+	{"bin.array", top_above},
+	{"bin.array", limit_below_top},
+	{"bin.array", limit_high},
+	{"bin.array", room_small},
+	{"bin.class0", class0},
+	{"bin.class0", class0_has_room},
+	{"heap.partial", partial_of_another_class},
+	{"heap.partial", partial_of_another_heap},
+	{"heap.partial", partial_lost},
+	{"heap.partial", partial_cut},
+	{"heap.queue", queue_longer},
+	{"heap.queue", queue_shorter},
+	{"heap.queue", queue_without_batch},
+	{"heap.queue", queue_in_a_circle},
+	{"heap.queue", queued_for_another},
+	{"heap.queue", queued_for_another_class},
+	{"heap.queue", queued_too_many},
+	{"heap.queue", queued_live},
+	{"heap.queue", queued_off_block},
+	{"heap.out", out_for_another},
+	{"heap.out", out_for_own},
+	{"heap.out", out_too_many},
+	{"heap.out", out_more_than_it_holds},
+	{"heap.out", out_twice},
+	{"heap.out", out_live},
+	{"heap.out", out_not_of_the_bin},
+	{"heap.out", batches_more},
+	{"heaps.idle", idle_attached},
+	{"heaps.idle", idle_lost},
+	{"heaps.idle", idle_in_a_circle},
+	{"heaps.idle", not_attached},
+	{"heaps.idle", heaps_more},
+	{"heaps.idle", heaps_mapped},
+	{"heaps.idle", pools_more},
+	{"heaps.idle", pools_fewer},
+	{"meta.used", meta_more},
+	{"meta.used", chunk_less},
+	{"meta.bytes", meta_lost},
+	{"meta.bytes", chunks_more},
+	{"meta.bytes", piece_lost},
+};
+
+DAMAGE_TEST(test_pool_geometry, "pool.geometry")
+DAMAGE_TEST(test_pool_bits, "pool.bits")
+DAMAGE_TEST(test_pool_conservation, "pool.conservation")
+DAMAGE_TEST(test_pool_used, "pool.used")
+DAMAGE_TEST(test_pool_state, "pool.state")
+DAMAGE_TEST(test_pool_partial, "pool.partial")
+DAMAGE_TEST(test_bin_entries, "bin.entries")
+DAMAGE_TEST(test_bin_array, "bin.array")
+DAMAGE_TEST(test_bin_class0, "bin.class0")
+DAMAGE_TEST(test_heap_queue, "heap.queue")
+DAMAGE_TEST(test_heap_out, "heap.out")
+DAMAGE_TEST(test_heaps_idle, "heaps.idle")
+DAMAGE_TEST(test_meta, "meta.")
+DAMAGE_TEST(test_heap_partial, "heap.partial")
+USE_TEST(test_check_changes_nothing)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_pool_geometry, undo_after),
+		cmocka_unit_test_teardown(test_pool_bits, undo_after),
+		cmocka_unit_test_teardown(test_pool_conservation, undo_after),
+		cmocka_unit_test_teardown(test_pool_used, undo_after),
+		cmocka_unit_test_teardown(test_pool_state, undo_after),
+		cmocka_unit_test_teardown(test_pool_partial, undo_after),
+		cmocka_unit_test_teardown(test_bin_entries, undo_after),
+		cmocka_unit_test_teardown(test_bin_array, undo_after),
+		cmocka_unit_test_teardown(test_bin_class0, undo_after),
+		cmocka_unit_test_teardown(test_heap_queue, undo_after),
+		cmocka_unit_test_teardown(test_heap_out, undo_after),
+		cmocka_unit_test_teardown(test_heaps_idle, undo_after),
+		cmocka_unit_test_teardown(test_meta, undo_after),
+		cmocka_unit_test_teardown(test_heap_partial, undo_after),
+		cmocka_unit_test_teardown(test_check_changes_nothing,
+					  undo_after),
+	};
+
+	return cmocka_run_group_tests_name("check_heap", tests, NULL,
+					   test_teardown);
+}
