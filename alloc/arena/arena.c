@@ -303,9 +303,9 @@ void apb_arena_limit_dirty(void)
 static size_t sparse_limit(void)
 {
 	const struct apb_arenas *as = arenas();
-	size_t cap = as->dirty_limit, extra = as->sparse.extra;
+	size_t cap = apb_policy.dirty_limit, extra = as->sparse.extra;
 
-	if (!apb_state.policy.purge_delay)
+	if (!apb_policy.purge_delay)
 		return 0;
 	if (cap == APB_DIRTY_AUTO)
 		cap = dirty_cap();
