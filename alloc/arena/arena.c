@@ -277,10 +277,10 @@ size_t apb_arena_dirty_limit(void)
 	const struct apb_arenas *as = arenas();
 	size_t extra = as->retain.extra, cap = dirty_cap();
 
-	if (!apb_state.policy.purge_delay)
+	if (!apb_policy.purge_delay)
 		return 0;
-	if (as->dirty_limit != APB_DIRTY_AUTO)
-		return as->dirty_limit;
+	if (apb_policy.dirty_limit != APB_DIRTY_AUTO)
+		return apb_policy.dirty_limit;
 	return APB_DIRTY_BASE + (as->used_pool_bytes >> APB_DIRTY_SHARE_SHIFT) +
 	       (extra < cap ? extra : cap);
 }
@@ -303,9 +303,9 @@ void apb_arena_limit_dirty(void)
 static size_t sparse_limit(void)
 {
 	const struct apb_arenas *as = arenas();
-	size_t cap = as->dirty_limit, extra = as->sparse.extra;
+	size_t cap = apb_policy.dirty_limit, extra = as->sparse.extra;
 
-	if (!apb_state.policy.purge_delay)
+	if (!apb_policy.purge_delay)
 		return 0;
 	if (cap == APB_DIRTY_AUTO)
 		cap = dirty_cap();

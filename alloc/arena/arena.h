@@ -77,7 +77,6 @@ struct apb_arenas {
 	size_t used_pool_bytes;
 	size_t dirty_bytes;
 	size_t purge_floor; /* after a failed purge: do not retry below */
-	size_t dirty_limit; /* option; APB_DIRTY_AUTO */
 	struct apb_retain retain; /* of the dirty bytes */
 	size_t sparse_bytes; /* idle pages of pools in use, see sparse.h */
 	struct apb_retain sparse; /* of these */

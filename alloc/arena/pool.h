@@ -198,6 +198,12 @@ static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
 	return entry;
 }
 
+/* Whether a block that is not live has been, since its pool was set up. */
+static inline bool apb_entry_freed(struct apb_entry entry)
+{
+	return apb_state_get(entry.state) == APB_STATE_FREED;
+}
+
 /* How many blocks the program holds. */
 static inline unsigned int apb_pool_live(const struct apb_pool *pool)
 {
@@ -242,6 +248,12 @@ static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
 					      uintptr_t addr, uint64_t index)
 {
 	return apb_entry_make(pool, addr, index);
+}
+
+static inline bool apb_entry_freed(struct apb_entry entry)
+{
+	(void)entry;
+	return false;
 }
 
 static inline unsigned int apb_pool_live(const struct apb_pool *pool)

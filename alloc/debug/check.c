@@ -723,7 +723,10 @@ int apb_check(struct apb_violation *v)
 	};
 
 	apb_stop();
-	c.all_listed = !apb_state.heaps.torn;
+	c.all_listed =
+		!apb_state.heaps.torn &&
+		(apb_single_threaded() ||
+		 !__atomic_load_n(&apb_state.heaps.heapless, __ATOMIC_RELAXED));
 	check_all(&c);
 	apb_resume();
 	if (!c.failed)

@@ -39,10 +39,9 @@ static size_t idle_bytes(const struct apb_pool *pool)
 }
 
 /* Give the pages of @idle back; under the state lock. */
-static size_t purge(const struct apb_pool *pool, uint32_t idle)
+static void purge(const struct apb_pool *pool, uint32_t idle)
 {
 	char *start = (char *)apb_pool_start(pool);
-	size_t bytes = 0;
 
 	while (idle) {
 		unsigned int first = (unsigned int)__builtin_ctz(idle);
@@ -50,20 +49,18 @@ static size_t purge(const struct apb_pool *pool, uint32_t idle)
 			~((uint64_t)idle >> first));
 
 		idle &= ~(uint32_t)(((UINT64_C(1) << n) - 1) << first);
-		if (!apb_os_purge(start + first * APB_PAGE, n * APB_PAGE))
-			bytes += n * APB_PAGE;
+		apb_os_purge(start + first * APB_PAGE, n * APB_PAGE);
 	}
-	return bytes;
 }
 
-/* Sweep @pool, or, if it @may, let it be; returns the bytes given back. */
-static size_t sweep(struct apb_pool *pool, bool may)
+/* Sweep @pool, or, if it @may, let it be. */
+static void sweep(struct apb_pool *pool, bool may)
 {
 	unsigned int pages =
 		(unsigned int)(apb_pool_bytes(pool) >> APB_PAGE_SHIFT);
 	uint32_t idle =
 		(uint32_t)((UINT64_C(1) << pages) - 1) & ~busy_pages(pool);
-	size_t bytes = 0, old = pool->let_be ? idle_bytes(pool) : 0;
+	size_t old = pool->let_be ? idle_bytes(pool) : 0;
 
 	pool->swept = pool->used;
 	pool->idle = (uint8_t)__builtin_popcount(idle) & 0x7f;
@@ -72,9 +69,8 @@ static size_t sweep(struct apb_pool *pool, bool may)
 		apb_arena_sparse_del(old, true);
 	pool->let_be = may && apb_arena_sparse_stays(old, idle_bytes(pool));
 	if (!pool->let_be)
-		bytes = purge(pool, idle);
+		purge(pool, idle);
 	apb_leave();
-	return bytes;
 }
 
 /* Empty place @i of the ring, sweeping the pool there if it is still sparse. */
@@ -94,7 +90,9 @@ void apb_sparse_note(struct apb_heap *heap, struct apb_pool *pool)
 {
 	unsigned int i;
 
-	if (pool->sparse || (pool->swept && pool->used * 4u > pool->swept))
+	/* junk is looked for in free blocks */
+	if (apb_junk() || pool->sparse ||
+	    (pool->swept && pool->used * 4u > pool->swept))
 		return;
 	i = heap->next_sparse++ % APB_NR_SPARSE;
 	drop(heap, i);
@@ -128,12 +126,13 @@ void apb_sparse_forget(struct apb_heap *heap, struct apb_pool *pool)
 }
 
 /* Sweep the pools let be, or (@all) all that have blocks. */
-static size_t sweep_heap(struct apb_heap *heap, bool all)
+static void sweep_heap(struct apb_heap *heap, bool all)
 {
 	struct apb_node *node;
 	unsigned int cls;
-	size_t bytes = 0;
 
+	if (apb_junk())
+		return;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		for (node = heap->partial[cls]; node; node = node->next) {
 			struct apb_pool *pool =
@@ -143,16 +142,15 @@ static size_t sweep_heap(struct apb_heap *heap, bool all)
 			    (all &&
 			     (!pool->swept || pool->used < pool->swept))) {
 				leave_ring(heap, pool);
-				bytes += sweep(pool, false);
+				sweep(pool, false);
 			}
 		}
 	}
-	return bytes;
 }
 
-size_t apb_sparse_sweep_all(struct apb_heap *heap)
+void apb_sparse_sweep_all(struct apb_heap *heap)
 {
-	return sweep_heap(heap, true);
+	sweep_heap(heap, true);
 }
 
 void apb_sparse_follow(struct apb_heap *heap)

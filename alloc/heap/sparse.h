@@ -40,7 +40,7 @@ void apb_sparse_follow(struct apb_heap *heap);
 /* @pool has become empty, or more than half full. */
 void apb_sparse_forget(struct apb_heap *heap, struct apb_pool *pool);
 
-/* Sweep all pools that have blocks; returns the bytes given back. */
-size_t apb_sparse_sweep_all(struct apb_heap *heap);
+/* Sweep all pools that have blocks. */
+void apb_sparse_sweep_all(struct apb_heap *heap);
 
 #endif /* APB_SPARSE_H */

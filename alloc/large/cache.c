@@ -88,8 +88,7 @@ void apb_cache_put(struct apb_large *large)
 
 void apb_cache_missed(size_t bytes)
 {
-	apb_retain_missed(&larges()->retain, bytes,
-			  apb_state.policy.large_cache);
+	apb_retain_missed(&larges()->retain, bytes, apb_policy.large_cache);
 }
 
 size_t apb_large_cache_limit(void)
@@ -98,11 +97,9 @@ size_t apb_large_cache_limit(void)
 	size_t limit = APB_DIRTY_BASE + (ls->bytes >> APB_DIRTY_SHARE_SHIFT) +
 		       ls->retain.extra;
 
-	if (!apb_state.policy.purge_delay)
+	if (!apb_policy.purge_delay)
 		return 0;
-	return limit < apb_state.policy.large_cache ?
-		       limit :
-		       apb_state.policy.large_cache;
+	return limit < apb_policy.large_cache ? limit : apb_policy.large_cache;
 }
 
 void apb_large_limit_cache(void)

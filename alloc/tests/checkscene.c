@@ -128,6 +128,9 @@ void make_scene(void)
 	while (bin_length(41))
 		apb_malloc(2560);
 	sc.single = pool_of(apb_malloc(24576));
+	/* and one that is sparse */
+	apb_malloc(32);
+	apb_settle();
 	empty_pool(100);
 	empty_pool(200);
 	apb_arena_purge(0);

@@ -157,6 +157,33 @@ static void partial_of_another_heap(void)
 DAMAGE(partial_lost, POKE(own()->partial[CLS], NULL))
 DAMAGE(partial_cut, POKE(own()->partial[CLS]->next, NULL))
 
+/* The pool with a single block is in the ring of sparse ones. */
+static unsigned int sparse_place(void)
+{
+	unsigned int i = 0;
+
+	while (!own()->sparse[i])
+		i++;
+	return i;
+}
+
+static void sparse_moved(void)
+{
+	unsigned int i = sparse_place();
+
+	POKE(own()->sparse[(i + 1) % APB_NR_SPARSE], own()->sparse[i]);
+	POKE(own()->sparse[i], NULL);
+}
+
+static void sparse_of_another_heap(void)
+{
+	POKE(sc.idle->sparse[sparse_place()], own()->sparse[sparse_place()]);
+	POKE(own()->sparse[sparse_place()], NULL);
+}
+
+DAMAGE(sparse_says_not, POKE(own()->sparse[sparse_place()]->sparse, 0))
+DAMAGE(sparse_is_another, POKE(own()->sparse[sparse_place()], sc.full))
+
 #define BATCH ((uintptr_t)1 << APB_QUEUE_SHIFT)
 
 static void queue_is(uintptr_t queue)
@@ -291,6 +318,10 @@ static const struct damage damages[] = {
 	{"heap.partial", partial_of_another_heap},
 	{"heap.partial", partial_lost},
 	{"heap.partial", partial_cut},
+	{"heap.sparse", sparse_moved},
+	{"heap.sparse", sparse_of_another_heap},
+	{"heap.sparse", sparse_says_not},
+	{"heap.sparse", sparse_is_another},
 	{"heap.queue", queue_longer},
 	{"heap.queue", queue_shorter},
 	{"heap.queue", queue_without_batch},
@@ -332,6 +363,7 @@ DAMAGE_TEST(test_pool_partial, "pool.partial")
 DAMAGE_TEST(test_bin_entries, "bin.entries")
 DAMAGE_TEST(test_bin_array, "bin.array")
 DAMAGE_TEST(test_bin_class0, "bin.class0")
+DAMAGE_TEST(test_heap_sparse, "heap.sparse")
 DAMAGE_TEST(test_heap_queue, "heap.queue")
 DAMAGE_TEST(test_heap_out, "heap.out")
 DAMAGE_TEST(test_heaps_idle, "heaps.idle")
@@ -351,6 +383,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_bin_entries, undo_after),
 		cmocka_unit_test_teardown(test_bin_array, undo_after),
 		cmocka_unit_test_teardown(test_bin_class0, undo_after),
+		cmocka_unit_test_teardown(test_heap_sparse, undo_after),
 		cmocka_unit_test_teardown(test_heap_queue, undo_after),
 		cmocka_unit_test_teardown(test_heap_out, undo_after),
 		cmocka_unit_test_teardown(test_heaps_idle, undo_after),

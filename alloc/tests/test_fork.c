@@ -523,6 +523,33 @@ static void handler(void)
 	handled++;
 }
 
+/* The same before the allocator's own, which are then around fork() first. */
+static atomic_bool early_on;
+
+static void early_handler(void)
+{
+	if (early_on)
+		handler();
+}
+
+__attribute__((constructor(101))) static void register_early(void)
+{
+	pthread_atfork(early_handler, early_handler, early_handler);
+}
+
+static void test_handlers_of_earlier_libraries(void **ctx)
+{
+	size_t nr = stress_times(40, 2000);
+
+	(void)ctx;
+	fresh_kernel();
+	handled = 0;
+	early_on = true;
+	run_forks((struct run){busy, THREADS, nr, false});
+	early_on = false;
+	assert_int_equal(handled, 2 * nr);
+}
+
 /*
  * Handlers that allocate, before, and after in both processes.  They stay
  * registered: this is the last test.
@@ -549,6 +576,7 @@ int main(void)
 		cmocka_unit_test(test_from_several_threads),
 		cmocka_unit_test(test_while_a_lock_is_held),
 		cmocka_unit_test(test_vfork_and_spawn),
+		cmocka_unit_test(test_handlers_of_earlier_libraries),
 		cmocka_unit_test(test_handlers_that_allocate),
 	};
 

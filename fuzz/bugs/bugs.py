@@ -128,7 +128,8 @@ def plant(name):
     scratch = path(OUT, "new")
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(path("alloc"), os.path.join(scratch, "alloc"),
-                    ignore=shutil.ignore_patterns("tests", ".*", "*.mk"))
+                    ignore=shutil.ignore_patterns(
+                        "tests", "shim", "python", ".*", "*.mk"))
     if name not in CONTROLS:
         patch = patches()[name]
         done = subprocess.run(
