@@ -32,6 +32,8 @@ struct apb_heaps {
 	uint64_t settles, settled, recovered;
 	/* forked while others ran: what they had in hand is in no list */
 	bool torn;
+	/* a thread without heap: what it has in hand is under no lock; relaxed */
+	bool heapless;
 };
 
 struct apb_state {
@@ -46,7 +48,6 @@ struct apb_state {
 	struct apb_os_state os;
 	struct apb_meta meta;
 	struct apb_misuse_state misuse;
-	struct apb_policy policy;
 	_Atomic uint16_t period; /* option; 0: adaptive */
 	_Atomic uint64_t trims;
 };

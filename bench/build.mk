@@ -71,17 +71,14 @@ bench-setup:
 
 bench-build: bench-setup
 	$(Q)$(MAKE) $(PARALLEL) $(BENCH_PROGRAMS) $(O)/libapb-malloc.so \
-		$(BENCH_OPTIONAL)
-
-# The allocator without its checks, and the host of Python, if they are there.
-BENCH_OPTIONAL = $(wildcard $(O)/libapb-nochecks.so $(O)/apb-python3)
+		$(O)/libapb-nochecks.so $(O)/apb-python3
 
 BENCH_RUN = $(Q)bench/run.py --build $(O) --rounds '$(ROUNDS)' \
 	--peers '$(PEERS)' $(if $(CPU),--cpu '$(CPU)') $(if $(QUICK),--quick)
 
 bench: bench-build # all of the following in one go: ROUNDS, PEERS, QUICK=1
 	$(BENCH_RUN) alloc threads traces programs python frag
-	$(Q)$(MAKE) bench-python bench-count bench-fuzz
+	$(Q)$(MAKE) bench-count bench-fuzz
 
 bench-alloc: bench-build # speed, one thread: ROUNDS, PEERS, CPU
 	$(BENCH_RUN) alloc
@@ -94,6 +91,9 @@ bench-traces: bench-build # recorded calls of real programs, replayed
 
 bench-programs: bench-build # real programs: time and peak memory
 	$(BENCH_RUN) programs
+
+bench-python: bench-build # Python on apb beside others and pymalloc
+	$(BENCH_RUN) python
 
 bench-frag: bench-build # memory given back after nearly all was freed
 	$(BENCH_RUN) frag
@@ -122,8 +122,3 @@ bench-fuzz: bench-setup # executions/s of the harness: ROUNDS, BENCH_SECONDS
 		$(O)/bench/apb-replay-asan $(O)/bench/apb-replay-release
 	$(Q)bench/fuzz.py --build $(O) --rounds '$(ROUNDS)' \
 		--seconds '$(BENCH_SECONDS)' $(if $(CPU),--cpu '$(CPU)')
-
-bench-python: bench-setup # CPython on apb beside pymalloc: ROUNDS, CPU
-	$(Q)$(MAKE) $(PARALLEL) $(O)/apb-python3
-	$(Q)bench/python.py --build $(O) --rounds '$(ROUNDS)' \
-		$(if $(CPU),--cpu '$(CPU)')

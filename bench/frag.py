@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The suite frag: memory given back after nearly all of it was freed.
 
-bench/frag.c for C, scripts/keep.py for Python.  One run each; what is measured
+bench/frag.c for C, scripts/python/kept.py for Python.  One run each; what is measured
 hardly varies.
 """
 
@@ -47,14 +47,14 @@ class FragRow(Row):
 
 
 class KeepRow(ProgramRow):
-    """scripts/keep.py, which prints what stayed."""
+    """scripts/python/kept.py, which prints what stayed."""
 
     columns = ("full", "freed", "1 s later")
 
     def __init__(self, args, subjects):
-        super().__init__("frag", "py-keep", "python3: 500,000 small objects, "
+        super().__init__("frag", "py-kept", "python3: 500,000 small objects, "
                          "0.05 % kept", subjects, args,
-                         [PYTHON, inputs.script("keep.py")],
+                         [PYTHON, "-S", inputs.script("python/kept.py")],
                          {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"})
 
     def measure(self, subject, last):
@@ -65,8 +65,8 @@ class KeepRow(ProgramRow):
             self.build, self.settings_of(subject), self.command_of(subject),
             self.sample_path(subject), out=out), common.environment()))
         words = common.read(out).split()
-        if len(words) != 4:
-            raise common.Failed("keep.py did not print what it should")
+        if len(words) != 3:
+            raise common.Failed("kept.py did not print what it should")
         return dict(zip(self.columns, map(float, words)))
 
 
@@ -95,3 +95,8 @@ def report(suite):
         print("\n%s" % row.text)
         common.table([row.name, *row.columns] +
                      (["by"] if isinstance(row, FragRow) else []), lines)
+        own, other = (row.get(name, row.columns[-1])
+                      for name in ("apb-python3", "pymalloc.so"))
+        if own and other:
+            print("apb-python3 gives back %.0f %% of what pymalloc keeps"
+                  % (100 * (1 - own / other)))

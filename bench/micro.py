@@ -70,12 +70,11 @@ def linked(build):
         Subject("apb.so", "form", program=program, settings={},
                 expect=library),
     ]
-    nochecks = os.path.abspath(os.path.join(build, "libapb-nochecks.so"))
-    if os.path.exists(nochecks):
-        # In front of the library that the program is linked to.
-        found.append(Subject(
-            "nochecks", "form", program=program,
-            settings={"LD_PRELOAD": nochecks}, expect=nochecks))
+    # In front of the library that the program is linked to.
+    nochecks = common.need(os.path.join(build, "libapb-nochecks.so"),
+                           "bench-build")
+    found.append(Subject("nochecks", "form", program=program,
+                         settings={"LD_PRELOAD": nochecks}, expect=nochecks))
     return found
 
 

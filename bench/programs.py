@@ -185,27 +185,26 @@ def programs_suite(args, allocators):
 
 
 PYTHON_ROWS = (
-    ("tuples", "trees of tuples"),
-    ("dicts", "dicts of strings"),
-    ("jsons", "JSON written and read"),
-    ("classes", "small objects in a queue"),
+    ("trees", "trees of tuples"),
+    ("strings", "dicts of strings"),
+    ("records", "JSON written and read"),
+    ("objects", "small objects in a queue"),
 )
 
 
 def python_forms(args):
     """Python with its own allocator, and with ours inside.  The host is linked
     to libpython3.11, which costs a little: hence pymalloc in both."""
-    forms = [Subject("pymalloc", "form", allocator=None,
-                     settings={"PYTHONMALLOC": "pymalloc"})]
-    host = os.path.abspath(os.path.join(args.build, "apb-python3"))
-    if os.path.exists(host):
-        forms += [
-            Subject("pymalloc.so", "form", allocator=None, program=host,
-                    settings={"PYTHONMALLOC": "pymalloc"}),
-            Subject("apb-python3", "form", allocator=None, program=host,
-                    settings={"PYTHONMALLOC": "default"})]
-        check_host(forms[1], "None")
-        check_host(forms[2], "apb")
+    host = common.need(os.path.join(args.build, "apb-python3"), "bench-build")
+    forms = [
+        Subject("pymalloc", "form", allocator=None,
+                settings={"PYTHONMALLOC": "pymalloc"}),
+        Subject("pymalloc.so", "form", allocator=None, program=host,
+                settings={"PYTHONMALLOC": "pymalloc"}),
+        Subject("apb-python3", "form", allocator=None, program=host,
+                settings={"PYTHONMALLOC": "default"})]
+    check_host(forms[1], "None")
+    check_host(forms[2], "apb")
     return forms
 
 
@@ -226,15 +225,13 @@ def python_suite(args, allocators):
     need_programs((PYTHON,))
     everyone = subjects_of(allocators) + python_forms(args)
     rows = [ProgramRow("python", "py-" + name, text, everyone, args,
-                       [PYTHON, inputs.script(name + ".py"),
-                        "15" if args.quick else "75"],
+                       [PYTHON, "-S",
+                        inputs.script("python/%s.py" % name)],
                        settings={"PYTHONMALLOC": "malloc",
                                  "PYTHONHASHSEED": "0"})
             for name, text in PYTHON_ROWS]
     return Suite("python", "python3, PYTHONMALLOC=malloc", "s", rows,
-                 (TIME, RSS), digits=3, notes=(
+                 (TIME, RSS), digits=3, reference="pymalloc.so", notes=(
                      "pymalloc: python3 with its own allocator, nothing "
                      "preloaded; apb-python3: apb inside, for objects and mem; "
-                     "pymalloc.so: the same program with pymalloc.",),
-                 reference="pymalloc.so" if len(everyone) >
-                 len(allocators) + 1 else "pymalloc")
+                     "pymalloc.so: the same program with pymalloc.",))

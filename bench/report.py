@@ -67,6 +67,17 @@ def forms(suite, metric, title, pick):
         lines.append(line + [ratio_text(value, base).split()[0]
                              for name, value in zip(names, values)
                              if name != suite.reference])
+    if suite.reference and len(suite.rows) > 1:
+        mean = ["geometric mean"] + [""] * len(names)
+        for name in names:
+            if name != suite.reference:
+                found = [row.get(name, metric, pick) /
+                         row.get(suite.reference, metric, pick)
+                         for row in suite.rows
+                         if row.get(name, metric, pick) and
+                         row.get(suite.reference, metric, pick)]
+                mean.append("%.3f" % common.geomean(found) if found else "-")
+        lines.append(mean)
     head = [title, *names] + ([] if suite.reference else [other])
     print()
     common.table(head + ["%s / %s" % (name, other.split()[0])

@@ -11,9 +11,15 @@
 
 #include <string.h>
 
+/* How many are remembered. */
+static size_t remembered(const struct run *r)
+{
+	return r->ring.nr < FREED_BLOCKS ? r->ring.nr : FREED_BLOCKS;
+}
+
 void run_freed_reset(struct run *r)
 {
-	memset(&r->ring, 0, sizeof(r->ring));
+	r->ring.nr = 0;
 }
 
 void run_freed_add(struct run *r, uintptr_t ptr, size_t usable)
@@ -26,8 +32,9 @@ void run_freed_add(struct run *r, uintptr_t ptr, size_t usable)
 void run_freed_unmapped(void *run, uintptr_t addr, size_t size)
 {
 	struct run *r = run;
+	size_t n = remembered(r);
 
-	for (unsigned int i = 0; i < FREED_BLOCKS; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct freed_block *f = &r->ring.block[i];
 
 		if (f->ptr < addr + size && addr < f->ptr + f->usable)
@@ -67,13 +74,14 @@ void run_scribble(struct run *r)
 
 	if (!r->ring.nr)
 		return;
-	f = &r->ring.block[(r->ring.nr - 1 - r->op.slot) % FREED_BLOCKS];
+	f = &r->ring.block[(r->ring.nr - 1 - r->op.slot % remembered(r)) %
+			   FREED_BLOCKS];
 	if (scribble(r, f, r->op.arg, r->op.val))
 		run_note(r, " -> %p, %zu bytes", (void *)f->ptr, f->usable);
 }
 
 void run_scribble_all(struct run *r)
 {
-	for (unsigned int i = 0; i < FREED_BLOCKS; i++)
-		scribble(r, &r->ring.block[i], i, r->head.seed);
+	for (size_t i = 0; i < remembered(r); i++)
+		scribble(r, &r->ring.block[i], (unsigned int)i, r->head.seed);
 }

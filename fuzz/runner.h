@@ -76,7 +76,7 @@ struct run {
 	unsigned int thread; /* that runs */
 	struct apb_heap *heap[OPS_THREADS];
 
-	/* pooled blocks freed last, a ring; nr counts all there ever were */
+	/* pooled blocks freed last, a ring; nr counts all of the input */
 	struct {
 		size_t nr;
 		struct freed_block block[FREED_BLOCKS];

@@ -9,6 +9,7 @@
  * threads stopped, and told with no lock held.
  */
 #include "api/lock.h"
+#include "debug/junk.h"
 #include "debug/report.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
@@ -22,10 +23,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define noinline __attribute__((noinline))
 
-struct apb_state apb_state = {
-	.arenas.dirty_limit = APB_DIRTY_AUTO,
-	.policy = APB_POLICY_INIT,
-};
+struct apb_state apb_state;
 
 /* ---- large blocks ----------------------------------------------------- */
 
@@ -85,9 +83,12 @@ static void *large_alloc(size_t size, size_t align, bool zero)
 {
 	void *p = large_once(size, align, zero);
 
-	if (likely(p))
-		return p;
-	return after_reclaim(reclaim() ? large_once(size, align, zero) : NULL);
+	if (unlikely(!p))
+		p = after_reclaim(reclaim() ? large_once(size, align, zero) :
+					      NULL);
+	if (apb_junk() && p && !zero)
+		memset(p, APB_JUNK_BORN, size);
+	return p;
 }
 
 static void *resize_once(struct apb_large *large, size_t size)
@@ -124,6 +125,8 @@ static noinline void *pooled_slow(unsigned int cls)
 	ok = apb_bin_pop(&heap->bin[cls], &entry) ||
 	     apb_heap_refill(heap, cls, &entry);
 	apb_unlock(&heap->lock);
+	if (apb_junk() && ok)
+		apb_junk_born(entry, apb_class_size(cls));
 	if (likely(ok))
 		return apb_block_born(entry);
 	errno = ENOMEM;
@@ -284,6 +287,8 @@ static void free_target(const struct target *t, void *ptr)
 		apb_leave();
 		return;
 	}
+	if (apb_junk())
+		memset(ptr, APB_JUNK_DIED, t->size);
 	free_entry(t->pool, apb_block_died(t->pool, (uintptr_t)ptr, t->index));
 }
 

@@ -33,22 +33,20 @@ void apb_settle(void)
 	settle_heaps();
 }
 
-/* Pages of pools that are in use but hardly; returns the bytes given back. */
-static size_t sweep_heaps(void)
+/* Give back pages of pools that are in use but hardly. */
+static void sweep_heaps(void)
 {
 	struct apb_node *node;
-	size_t bytes = 0;
 
 	apb_lock(&apb_heaps_lock);
 	for (node = apb_state.heaps.all; node; node = node->next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
 
 		apb_lock(&heap->lock);
-		bytes += apb_sparse_sweep_all(heap);
+		apb_sparse_sweep_all(heap);
 		apb_unlock(&heap->lock);
 	}
 	apb_unlock(&apb_heaps_lock);
-	return bytes;
 }
 
 size_t apb_trim(void)
@@ -57,18 +55,20 @@ size_t apb_trim(void)
 
 	apb_enter();
 	mapped = apb_state.os.mapped;
+	purged = apb_state.os.purged;
 	/* what is purged and then unmapped would be counted twice */
 	apb_state.arenas.purge_later = true;
 	apb_leave();
 	/* other threads do their part when they come by: apb_heap_follow_trim() */
 	atomic_fetch_add_explicit(&apb_state.trims, 1, memory_order_relaxed);
 	settle_heaps();
-	purged = sweep_heaps();
+	sweep_heaps();
 	apb_threads_trim();
 	apb_enter();
 	apb_state.arenas.purge_later = false;
 	apb_retain_drop();
-	purged += apb_arena_purge(0);
+	apb_arena_purge(0);
+	purged = apb_state.os.purged - purged;
 	apb_meta_trim();
 	apb_map_release(false);
 	apb_os_retry_orphans();
@@ -83,14 +83,12 @@ size_t apb_trim(void)
 static void keep_settings(struct apb_state *st, size_t mapped)
 {
 	struct apb_os ops = st->os.ops;
-	size_t dirty_limit = st->arenas.dirty_limit;
 
 	memset(&st->larges, 0, sizeof(st->larges));
 	memset(&st->arenas, 0, sizeof(st->arenas));
 	memset(&st->os, 0, sizeof(st->os));
 	st->os.ops = ops;
 	st->os.mapped = st->os.mapped_highwater = mapped;
-	st->arenas.dirty_limit = dirty_limit;
 }
 
 int apb_reset(void)
@@ -180,6 +178,22 @@ static void set_period(uint16_t period)
 	apb_unlock(&apb_heaps_lock);
 }
 
+/* Before there is any heap, as threads that have one would go on with it. */
+static int set_junk(size_t value)
+{
+	int err = 0;
+
+	if (value > 1)
+		return EINVAL;
+	apb_lock(&apb_heaps_lock);
+	if (apb_state.heaps.nr)
+		err = EBUSY;
+	else
+		__atomic_store_n(&apb_policy.junk, value, __ATOMIC_RELAXED);
+	apb_unlock(&apb_heaps_lock);
+	return err;
+}
+
 /* 0 or an errno. */
 static int set_option(enum apb_option opt, size_t value)
 {
@@ -191,6 +205,8 @@ static int set_option(enum apb_option opt, size_t value)
 			return EINVAL;
 		set_period((uint16_t)value);
 		return 0;
+	case APB_OPT_JUNK:
+		return set_junk(value);
 	case APB_OPT_DIRTY_LIMIT:
 	case APB_OPT_PURGE_DELAY:
 	case APB_OPT_LARGE_CACHE:

@@ -277,10 +277,10 @@ size_t apb_arena_dirty_limit(void)
 	const struct apb_arenas *as = arenas();
 	size_t extra = as->retain.extra, cap = dirty_cap();
 
-	if (!apb_state.policy.purge_delay)
+	if (!apb_policy.purge_delay)
 		return 0;
-	if (as->dirty_limit != APB_DIRTY_AUTO)
-		return as->dirty_limit;
+	if (apb_policy.dirty_limit != APB_DIRTY_AUTO)
+		return apb_policy.dirty_limit;
 	return APB_DIRTY_BASE + (as->used_pool_bytes >> APB_DIRTY_SHARE_SHIFT) +
 	       (extra < cap ? extra : cap);
 }
@@ -300,13 +300,71 @@ void apb_arena_limit_dirty(void)
 		as->purge_floor = 0;
 }
 
+static size_t sparse_limit(void)
+{
+	const struct apb_arenas *as = arenas();
+	size_t cap = apb_policy.dirty_limit, extra = as->sparse.extra;
+
+	if (!apb_policy.purge_delay)
+		return 0;
+	if (cap == APB_DIRTY_AUTO)
+		cap = dirty_cap();
+	return extra < cap ? extra : cap;
+}
+
+bool apb_arena_sparse_stays(size_t old, size_t bytes)
+{
+	struct apb_arenas *as = arenas();
+
+	as->sparse_bytes -= old;
+	/* trim sweeps when it has settled, and counts */
+	if (!as->purge_later && as->sparse_bytes + bytes > sparse_limit()) {
+		apb_retain_gave(&as->sparse, as->sparse_bytes, bytes);
+		return false;
+	}
+	as->sparse_bytes += bytes;
+	apb_retain_put(&as->sparse, as->sparse_bytes, bytes);
+	apb_retain_taken(&as->sparse, as->sparse_bytes, 0);
+	return true;
+}
+
+void apb_arena_sparse_del(size_t bytes, bool gave)
+{
+	struct apb_arenas *as = arenas();
+
+	as->sparse_bytes -= bytes;
+	if (gave)
+		apb_retain_gave(&as->sparse, as->sparse_bytes, bytes);
+	else
+		apb_retain_taken(&as->sparse, as->sparse_bytes, bytes);
+}
+
+void apb_arena_sparse_missed(size_t bytes)
+{
+	apb_retain_missed(&arenas()->sparse, bytes, dirty_cap());
+}
+
+/* Idle pages are the heaps': tell them if there are too many. */
+static void decay_sparse(uint64_t now)
+{
+	struct apb_arenas *as = arenas();
+	size_t target;
+
+	if (apb_retain_pass(&as->sparse, now, as->sparse_bytes, sparse_limit(),
+			    &target) &&
+	    (as->sparse_bytes > target || as->sparse_bytes > sparse_limit()))
+		__atomic_store_n(&as->sweeps, as->sweeps + 1, __ATOMIC_RELAXED);
+}
+
 void apb_arena_decay(uint64_t now)
 {
 	struct apb_arenas *as = arenas();
 	size_t target;
 
-	if (as->purge_later ||
-	    !apb_retain_pass(&as->retain, now, as->dirty_bytes,
+	if (as->purge_later)
+		return;
+	decay_sparse(now);
+	if (!apb_retain_pass(&as->retain, now, as->dirty_bytes,
 			     apb_arena_dirty_limit(), &target))
 		return;
 	unmap_to(target, false);
@@ -325,8 +383,10 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
 	/* masks of state lines: pool.c */
 	memset(((struct apb_slot *)arena)->few, 0, APB_STATES_FEW);
-	for (slot = 1; slot < apb_arena_slots(arena); slot++)
+	for (slot = 1; slot < apb_arena_slots(arena); slot++) {
 		apb_arena_pool(arena, slot)->owner = 0;
+		apb_arena_pool(arena, slot)->idle = 0;
+	}
 }
 
 static struct apb_arena *map_arena(unsigned int kind)
@@ -474,6 +534,10 @@ struct apb_pool *apb_arena_get_pool(unsigned int kind, bool may_map)
 	arena->nr_unused--;
 	bucket_add(arena);
 	took_pool(pool_bytes(kind), dirty);
+	/* swept when it was last in use: that was too early */
+	if (dirty)
+		apb_arena_sparse_missed(apb_arena_pool(arena, slot)->idle *
+					APB_PAGE);
 	/* a spare that was cut anew may have more that is dirty now */
 	apb_arena_limit_dirty();
 	return apb_arena_pool(arena, slot);

@@ -77,8 +77,10 @@ struct apb_arenas {
 	size_t used_pool_bytes;
 	size_t dirty_bytes;
 	size_t purge_floor; /* after a failed purge: do not retry below */
-	size_t dirty_limit; /* option; APB_DIRTY_AUTO */
 	struct apb_retain retain; /* of the dirty bytes */
+	size_t sparse_bytes; /* idle pages of pools in use, see sparse.h */
+	struct apb_retain sparse; /* of these */
+	uint64_t sweeps; /* times heaps were told to give them back */
 	bool purge_later; /* while trim settles: it purges once, at the end */
 };
 
@@ -134,6 +136,19 @@ size_t apb_arena_dirty_limit(void);
 
 /* Apply it now. */
 void apb_arena_limit_dirty(void);
+
+/*
+ * Pages of pools in use that have no block (heap/sparse.h) are retained memory
+ * of their own, without a base.  Whether @bytes of a pool may be retained,
+ * instead of the @old ones that were so far; if not they are to be given back.
+ */
+bool apb_arena_sparse_stays(size_t old, size_t bytes);
+
+/* @bytes of those retained are none any more: needed, or (@gave) given back. */
+void apb_arena_sparse_del(size_t bytes, bool gave);
+
+/* @bytes that had been given back are needed again. */
+void apb_arena_sparse_missed(size_t bytes);
 
 /* Time has passed: it is @now. */
 void apb_arena_decay(uint64_t now);

@@ -151,11 +151,14 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->hint = 0;
 	pool->sparse = 0;
 	pool->swept = 0;
+	pool->idle = 0;
+	pool->let_be = false;
 	pool->start = 0;
 	if (bytes == (size_t)1 << APB_POOL_SHIFT_SMALL)
 		pool->start = (uint16_t)(colour * APB_COLOUR_STEP % count);
 	fill_bits(apb_pool_bits(pool), (unsigned int)count);
-	memset(pool->states, APB_STATE_NEVER, count);
+	if (APB_CHECKS)
+		memset(pool->states, APB_STATE_NEVER, count);
 	pool->owner = (uintptr_t)&heap->bin[cls];
 }
 

@@ -81,6 +81,9 @@ struct apb_pool {
 	uint16_t scratch; /* of apb_check(): blocks in lists */
 	uint16_t start; /* the block taken first, until all from it on were */
 	uint8_t sparse; /* heap/sparse.h: place in the ring, from 1 up, or 0 */
+	/* heap/sparse.h: pages without a block, given back or let be */
+	uint8_t idle : 7; /* is left as it is when the pool is put back */
+	uint8_t let_be : 1;
 };
 
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
@@ -195,6 +198,12 @@ static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
 	return entry;
 }
 
+/* Whether a block that is not live has been, since its pool was set up. */
+static inline bool apb_entry_freed(struct apb_entry entry)
+{
+	return apb_state_get(entry.state) == APB_STATE_FREED;
+}
+
 /* How many blocks the program holds. */
 static inline unsigned int apb_pool_live(const struct apb_pool *pool)
 {
@@ -239,6 +248,12 @@ static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
 					      uintptr_t addr, uint64_t index)
 {
 	return apb_entry_make(pool, addr, index);
+}
+
+static inline bool apb_entry_freed(struct apb_entry entry)
+{
+	(void)entry;
+	return false;
 }
 
 static inline unsigned int apb_pool_live(const struct apb_pool *pool)

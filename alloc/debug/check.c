@@ -26,6 +26,7 @@ struct check {
 	size_t used_pool_bytes;
 	size_t dirty_bytes;
 	size_t dirty_arenas;
+	size_t sparse_bytes;
 	size_t pools;
 	size_t listed_pools; /* that have to be on a partial list */
 	size_t meta; /* bytes of metadata in use */
@@ -307,6 +308,8 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	c->pools++;
 	c->used_pool_bytes += apb_pool_bytes(pool);
 	c->listed_pools += partial;
+	if (pool->let_be)
+		c->sparse_bytes += pool->idle * APB_PAGE;
 	if (pool->cls < 1 || pool->cls > APB_NR_CLASSES || !pool->count ||
 	    pool->count > APB_MAX_BLOCKS) {
 		fail(c, "pool.geometry", pool, "class %u, %u blocks", pool->cls,
@@ -679,6 +682,8 @@ static void check_sums(struct check *c)
 	expect(c, c->used_pool_bytes == as->used_pool_bytes, "arenas.counts",
 	       as, "%zu bytes in pools, not %zu", c->used_pool_bytes,
 	       as->used_pool_bytes);
+	expect(c, c->sparse_bytes == as->sparse_bytes, "sparse.bytes", as,
+	       "%zu idle bytes, not %zu", c->sparse_bytes, as->sparse_bytes);
 	expect(c, c->dirty_bytes == as->dirty_bytes, "arenas.counts", as,
 	       "%zu dirty bytes, not %zu", c->dirty_bytes, as->dirty_bytes);
 	expect(c, apb_state.os.mapped == mapped, "os.mapped", &apb_state.os,
@@ -702,6 +707,8 @@ static void check_all(struct check *c)
 	check_large(c);
 	check_cached(c);
 	check_retain(c, &apb_state.arenas.retain, apb_state.arenas.dirty_bytes);
+	check_retain(c, &apb_state.arenas.sparse,
+		     apb_state.arenas.sparse_bytes);
 	check_retain(c, &apb_state.larges.retain,
 		     apb_state.larges.cached_bytes);
 	check_map(c);
@@ -716,7 +723,10 @@ int apb_check(struct apb_violation *v)
 	};
 
 	apb_stop();
-	c.all_listed = !apb_state.heaps.torn;
+	c.all_listed =
+		!apb_state.heaps.torn &&
+		(apb_single_threaded() ||
+		 !__atomic_load_n(&apb_state.heaps.heapless, __ATOMIC_RELAXED));
 	check_all(&c);
 	apb_resume();
 	if (!c.failed)

@@ -3,6 +3,7 @@
 #include "debug/report.h"
 
 #include "api/lock.h"
+#include "debug/junk.h"
 #include "state.h"
 
 #include <errno.h>
@@ -162,6 +163,16 @@ void apb_misuse_sized(struct apb_misuse *m, const void *ptr, const char *call,
 	apb_resume();
 	m->kind = kind;
 	say(m, "apb:   freed with: size %zu, alignment %zu\n", size, align);
+}
+
+void apb_misuse_corrupt(struct apb_misuse *m, const void *ptr, size_t at,
+			unsigned int got)
+{
+	apb_stop();
+	find(m, ptr, kind_words[APB_MISUSE_CORRUPT], "apb_malloc");
+	apb_resume();
+	m->kind = APB_MISUSE_CORRUPT;
+	say(m, "apb:   at offset %zu: %#x, not %#x\n", at, got, APB_JUNK_DIED);
 }
 
 /* ---- telling ---------------------------------------------------------- */

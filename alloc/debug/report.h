@@ -18,6 +18,13 @@ void apb_misuse_sized(struct apb_misuse *m, const void *ptr, const char *call,
 		      enum apb_misuse_kind kind, size_t align, size_t size);
 
 /*
+ * Fill @m for a free block @ptr, in junk mode, of which the byte at offset @at
+ * is @got.
+ */
+void apb_misuse_corrupt(struct apb_misuse *m, const void *ptr, size_t at,
+			unsigned int got);
+
+/*
  * Hand @m to the handler, or print it and abort.  Called with no lock held;
  * returns only if the handler does.
  */

@@ -165,7 +165,7 @@ void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
 	if (!pool->used) {
 		if (apb_node_listed(&pool->node))
 			apb_node_del(&pool->node);
-		if (pool->sparse)
+		if (pool->sparse || pool->let_be)
 			apb_sparse_forget(heap, pool);
 		heap->pools--;
 		apb_enter();
@@ -214,6 +214,7 @@ void apb_heap_settle_all(struct apb_heap *heap)
 
 void apb_heap_follow_trim(struct apb_heap *heap)
 {
+	apb_sparse_follow(heap);
 	/* relaxed: nothing else is read that was written before */
 	if (heap->trims ==
 	    atomic_load_explicit(&apb_state.trims, memory_order_relaxed))

@@ -91,6 +91,7 @@ struct apb_heap {
 	size_t pools; /* that are its own */
 	struct apb_pool *sparse[APB_NR_SPARSE]; /* ring; see sparse.h */
 	unsigned int next_sparse;
+	uint64_t sweeps; /* that it has followed */
 	struct apb_node node; /* in the list of all heaps */
 	struct apb_heap *next_idle; /* when no thread has it */
 	bool attached; /* a thread has it */

@@ -33,28 +33,44 @@ static uint32_t busy_pages(const struct apb_pool *pool)
 	return busy;
 }
 
-static size_t sweep(struct apb_pool *pool)
+static size_t idle_bytes(const struct apb_pool *pool)
 {
-	unsigned int pages =
-		(unsigned int)(apb_pool_bytes(pool) >> APB_PAGE_SHIFT);
-	uint32_t idle =
-		(uint32_t)((UINT64_C(1) << pages) - 1) & ~busy_pages(pool);
-	char *start = (char *)apb_pool_start(pool);
-	size_t bytes = 0;
+	return pool->idle * APB_PAGE;
+}
 
-	pool->swept = pool->used;
-	apb_enter();
+/* Give the pages of @idle back; under the state lock. */
+static void purge(const struct apb_pool *pool, uint32_t idle)
+{
+	char *start = (char *)apb_pool_start(pool);
+
 	while (idle) {
 		unsigned int first = (unsigned int)__builtin_ctz(idle);
 		unsigned int n = (unsigned int)__builtin_ctzll(
 			~((uint64_t)idle >> first));
 
 		idle &= ~(uint32_t)(((UINT64_C(1) << n) - 1) << first);
-		if (!apb_os_purge(start + first * APB_PAGE, n * APB_PAGE))
-			bytes += n * APB_PAGE;
+		apb_os_purge(start + first * APB_PAGE, n * APB_PAGE);
 	}
+}
+
+/* Sweep @pool, or, if it @may, let it be. */
+static void sweep(struct apb_pool *pool, bool may)
+{
+	unsigned int pages =
+		(unsigned int)(apb_pool_bytes(pool) >> APB_PAGE_SHIFT);
+	uint32_t idle =
+		(uint32_t)((UINT64_C(1) << pages) - 1) & ~busy_pages(pool);
+	size_t old = pool->let_be ? idle_bytes(pool) : 0;
+
+	pool->swept = pool->used;
+	pool->idle = (uint8_t)__builtin_popcount(idle) & 0x7f;
+	apb_enter();
+	if (!may)
+		apb_arena_sparse_del(old, true);
+	pool->let_be = may && apb_arena_sparse_stays(old, idle_bytes(pool));
+	if (!pool->let_be)
+		purge(pool, idle);
 	apb_leave();
-	return bytes;
 }
 
 /* Empty place @i of the ring, sweeping the pool there if it is still sparse. */
@@ -67,14 +83,16 @@ static void drop(struct apb_heap *heap, unsigned int i)
 	heap->sparse[i] = NULL;
 	pool->sparse = 0;
 	if (apb_pool_sparse(pool))
-		sweep(pool);
+		sweep(pool, true);
 }
 
 void apb_sparse_note(struct apb_heap *heap, struct apb_pool *pool)
 {
 	unsigned int i;
 
-	if (pool->sparse || (pool->swept && pool->used * 4u > pool->swept))
+	/* junk is looked for in free blocks */
+	if (apb_junk() || pool->sparse ||
+	    (pool->swept && pool->used * 4u > pool->swept))
 		return;
 	i = heap->next_sparse++ % APB_NR_SPARSE;
 	drop(heap, i);
@@ -82,30 +100,67 @@ void apb_sparse_note(struct apb_heap *heap, struct apb_pool *pool)
 	pool->sparse = (uint8_t)(i + 1);
 }
 
-void apb_sparse_forget(struct apb_heap *heap, struct apb_pool *pool)
+static void leave_ring(struct apb_heap *heap, struct apb_pool *pool)
 {
 	if (pool->sparse)
 		heap->sparse[pool->sparse - 1] = NULL;
 	pool->sparse = 0;
+}
+
+void apb_sparse_forget(struct apb_heap *heap, struct apb_pool *pool)
+{
+	leave_ring(heap, pool);
+	if (pool->idle) {
+		apb_enter();
+		if (pool->let_be)
+			apb_arena_sparse_del(idle_bytes(pool), false);
+		else if (pool->used)
+			apb_arena_sparse_missed(idle_bytes(pool));
+		apb_leave();
+	}
+	/* if it is empty, whoever uses it next will miss what was swept */
+	if (pool->used || pool->let_be)
+		pool->idle = 0;
+	pool->let_be = false;
 	pool->swept = 0;
 }
 
-size_t apb_sparse_sweep_all(struct apb_heap *heap)
+/* Sweep the pools let be, or (@all) all that have blocks. */
+static void sweep_heap(struct apb_heap *heap, bool all)
 {
 	struct apb_node *node;
 	unsigned int cls;
-	size_t bytes = 0;
 
+	if (apb_junk())
+		return;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		for (node = heap->partial[cls]; node; node = node->next) {
 			struct apb_pool *pool =
 				apb_entry(node, struct apb_pool, node);
 
-			if (pool->swept && pool->used >= pool->swept)
-				continue;
-			apb_sparse_forget(heap, pool);
-			bytes += sweep(pool);
+			if (pool->let_be ||
+			    (all &&
+			     (!pool->swept || pool->used < pool->swept))) {
+				leave_ring(heap, pool);
+				sweep(pool, false);
+			}
 		}
 	}
-	return bytes;
+}
+
+void apb_sparse_sweep_all(struct apb_heap *heap)
+{
+	sweep_heap(heap, true);
+}
+
+void apb_sparse_follow(struct apb_heap *heap)
+{
+	/* relaxed: nothing else is read that was written before */
+	uint64_t sweeps =
+		__atomic_load_n(&apb_state.arenas.sweeps, __ATOMIC_RELAXED);
+
+	if (heap->sweeps == sweeps)
+		return;
+	heap->sweeps = sweeps;
+	sweep_heap(heap, false);
 }

@@ -9,10 +9,17 @@
  * one that drops out.  A pool that was swept is looked at again when a quarter
  * of the blocks are left, or when more than half of all have been out since.
  *
+ * Nor at all, if the pages are needed again soon, as in a program that builds
+ * and drops the same again and again: idle pages are retained memory
+ * (os/retain.h), whose bound follows from how much was swept too early.  A pool
+ * within the bound is *let be*; when an epoch was over in which that was not
+ * needed, heaps sweep such pools on their slow paths.
+ *
  * All of it under the heap's lock.
  *
  * Invariant (checked by apb_check()):
- *   heap.sparse  a pool in the ring is one of the heap's, and says where
+ *   heap.sparse   a pool in the ring is one of the heap's, and says where
+ *   sparse.bytes  the arenas' count of idle bytes is that of the pools let be
  */
 #ifndef APB_SPARSE_H
 #define APB_SPARSE_H
@@ -27,10 +34,13 @@ static inline bool apb_pool_sparse(const struct apb_pool *pool)
 /* A block was put into @pool, and @pool is sparse; it still has one out. */
 void apb_sparse_note(struct apb_heap *heap, struct apb_pool *pool);
 
+/* Sweep what was let be for too long, if there is such. */
+void apb_sparse_follow(struct apb_heap *heap);
+
 /* @pool has become empty, or more than half full. */
 void apb_sparse_forget(struct apb_heap *heap, struct apb_pool *pool);
 
-/* Sweep all pools that have blocks; returns the bytes given back. */
-size_t apb_sparse_sweep_all(struct apb_heap *heap);
+/* Sweep all pools that have blocks. */
+void apb_sparse_sweep_all(struct apb_heap *heap);
 
 #endif /* APB_SPARSE_H */

@@ -87,13 +87,19 @@ static void thread_over(void *arg)
 	apb_thread_end();
 }
 
+static struct apb_heap *without_heap(void)
+{
+	__atomic_store_n(&heaps()->heapless, true, __ATOMIC_RELAXED);
+	return NULL;
+}
+
 struct apb_heap *apb_thread_attach(void)
 {
 	struct apb_heap *heap;
 
-	if (is_over)
-		return NULL;
 	apb_options_want();
+	if (is_over || apb_junk())
+		return without_heap();
 	apb_lock(&apb_heaps_lock);
 	heap = heaps()->idle;
 	if (heap)
@@ -106,7 +112,7 @@ struct apb_heap *apb_thread_attach(void)
 		key_made = !pthread_key_create(&key, thread_over);
 	apb_unlock(&apb_heaps_lock);
 	if (!heap)
-		return NULL;
+		return without_heap();
 	apb_tls = heap;
 	/* may allocate: from the heap just set */
 	if (key_made)
@@ -180,7 +186,9 @@ size_t apb_threads_reset(void)
 	struct apb_node *node = heaps()->all, *next;
 
 	heaps()->idle = NULL;
-	heaps()->torn = false;
+	heaps()->torn = heaps()->heapless = false;
+	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
+	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
 	for (; node; node = next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
 

@@ -11,6 +11,14 @@ static struct apb_larges *larges(void)
 	return &apb_state.larges;
 }
 
+/* Unmap what is in no list; its descriptor may go with its byte. */
+static void unmap(uintptr_t addr, size_t mapped)
+{
+	apb_map_clear(addr);
+	apb_os_release((void *)addr, mapped);
+	apb_retain_gave(&larges()->retain, larges()->cached_bytes, mapped);
+}
+
 static void forget(size_t i)
 {
 	struct apb_larges *ls = larges();
@@ -24,13 +32,10 @@ static void forget(size_t i)
 /* Unmap the oldest. */
 static void evict(void)
 {
-	struct apb_larges *ls = larges();
-	struct apb_cached c = ls->cache[0];
+	struct apb_cached c = larges()->cache[0];
 
 	forget(0);
-	apb_map_clear(c.addr);
-	apb_os_release((void *)c.addr, c.mapped);
-	apb_retain_gave(&ls->retain, ls->cached_bytes, c.mapped);
+	unmap(c.addr, c.mapped);
 }
 
 struct apb_large *apb_cache_take(size_t least, size_t most, size_t align)
@@ -64,9 +69,9 @@ void apb_cache_put(struct apb_large *large)
 	size_t mapped = large->mapped, limit = apb_large_cache_limit();
 
 	if (mapped > limit) {
-		apb_map_clear(large->addr);
-		apb_os_release((void *)large->addr, mapped);
-		apb_retain_gave(&ls->retain, ls->cached_bytes, mapped);
+		unmap(large->addr, mapped);
+		/* less is in use, so less may be cached */
+		apb_large_limit_cache();
 		return;
 	}
 	while (ls->nr_cached == APB_LARGE_CACHE_NR ||
@@ -83,8 +88,7 @@ void apb_cache_put(struct apb_large *large)
 
 void apb_cache_missed(size_t bytes)
 {
-	apb_retain_missed(&larges()->retain, bytes,
-			  apb_state.policy.large_cache);
+	apb_retain_missed(&larges()->retain, bytes, apb_policy.large_cache);
 }
 
 size_t apb_large_cache_limit(void)
@@ -93,11 +97,9 @@ size_t apb_large_cache_limit(void)
 	size_t limit = APB_DIRTY_BASE + (ls->bytes >> APB_DIRTY_SHARE_SHIFT) +
 		       ls->retain.extra;
 
-	if (!apb_state.policy.purge_delay)
+	if (!apb_policy.purge_delay)
 		return 0;
-	return limit < apb_state.policy.large_cache ?
-		       limit :
-		       apb_state.policy.large_cache;
+	return limit < apb_policy.large_cache ? limit : apb_policy.large_cache;
 }
 
 void apb_large_limit_cache(void)

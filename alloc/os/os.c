@@ -151,7 +151,7 @@ static void *map_trimmed(size_t size, size_t align, bool *zero)
 
 static void advise(void *addr, size_t size)
 {
-	unsigned int thp = apb_state.policy.thp;
+	unsigned int thp = apb_policy.thp;
 
 	if (thp && size >= APB_ARENA && ops()->advise)
 		ops()->advise(ops()->ctx, addr, size, thp == APB_THP_ALWAYS);
@@ -203,6 +203,7 @@ int apb_os_purge(void *addr, size_t size)
 	if (faulty(APB_OS_PURGE) || ops()->purge(ops()->ctx, addr, size))
 		return -1;
 	apb_state.os.purges++;
+	apb_state.os.purged += size;
 	return 0;
 }
 

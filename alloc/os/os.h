@@ -32,6 +32,7 @@ struct apb_os_state {
 	size_t mapped; /* bytes mapped now, orphans included */
 	size_t mapped_highwater;
 	uint64_t purges;
+	size_t purged; /* bytes, in all */
 	uint64_t unmap_failures;
 };
 

@@ -9,6 +9,13 @@
 
 #include <errno.h>
 
+/* Apart from struct apb_state, which is all zeroes at first and so no file's. */
+struct apb_policy apb_policy = {
+	.dirty_limit = APB_DIRTY_AUTO,
+	.purge_delay = APB_PURGE_DELAY_DEFAULT,
+	.large_cache = APB_LARGE_CACHE_DEFAULT,
+};
+
 static size_t shifted(size_t n, uint64_t by)
 {
 	return by < 64 ? n >> by : 0;
@@ -17,7 +24,7 @@ static size_t shifted(size_t n, uint64_t by)
 bool apb_retain_pass(struct apb_retain *r, uint64_t now, size_t level,
 		     size_t bound, size_t *target)
 {
-	uint64_t delay = apb_state.policy.purge_delay, epochs = 1;
+	uint64_t delay = apb_policy.purge_delay, epochs = 1;
 	size_t needed, idle;
 
 	if (!delay)
@@ -64,18 +71,18 @@ int apb_retain_set(enum apb_option opt, size_t value)
 {
 	switch (opt) {
 	case APB_OPT_DIRTY_LIMIT:
-		apb_state.arenas.dirty_limit = value;
+		apb_policy.dirty_limit = value;
 		break;
 	case APB_OPT_PURGE_DELAY:
-		apb_state.policy.purge_delay = value;
+		apb_policy.purge_delay = value;
 		break;
 	case APB_OPT_LARGE_CACHE:
-		apb_state.policy.large_cache = value;
+		apb_policy.large_cache = value;
 		break;
 	case APB_OPT_THP:
 		if (value >= APB_THP_NR)
 			return EINVAL;
-		apb_state.policy.thp = (unsigned int)value;
+		apb_policy.thp = (unsigned int)value;
 		return 0;
 	default:
 		return EINVAL;

@@ -28,18 +28,26 @@
 
 #include "config.h"
 
-/* Options of it, and of the OS layer; they outlive a reset. */
+/*
+ * Options of it, of the OS layer and of the api; they outlive a reset.  Under
+ * the state lock, but for @junk, which is set before there is a heap.
+ */
 struct apb_policy {
+	size_t dirty_limit; /* APB_DIRTY_AUTO */
 	uint64_t purge_delay; /* ms; 0: nothing is retained */
 	size_t large_cache; /* cap of the large layer's bound */
 	unsigned int thp; /* enum apb_thp */
+	bool junk;
 };
 
-#define APB_POLICY_INIT                                 \
-	{                                               \
-		.purge_delay = APB_PURGE_DELAY_DEFAULT, \
-		.large_cache = APB_LARGE_CACHE_DEFAULT, \
-	}
+extern struct apb_policy apb_policy;
+
+/* Relaxed: what it says was said before there was anything to be ordered. */
+static inline bool apb_junk(void)
+{
+	return __builtin_expect(
+		__atomic_load_n(&apb_policy.junk, __ATOMIC_RELAXED), 0);
+}
 
 struct apb_retain {
 	size_t extra; /* what was learnt: the bound is this and the base */

@@ -39,4 +39,10 @@ enum host_allocator host_allocator(void);
 /* Initialise the built-in module "apb". */
 PyMODINIT_FUNC host_module(void);
 
+/*
+ * Let the functions of module sys that tell about pymalloc tell about apb: in
+ * the main interpreter, when it is initialised.  0, or -1 with an exception.
+ */
+int host_extend_sys(void);
+
 #endif /* APB_PYTHON_HOST_H */

@@ -23,6 +23,17 @@ static bool stats_wanted(void)
 	return value && *value && !Py_IgnoreEnvironmentFlag;
 }
 
+static PyStatus tell_stats(void)
+{
+	if (host_extend_sys() < 0) {
+		PyErr_Clear();
+		return PyStatus_NoMemory();
+	}
+	if (stats_wanted())
+		Py_AtExit(print_stats);
+	return PyStatus_Ok();
+}
+
 static PyStatus preinitialize(int argc, char **argv)
 {
 	PyPreConfig config;
@@ -54,8 +65,8 @@ int main(int argc, char **argv)
 		bool apb = host_install() != HOST_OTHER;
 
 		status = initialize(argc, argv);
-		if (!PyStatus_Exception(status) && apb && stats_wanted())
-			Py_AtExit(print_stats);
+		if (!PyStatus_Exception(status) && apb)
+			status = tell_stats();
 	}
 	/* an exit asked for, by --help for instance, is one of these as well */
 	if (PyStatus_Exception(status))

@@ -274,6 +274,25 @@ class Module(unittest.TestCase):
             self.assertEqual(status, 1)
             self.assertIn(error, err)
 
+    def test_sys(self):
+        """What CPython tells about pymalloc is told about apb."""
+        code = "\n".join((
+            "import sys",
+            "before = sys.getallocatedblocks()",
+            "kept = [object() for i in range(50000)]",
+            "print(sys.getallocatedblocks() - before,",
+            "      sys.getallocatedblocks.__module__,",
+            "      sys.getallocatedblocks.__text_signature__)"))
+        number, rest = host(code).split(" ", 1)
+        self.assertAlmostEqual(int(number), 50000, delta=100)
+        self.assertEqual(rest, "sys ($module, /)")
+        _, _, err = run(HOST, "-c", "import sys; sys._debugmallocstats()")
+        for words in (*TABLE, "free PyDictObjects"):
+            self.assertEqual(err.count(words), 1, words)
+        _, _, err = run(HOST, "-c", "import sys; sys._debugmallocstats()",
+                        PYTHONMALLOC="pymalloc")
+        self.assertIn("Small block threshold = 512", err)
+
     def test_trim_and_check(self):
         code = "\n".join((
             "import apb",

@@ -20,11 +20,12 @@ $(O)/shim/%.o: %.cc $(O)/shim/flags
 	$(Q)$(CXX) $(SHIM_CXXFLAGS) $($(*:alloc/%=%).cxxflags) -MMD -MP \
 		-c -o $@ $<
 
+NEW_OBJS := $(call objs,shim,alloc/shim/new_plain.c) $(O)/shim/alloc/shim/new.o
 SHIM_OBJS := $(call objs,release,$(ALLOC_SRC)) \
 	$(call objs,shim,$(addprefix alloc/shim/,malloc.c info.c))
 SHIM_LD := $(addprefix alloc/shim/,names.ld exports.map replaced.list)
 
-$(O)/libapb-malloc.so: $(SHIM_OBJS) $(O)/shim/alloc/shim/new.o \
+$(O)/libapb-malloc.so: $(SHIM_OBJS) $(NEW_OBJS) \
 		$(O)/shim/alloc/shim/new_next.o $(SHIM_LD) \
 		$(O)/release/sources
 	$(call say,LD)
@@ -40,7 +41,7 @@ $(O)/shim/apb-malloc.o: $(SHIM_OBJS) $(SHIM_LD) $(O)/release/sources
 	$(Q)$(CC) -r -nostdlib -o $@ $(filter %.o,$^) alloc/shim/names.ld
 	$(Q)objcopy --wildcard --weaken-symbol='_Zd*' $@
 
-$(O)/libapb-malloc.a: $(O)/shim/apb-malloc.o $(O)/shim/alloc/shim/new.o \
+$(O)/libapb-malloc.a: $(O)/shim/apb-malloc.o $(NEW_OBJS) \
 		$(O)/shim/alloc/shim/new_std.o
 	$(archive)
 

@@ -10,8 +10,8 @@
  * the program's own replace them one by one.
  *
  * Compiled without exceptions, so that no C++ run-time library is needed: see
- * new.h for what throws.  The plain and aligned operators delete are second
- * names of apb_free(), see names.ld.
+ * new.h for what throws.  operator new(size_t) is in new_plain.c; the plain and
+ * the aligned operator delete are second names of apb_free(), see names.ld.
  */
 #include "new.h"
 
@@ -28,13 +28,6 @@ using std::nothrow_t;
 using std::size_t;
 
 /* ---- new -------------------------------------------------------------- */
-
-OPERATOR void *operator new(size_t size)
-{
-	void *p = apb_malloc(size);
-
-	return likely(p) ? p : apb_new_failed(size);
-}
 
 OPERATOR void *operator new(size_t size, align_val_t align)
 {
@@ -60,7 +53,6 @@ OPERATOR void *operator new[](size_t size, align_val_t align)
 	__attribute__((malloc, alloc_size(1), alias(name), \
 		       visibility("hidden")))
 extern "C" {
-void *apb_own_new(size_t size) OURS("_Znwm");
 void *apb_own_new_array(size_t size) OURS("_Znam");
 void *apb_own_new_aligned(size_t size, align_val_t align)
 	OURS("_ZnwmSt11align_val_t");

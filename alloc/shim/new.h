@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the operators new do when there is no memory: call the new handler, try
- * again, throw std::bad_alloc or return NULL.  That is for a C++ run-time
+ * The parts of the operators new that are C.
+ *
+ * What they do when there is no memory: call the new handler, try again, throw
+ * std::bad_alloc or return NULL.  That is for a C++ run-time
  * library to do, and there are two ways to it: new_std.cc for programs that
  * are linked with libapb-malloc.a, and new_next.c for libapb-malloc.so, which
  * must load into programs that have none.
@@ -17,6 +19,9 @@ extern "C" {
 #else
 #define APB_NOEXCEPT
 #endif
+
+/* operator new(size_t) as it stands here, whatever the program replaced. */
+void *apb_own_new(size_t size);
 
 /* The slow paths of the forms that throw; @align as it was asked for. */
 void *apb_new_failed(size_t size) __attribute__((cold));

@@ -12,8 +12,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "simos.h"
 #include "state.h"
@@ -65,6 +68,14 @@ static bool is_aligned(const void *p, size_t align)
 {
 	return !((uintptr_t)p & (align - 1));
 }
+
+static int told_ctx;
+static struct {
+	void *addr;
+	size_t size;
+	bool huge;
+	unsigned int times;
+} advice;
 
 /* ---- the real kernel -------------------------------------------------- */
 
@@ -231,6 +242,172 @@ static void test_kernel_out_of_memory(void **ctx)
 	assert_null(apb_os_map(0, MIB, (size_t)1 << 62, &zero));
 	assert_int_equal(errno, ENOMEM);
 	assert_int_equal(os->mapped, 0);
+}
+
+static void test_kernel_clock(void **ctx)
+{
+	struct timespec pause = {.tv_nsec = 60 * 1000 * 1000};
+	uint64_t then, now;
+
+	(void)ctx;
+	fresh(NULL);
+	assert_true(apb_os_has_clock());
+	then = apb_os_now();
+	assert_true(then > 0);
+	nanosleep(&pause, NULL);
+	now = apb_os_now();
+	/* a tick is 10 ms at most */
+	assert_in_range(now - then, 50, 60000);
+}
+
+static void test_kernel_purges_to_zero(void **ctx)
+{
+	struct apb_os_state *os = fresh(NULL);
+	bool zero;
+	char *p;
+
+	(void)ctx;
+	p = apb_os_map(0, 16 * APB_PAGE, APB_PAGE, &zero);
+	assert_non_null(p);
+	memset(p, 0x5a, 16 * APB_PAGE);
+	assert_int_equal(apb_os_purge_to_zero(p + APB_PAGE, 8 * APB_PAGE), 0);
+	assert_true(all_are(p, APB_PAGE, 0x5a));
+	assert_true(all_are(p + APB_PAGE, 8 * APB_PAGE, 0));
+	assert_true(all_are(p + 9 * APB_PAGE, 7 * APB_PAGE, 0x5a));
+	/* refused: nothing is known */
+	arm(APB_FAULT_FROM, 1u << APB_OS_PURGE, 1);
+	assert_int_equal(apb_os_purge_to_zero(p, APB_PAGE), -1);
+	disarm();
+	assert_int_equal(os->purges, 1);
+	assert_int_equal(apb_os_unmap(p, 16 * APB_PAGE), 0);
+	/* a table that does not say so is not even asked */
+	os = fresh_sim(1, 0);
+	p = apb_os_map(0, APB_PAGE, APB_PAGE, &zero);
+	assert_int_equal(apb_os_purge_to_zero(p, APB_PAGE), -1);
+	assert_int_equal(sim_stats().calls[APB_OS_PURGE], 0);
+	assert_int_equal(apb_os_unmap(p, APB_PAGE), 0);
+}
+
+/* Whether the mapping at @p has @flag in /proc/self/smaps. */
+static bool has_flag(const void *p, const char *flag)
+{
+	bool here = false, found = false;
+	char line[512], want[16];
+	unsigned long from, to;
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	assert_non_null(f);
+	snprintf(want, sizeof(want), " %s ", flag);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = from <= (uintptr_t)p && (uintptr_t)p < to;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			found = strstr(line, want);
+	}
+	fclose(f);
+	return found;
+}
+
+/* No kernel without huge pages need have the flags: then nothing happens. */
+static void test_kernel_huge_pages(void **ctx)
+{
+	bool can = !access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK);
+	unsigned int thp;
+
+	(void)ctx;
+	for (thp = 0; thp < APB_THP_NR; thp++) {
+		bool zero;
+		void *p;
+
+		fresh(NULL);
+		apb_state.policy.thp = thp;
+		errno = 4711;
+		p = apb_os_map(0, 3 * MIB, MIB, &zero);
+		assert_non_null(p);
+		assert_int_equal(errno, 4711);
+		assert_int_equal(has_flag(p, "nh"),
+				 can && thp == APB_THP_NEVER);
+		assert_int_equal(has_flag(p, "hg"),
+				 can && thp == APB_THP_ALWAYS);
+		apb_state.policy.thp = APB_THP_SYSTEM;
+		assert_int_equal(apb_os_unmap(p, 3 * MIB), 0);
+	}
+}
+
+/* ---- what a table may lack -------------------------------------------- */
+
+static uint64_t stopped_clock(void *ctx)
+{
+	assert_ptr_equal(ctx, &told_ctx);
+	return 1234567;
+}
+
+static void note_advice(void *ctx, void *addr, size_t size, bool huge)
+{
+	assert_ptr_equal(ctx, &told_ctx);
+	advice.addr = addr;
+	advice.size = size;
+	advice.huge = huge;
+	advice.times++;
+}
+
+static void test_table_without_clock_and_advice(void **ctx)
+{
+	struct apb_os ops = *simos_ops();
+	bool zero;
+	void *p;
+
+	(void)ctx;
+	simos_reset(1, 0);
+	ops.now = NULL;
+	ops.advise = NULL;
+	fresh(&ops);
+	assert_false(apb_os_has_clock());
+	assert_int_equal(apb_os_now(), 0);
+	apb_state.policy.thp = APB_THP_NEVER;
+	p = apb_os_map(0, 2 * MIB, MIB, &zero);
+	apb_state.policy.thp = APB_THP_SYSTEM;
+	assert_non_null(p);
+	assert_int_equal(apb_os_unmap(p, 2 * MIB), 0);
+}
+
+/* One call for each mapping of 1 MiB and more, of what is left of it. */
+static void test_advice(void **ctx)
+{
+	struct apb_os ops = *simos_ops();
+	unsigned int i, seed;
+	bool zero;
+	char *p;
+
+	(void)ctx;
+	ops.ctx = &told_ctx;
+	ops.now = stopped_clock;
+	ops.advise = note_advice;
+	for (seed = 0; seed < 20; seed++) {
+		for (i = 0; i < 2; i++) {
+			simos_reset(seed, SIMOS_MISALIGN);
+			fresh(&ops);
+			assert_int_equal(apb_os_now(), 1234567);
+			memset(&advice, 0, sizeof(advice));
+			p = apb_os_map(0, MIB, MIB, &zero);
+			assert_int_equal(advice.times, 0);
+			apb_state.policy.thp =
+				i ? APB_THP_ALWAYS : APB_THP_NEVER;
+			assert_non_null(
+				apb_os_map(0, MIB - APB_PAGE, MIB, &zero));
+			assert_int_equal(advice.times, 0);
+			p = apb_os_map(0, 2 * MIB, 2 * MIB, &zero);
+			assert_non_null(p);
+			assert_int_equal(advice.times, 1);
+			assert_ptr_equal(advice.addr, p);
+			assert_int_equal(advice.size, 2 * MIB);
+			assert_int_equal(advice.huge, i);
+			arm(APB_FAULT_FROM, 1u << APB_OS_MAP, 1);
+			assert_null(apb_os_map(0, 2 * MIB, MIB, &zero));
+			assert_int_equal(advice.times, 1);
+			apb_state.policy.thp = APB_THP_SYSTEM;
+		}
+	}
 }
 
 /* ---- faults in front of the table ------------------------------------- */
@@ -589,6 +766,11 @@ int main(void)
 		cmocka_unit_test(test_kernel_remap_in_place),
 		cmocka_unit_test(test_kernel_remap_moves),
 		cmocka_unit_test(test_kernel_out_of_memory),
+		cmocka_unit_test(test_kernel_clock),
+		cmocka_unit_test(test_kernel_purges_to_zero),
+		cmocka_unit_test(test_kernel_huge_pages),
+		cmocka_unit_test(test_table_without_clock_and_advice),
+		cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_faults_do_not_reach_the_kernel),
 		cmocka_unit_test(test_errno_is_enomem_whatever_the_table_says),
 		cmocka_unit_test(test_aligned_over_any_address),

@@ -353,6 +353,8 @@ static void test_many_slices(void **ctx)
 	/* a mapping that is kept keeps its leaf */
 	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 0), 0);
 	assert_int_equal(apb_set_os(&spread), 0);
+	/* a cached mapping would keep its leaf */
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, 0), 0);
 	spread_bytes = 0;
 	fresh = apb_state;
 	for (i = 0; i < NR_OF(p); i++) {

@@ -356,6 +356,123 @@ static void test_refused_spares_are_tried_again(void **ctx)
 	assert_whole();
 }
 
+/* ---- idle pages of pools in use --------------------------------------- */
+
+#define BLOCKS 60000
+
+static void *block[BLOCKS];
+
+/* All but one of @keep, in random order; the others stay at the front. */
+static unsigned int free_most(unsigned int keep, uint64_t seed)
+{
+	unsigned int i, left = keep ? BLOCKS / keep : 0;
+
+	for (i = BLOCKS; i > 1; i--) {
+		unsigned int j = (unsigned int)(rnd(&seed) % i);
+		void *p = block[j];
+
+		block[j] = block[i - 1];
+		block[i - 1] = p;
+	}
+	for (i = left; i < BLOCKS; i++)
+		apb_free(block[i]);
+	return left;
+}
+
+static void allocate_blocks(unsigned int from)
+{
+	unsigned int i;
+
+	for (i = from; i < BLOCKS; i++) {
+		block[i] = apb_malloc(64);
+		assert_non_null(block[i]);
+	}
+}
+
+/* Freed in random order pools are sparse before they are empty. */
+static void test_sparse_cycles_are_learnt(void **ctx)
+{
+	static const unsigned int keep[] = {0, 500};
+	unsigned int i, round, left;
+	uint64_t before = 0;
+
+	(void)ctx;
+	for (i = 0; i < NR_OF(keep); i++) {
+		fresh_sim(i, SIMOS_HINTS);
+		left = 0;
+		for (round = 0; round < 30; round++) {
+			if (round == 1)
+				assert_true(os_calls() > 300);
+			if (round == 20)
+				before = os_calls();
+			allocate_blocks(left);
+			left = free_most(keep[i], round);
+		}
+		/* at random a little more may be sparse than ever before */
+		assert_true(os_calls() - before < 30);
+		assert_true(as()->sparse.extra > 0);
+		assert_true(as()->sparse_bytes <= as()->sparse.extra);
+		assert_whole();
+		while (left)
+			apb_free(block[--left]);
+		apb_settle();
+		assert_int_equal(as()->sparse_bytes, 0);
+		assert_whole();
+	}
+}
+
+/* Built and dropped once: swept without delay. */
+static void test_sparse_goes_back(void **ctx)
+{
+	struct simos_stats s;
+	unsigned int left;
+
+	(void)ctx;
+	fresh_sim(1, SIMOS_HINTS);
+	allocate_blocks(0);
+	left = free_most(500, 1);
+	assert_int_equal(as()->sparse_bytes, 0);
+	simos_stats(&s);
+	assert_true(s.purged > MIB / 2);
+	while (left)
+		apb_free(block[--left]);
+}
+
+/* What was let be is swept when it was not needed, by the heap. */
+static void test_sparse_decays(void **ctx)
+{
+	struct simos_stats s;
+	unsigned int round, left = 0;
+	size_t kept;
+
+	(void)ctx;
+	fresh_sim(2, SIMOS_HINTS);
+	for (round = 0; round < 8; round++) {
+		allocate_blocks(left);
+		left = free_most(500, round);
+	}
+	kept = as()->sparse_bytes;
+	assert_true(kept > MIB / 2);
+	for (round = 0; round < 4; round++) {
+		assert_true(as()->sparse_bytes > 0);
+		simos_pass(400);
+		apb_retain_tick();
+		/* nothing is swept before the heap comes by */
+		assert_true(as()->sparse_bytes == kept);
+	}
+	simos_stats(&s);
+	apb_free(apb_malloc(20000));
+	assert_true(as()->sparse_bytes <= kept / 8);
+	assert_whole();
+	/* a trim leaves none in any case */
+	apb_trim();
+	assert_int_equal(as()->sparse_bytes, 0);
+	while (left)
+		apb_free(block[--left]);
+	apb_trim();
+	assert_whole();
+}
+
 /* ---- every call refused ----------------------------------------------- */
 
 /* Grows, drops, waits: some of everything; what fails is left out. */
@@ -433,6 +550,9 @@ int main(void)
 		cmocka_unit_test(test_no_clock),
 		cmocka_unit_test(test_clock_steps_back),
 		cmocka_unit_test(test_refused_spares_are_tried_again),
+		cmocka_unit_test(test_sparse_cycles_are_learnt),
+		cmocka_unit_test(test_sparse_goes_back),
+		cmocka_unit_test(test_sparse_decays),
 		cmocka_unit_test(test_every_call_may_fail),
 	};
 

@@ -363,6 +363,43 @@ static void test_nonzero_is_true(void **ctx)
 		assert_true(*(uint64_t *)(p + i) != 0);
 }
 
+/* With the flag purged pages are zeroes, and the table says so. */
+static void test_purge_zeroes(void **ctx)
+{
+	char *p;
+
+	(void)ctx;
+	reset(1, 0);
+	assert_false(simos_ops()->purge_zeroes);
+	reset(1, SIMOS_PURGE_ZEROES);
+	assert_true(simos_ops()->purge_zeroes);
+	p = map(8 * PAGE);
+	memset(p, 0x5a, 8 * PAGE);
+	assert_int_equal(purge(p + PAGE, 5 * PAGE), 0);
+	assert_true(all_are(p, PAGE, 0x5a));
+	assert_true(all_are(p + PAGE, 5 * PAGE, 0));
+	assert_true(all_are(p + 6 * PAGE, 2 * PAGE, 0x5a));
+}
+
+static void test_clock(void **ctx)
+{
+	const struct apb_os *os;
+
+	(void)ctx;
+	reset(1, SIMOS_NO_CLOCK);
+	assert_null(simos_ops()->now);
+	reset(1, 0);
+	os = simos_ops();
+	assert_non_null(os->now);
+	assert_int_equal(os->now(os->ctx), 0);
+	assert_int_equal(os->now(os->ctx), 0);
+	simos_pass(700);
+	simos_pass(1);
+	assert_int_equal(os->now(os->ctx), 701);
+	reset(1, 0);
+	assert_int_equal(os->now(os->ctx), 0);
+}
+
 static void test_purge_scribbles(void **ctx)
 {
 	size_t i, n = 300;
@@ -575,6 +612,8 @@ int main(void)
 		cmocka_unit_test(test_zero_is_true),
 		cmocka_unit_test(test_nonzero_is_true),
 		cmocka_unit_test(test_purge_scribbles),
+		cmocka_unit_test(test_purge_zeroes),
+		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_remap_in_place),
 		cmocka_unit_test(test_remap_moves),
 		cmocka_unit_test(test_poison),

@@ -3,9 +3,11 @@
 """make bugs: does the harness find the bugs that are planted?
 
 For each patch beside this file: the allocator with the patch, as the libFuzzer
-target, fuzzed from the committed corpus until something is found.  A bug that
-is not found means that an oracle is missing.  The unpatched allocator goes the
-same way, for a while: were it "found" as well, the rest would say nothing.
+target, fuzzed from the committed corpus until something is found; or, where the
+patch has a line "# Target: apb-threads ...", as that program under TSan, with
+these options.  A bug that is not found means that an oracle is missing.  The
+unpatched allocator goes both ways, for a while: were it "found" as well, the
+rest would say nothing.
 
 Environment:
     BUG=NN             this bug only (and the control); or several: "03 17"
@@ -34,10 +36,12 @@ import proc
 PATCHES = "fuzz/bugs"
 OUT = "build/bugs"
 NONE = "none"
+NONE_THREADS = "none-threads"
+CONTROLS = (NONE, NONE_THREADS)
 NONE_SECONDS = 10
 GRACE_SECONDS = 120  # to replay the corpus, to end
 MAX_LEN = 16384
-TARGET = "apb-fuzz-asan"
+FUZZER, THREADS = "apb-fuzz-asan", "apb-threads"
 COLUMNS = "%-34s %-32s %8s %12s"
 
 
@@ -55,6 +59,15 @@ def patches():
     """Their names, NN-name, and the file of each."""
     return {name[:-len(".patch")]: os.path.join(PATCHES, name)
             for name in os.listdir(path(PATCHES)) if name.endswith(".patch")}
+
+
+def command_of(name):
+    """The program that has to find it, with its options."""
+    if name in CONTROLS:
+        return [FUZZER] if name == NONE else [THREADS, "--forks", "8"]
+    text = content(path(patches()[name])).decode()
+    found = re.search(r"^# Target: (.*)", text, re.M)
+    return found[1].split() if found else [FUZZER]
 
 
 def choose_bugs():
@@ -115,8 +128,9 @@ def plant(name):
     scratch = path(OUT, "new")
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(path("alloc"), os.path.join(scratch, "alloc"),
-                    ignore=shutil.ignore_patterns("tests", ".*", "*.mk"))
-    if name != NONE:
+                    ignore=shutil.ignore_patterns(
+                        "tests", "shim", "python", ".*", "*.mk"))
+    if name not in CONTROLS:
         patch = patches()[name]
         done = subprocess.run(
             ["patch", "-p1", "-s", "-f", "-F0", "-r-",
@@ -139,7 +153,8 @@ def plant(name):
 
 def note_sources(name, sources):
     """make cannot see that a target is to be linked from other objects."""
-    note, target = path(OUT, name, "sources"), path(OUT, name, TARGET)
+    note = path(OUT, name, "sources")
+    target = path(OUT, name, command_of(name)[0])
     text = " ".join(sources).encode()
     if os.path.exists(target) and \
             not (os.path.exists(note) and content(note) == text):
@@ -150,7 +165,7 @@ def note_sources(name, sources):
 
 def clean():
     """Drop what is left of patches that are no more."""
-    known = {NONE, *patches()}
+    known = {*CONTROLS, *patches()}
     for name in os.listdir(path(OUT)):
         if name not in known:
             shutil.rmtree(path(OUT, name))
@@ -162,6 +177,8 @@ def build(names):
         % (len(names), sum(len(sources) for sources in changed.values())))
     status, output = proc.make("bug-targets", variables=[
         "BUGS=" + " ".join(names),
+        "BUG_TARGETS=" + " ".join(
+            "%s/%s/%s" % (OUT, name, command_of(name)[0]) for name in names),
         *("%s.changed=%s" % (name, " ".join(sources))
           for name, sources in changed.items())])
     if proc.stopping():
@@ -189,16 +206,24 @@ class Run:
         for file in os.listdir(path(folder)):
             if re.match("(crash|timeout|oom|slow-unit)-", file):
                 os.unlink(path(folder, file))
+        program, *options = command_of(name)
+        command = [os.path.join(folder, program), *options]
+        if program == THREADS:
+            command += ["--seconds", str(seconds), "--ops", "2000"]
+        else:
+            command += ["-seed=1", "-max_total_time=%d" % seconds,
+                        "-print_final_stats=1", "-timeout=10",
+                        "-artifact_prefix=%s/" % folder,
+                        "-max_len=%d" % MAX_LEN, "-detect_leaks=0",
+                        corpus, *seeds]
         self.started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = proc.spawn(
-                [os.path.join(folder, TARGET), "-seed=1",
-                 "-max_total_time=%d" % seconds, "-print_final_stats=1",
-                 "-artifact_prefix=%s/" % folder, "-timeout=10",
-                 "-max_len=%d" % MAX_LEN, "-detect_leaks=0",
-                 corpus, *seeds],
+                command,
                 # nobody reads the stacks
-                proc.environment(ASAN_OPTIONS="symbolize=0"),
+                proc.environment(
+                    ASAN_OPTIONS="symbolize=0",
+                    TSAN_OPTIONS="symbolize=0:halt_on_error=1"),
                 stdout=log, stderr=subprocess.STDOUT)
         self.taken = 0.0
         self.killed = False
@@ -223,7 +248,8 @@ class Run:
         output = self.output()
         counts = re.findall(r"^stat::number_of_executed_units:\s*(\d+)",
                             output, re.M) or \
-            re.findall(r"^#(\d+)\t", output, re.M) or ["0"]
+            re.findall(r"^#(\d+)\t", output, re.M) or \
+            re.findall(r"^(\d+) rounds, ", output, re.M) or ["0"]
         return int(counts[-1])
 
     def found_by(self):
@@ -235,6 +261,7 @@ class Run:
         for pattern, words in (
                 (r"runtime error: ([\w-]+ [\w-]+)", "UBSan: %s"),
                 (r"ERROR: AddressSanitizer: ([\w-]+)", "ASan: %s"),
+                (r"ThreadSanitizer: ([\w-]+(?: [a-z]+)*)", "TSan: %s"),
                 (r"ERROR: libFuzzer: ([\w -]+)", "libFuzzer: %s")):
             if match := re.search(pattern, output):
                 return words % match[1]
@@ -258,7 +285,8 @@ def fuzz(names, seconds, seeds, jobs):
     while waiting or running:
         while waiting and len(running) < jobs:
             name = waiting.pop(0)
-            limit = min(seconds, NONE_SECONDS) if name == NONE else seconds
+            limit = min(seconds, NONE_SECONDS) if name in CONTROLS \
+                else seconds
             running.append(Run(name, limit, seeds))
         time.sleep(0.05)
         for run in running:
@@ -279,7 +307,7 @@ def fuzz(names, seconds, seeds, jobs):
 def main():
     seconds = proc.number("BUGS_SECONDS", 60, 10 ** 6)
     jobs = proc.number("JOBS", proc.NCPU, 1024)
-    names = [NONE, *choose_bugs()]
+    names = [*CONTROLS, *choose_bugs()]
     seeds = choose_seeds()
     proc.catch_signals()
     os.makedirs(path(OUT), exist_ok=True)
@@ -287,15 +315,16 @@ def main():
     build(names)
     say(COLUMNS % ("bug", "found by", "seconds", "executions"))
     runs = fuzz(names, seconds, seeds, jobs)
-    control = runs.pop(NONE)
+    controls = [runs.pop(name) for name in CONTROLS]
     missed = [name for name, run in runs.items() if not run.found_by()]
     say("%d of %d planted bugs found" % (len(runs) - len(missed), len(runs)))
     if missed:
         say("no oracle saw: " + ", ".join(missed))
-    if control.found_by() or not control.ended_well():
-        say("the allocator without a bug does not pass either (%s): the rest "
-            "means nothing" % os.path.relpath(control.log, proc.ROOT))
-        proc.leave(1)
+    for control in controls:
+        if control.found_by() or not control.ended_well():
+            say("the allocator without a bug does not pass either (%s): the "
+                "rest means nothing" % os.path.relpath(control.log, proc.ROOT))
+            proc.leave(1)
     proc.leave(1 if missed else 0)
 
 

@@ -1,38 +1,51 @@
 # SPDX-License-Identifier: MIT
 #
-# Planted bugs: the libFuzzer target with one faulty allocator after the other.
+# Planted bugs: the libFuzzer target, or apb-threads under TSan, with one faulty
+# allocator after the other.
 #
 # bugs.py puts a patched copy of alloc/ into $(O)/bugs/NAME for each NAME and
-# then asks for `bug-targets BUGS="NAME ..." NAME.changed="SOURCE ..."`.  Only
-# the sources that are changed (all, if a header is) are compiled anew, the
-# other objects and the harness are those of fuzz-asan.
+# then asks for `bug-targets BUGS="NAME ..." BUG_TARGETS="PROGRAM ..."
+# NAME.changed="SOURCE ..."`.  Only the sources that are changed (all, if a
+# header is) are compiled anew, the other objects and the harness are those of
+# the flavour.
 
 BUGS :=
+BUG_TARGETS :=
 
-# $(call bug-objs,NAME): the allocator's objects.  A patched header is found
-# before the one in alloc/.
-bug-objs = $(patsubst %.c,$(O)/bugs/$(1)/%.o,$($(1).changed)) \
-	$(call objs,fuzz-asan,$(filter-out $($(1).changed),$(ALLOC_SRC)))
+# $(call bug-objs,NAME,FLAVOUR): the allocator's objects.  A patched header is
+# found before the one in alloc/.
+bug-objs = $(patsubst %.c,$(O)/bugs/$(1)/%.$(2).o,$($(1).changed)) \
+	$(call objs,$(2),$(filter-out $($(1).changed),$(ALLOC_SRC)))
 
-define bug
-$(O)/bugs/$(1)/alloc/%.o: $(O)/bugs/$(1)/alloc/%.c $(O)/fuzz-asan/flags \
+# $(call bug-flavour,NAME,FLAVOUR): how the changed sources are compiled.
+define bug-flavour
+$(O)/bugs/$(1)/alloc/%.$(2).o: $(O)/bugs/$(1)/alloc/%.c $(O)/$(2)/flags \
 		$(wildcard $(addprefix $(O)/bugs/$(1)/alloc/,\
 			*.h */*.h */*/*.h))
 	$$(call say,CC)
-	$$(Q)$$(fuzz-asan.cc) -I$(O)/bugs/$(1)/alloc/include \
-		-I$(O)/bugs/$(1)/alloc $$(fuzz-asan.cflags) -c -o $$@ $$<
+	$$(Q)$$($(2).cc) -I$(O)/bugs/$(1)/alloc/include \
+		-I$(O)/bugs/$(1)/alloc $$($(2).cflags) -c -o $$@ $$<
+endef
 
-$(O)/bugs/$(1)/apb-fuzz-asan: $$(call bug-objs,$(1)) \
+define bug
+$(call bug-flavour,$(1),fuzz-asan)
+$(call bug-flavour,$(1),tsan)
+
+$(O)/bugs/$(1)/apb-fuzz-asan: $$(call bug-objs,$(1),fuzz-asan) \
 		$$(call objs,harness-asan,fuzz/target_libfuzzer.c) \
 		$$(call harness,harness-asan)
 	$$(call link,fuzz-asan)
+
+$(O)/bugs/$(1)/apb-threads: $$(call bug-objs,$(1),tsan) \
+		$$(call objs,tsan,$$(THREADS_SRC)) $$(call harness,tsan)
+	$$(call link,tsan)
 endef
 
 $(foreach b,$(BUGS),$(eval $(call bug,$(b))))
 
 .PHONY: bugs bug-targets
 
-bug-targets: $(foreach b,$(BUGS),$(O)/bugs/$(b)/apb-fuzz-asan)
+bug-targets: $(BUG_TARGETS)
 
 bugs: setup # find every planted bug: BUG=NN BUGS_SECONDS=60 JOBS=n
 	+@fuzz/bugs/bugs.py

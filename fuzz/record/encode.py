@@ -22,6 +22,8 @@ SIZE_MAX = (1 << 64) - 1
 
 # flags of the simulated kernel
 HINTS, MISALIGN, REUSE, NONZERO, TIGHT = 1, 2, 4, 8, 16
+PURGE_ZEROES, NO_CLOCK = 64, 128    # these stand in another byte
+FLAGS_1 = PURGE_ZEROES | NO_CLOCK
 
 # fault: which calls fail, and the mask of calls
 ONCE, FROM, RANDOM = 1, 2, 3
@@ -94,8 +96,9 @@ class Seed:
         self.header = (int(real), int(check_often), int(small_period),
                        int(no_dirty), flags, seed, threads)
         self.data = bytearray(struct.pack(
-            "<BBBBI", 1, 7 * real | 16 * small_period | 32 * no_dirty,
-            flags | THREADS[threads] << 5,
+            "<BBBBI", 1,
+            7 * real | 16 * small_period | 32 * no_dirty | flags & FLAGS_1,
+            flags & ~FLAGS_1 | THREADS[threads] << 5,
             31 * check_often | 0xe0 * locked, seed))
         self.meaning = []       # what each record is to decode to
         self.live = []          # the dense list, of slots
@@ -305,12 +308,18 @@ class Seed:
     def fault_off(self):
         self._put("fault", 0, 0, 0, n=1)
 
-    def option(self, period=None, dirty=None, cache=None):
+    def option(self, period=None, dirty=None, cache=None, delay=None):
         """period: 0 automatic, 1: 1, 2: 64; dirty: automatic, 0, 64 KiB;
-        cache: 1 MiB, 0, 64 KiB."""
+        cache: 1 MiB, 0, 64 KiB; delay: 500 ms, 0, 10 ms."""
         if period is not None:
             self._put("option", 0, 1, period)
         if dirty is not None:
             self._put("option", 0, 0, dirty)
         if cache is not None:
             self._put("option", 0, 0xc0, cache)
+        if delay is not None:
+            self._put("option", 0, 0xc1, delay)
+
+    def passes(self, time):
+        """0: 1 ms, 1: 500 ms, 2: 10 s."""
+        self._put("option", 0, 0xc2, time)

@@ -17,8 +17,8 @@ import seeds_calls as calls
 import seeds_fault
 import seeds_layout as layout
 import seeds_threads
-from encode import (CLASSES, HINTS, MISALIGN, NONZERO, REUSE, TIGHT, Seed,
-                    class_size)
+from encode import (CLASSES, HINTS, MISALIGN, NO_CLOCK, NONZERO, PURGE_ZEROES,
+                    REUSE, TIGHT, Seed, class_size)
 
 
 # ---- long ones ------------------------------------------------------------
@@ -113,6 +113,9 @@ PLAIN = {
     "drain-from-the-fullest": layout.drain_from_the_fullest,
     "whole-pools-go": layout.whole_pools_go,
     "purge-and-use-again": layout.purge_and_use_again,
+    "large-loop": layout.large_loop,
+    "time-passes": layout.time_passes,
+    "swells": layout.swells,
     "realloc-across-classes": calls.realloc_across_classes,
     "realloc-many": calls.realloc_many,
     "realloc-of-nothing": calls.realloc_of_nothing,
@@ -170,6 +173,16 @@ def with_headers(seeds):
             kernel = "-".join(n for f, n in FLAG_NAMES.items() if flags & f)
             seeds[f"{name}-{kernel}"] = ({"flags": flags, "seed": 7},
                                          scenario, args)
+    for name in ("large-loop", "time-passes", "swells", "purge-and-use-again",
+                 "calloc-after-dirty-free"):
+        scenario, args = seeds[name][1:]
+        for flags, kernel in ((NO_CLOCK, "no-clock"),
+                              (PURGE_ZEROES, "purge-zeroes"),
+                              (TIGHT | PURGE_ZEROES, "purge-zeroes-tight")):
+            # with 8 MiB only, where no allocation needs more
+            if not flags & TIGHT or name == "large-loop":
+                seeds[f"{name}-{kernel}"] = ({"flags": flags, "seed": 9},
+                                             scenario, args)
     for name in ("realloc-across-classes", "large-grow", "aligned-realloc",
                  "sized-frees", "settle-and-trim-between", "class-00016",
                  "class-00512", "class-32768", "reset-at-work"):

@@ -63,6 +63,71 @@ def pools_of_many_classes(s):
     s.trim()
 
 
+# ---- memory retained -----------------------------------------------------
+
+def large_loop(s):
+    """Large blocks come and go: their mappings are cached, within bounds."""
+    for cache in (0, 2, 1, 0):
+        s.option(cache=cache)
+        for size in (40000, 60000, 61440, 100000, 300000, 700000):
+            blocks = [s.malloc(size) for _ in range(5)]
+            s.free_each(blocks[:3])
+            s.calloc(size - 4096)
+            s.calloc(size)
+            s.check()
+            s.free_each(blocks[3:])
+            b = s.malloc(size * 3 // 4)
+            s.realloc(b, size)
+            s.realloc(b, size + 50000)
+            s.aligned(1 << 21, size)
+            s.free_all()
+            s.check()
+    s.trim()
+    s.check()
+
+
+def time_passes(s):
+    """What is not needed for a while is given back; what is, stays."""
+    for delay in (0, 2, 1, 0):
+        s.option(delay=delay)
+        for time in (0, 1, 2):
+            s.bulk(600, 3000)
+            big = [s.malloc(200000) for _ in range(3)]
+            s.free_each(big)
+            s.bulk_free(590, stride=1)
+            s.settle()
+            s.passes(time)
+            s.bulk(60, 3000)
+            s.free(s.malloc(90000))
+            s.passes(time)
+            s.passes(time)
+            s.bulk(20, 100)
+            s.free(s.malloc(200000))
+            s.check()
+            s.free_all()
+            s.settle()
+            s.passes(2)
+            s.malloc(500)
+            s.check()
+    s.trim()
+
+
+def swells(s):
+    """The same much again and again: the bound on what stays adapts."""
+    for round_ in range(8):
+        s.bulk(1000, 4096)
+        s.calloc(1500000)
+        s.free_all()
+        s.settle()
+        s.passes(round_ % 2)
+        s.check()
+    for _ in range(6):
+        s.passes(1)
+        s.free(s.malloc(40000))
+        s.bulk(3, 9000)
+    s.check()
+
+
 # ---- arenas ---------------------------------------------------------------
 
 def two_arenas(s, size):

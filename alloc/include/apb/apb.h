@@ -273,6 +273,10 @@ APB_API void apb_fault_get(struct apb_fault_stats *stats);
 
 /* ---- options ---------------------------------------------------------- */
 
+/*
+ * The environment variable APB_OPTIONS sets them as well, before the first
+ * block is made: "dirty_limit=4m,thp=never".  alloc/shim/README.md has the list.
+ */
 enum apb_option {
 	/*
 	 * Blocks that a thread's list of free blocks of one size holds before
@@ -345,7 +349,7 @@ enum apb_misuse_kind {
 	APB_MISUSE_FOREIGN, /* no mapping of ours */
 	APB_MISUSE_WRONG_SIZE, /* sized free, size of another class */
 	APB_MISUSE_WRONG_ALIGN, /* sized free, alignment it does not have */
-	APB_MISUSE_CORRUPT, /* free block was written to; always fatal */
+	APB_MISUSE_CORRUPT, /* free block was written to (APB_OPT_JUNK) */
 	APB_MISUSE_NR
 };
 
@@ -378,9 +382,8 @@ typedef void (*apb_misuse_fn)(const struct apb_misuse *m, void *arg);
  *	writes the text to stderr and aborts
  * @arg: passed to @fn
  *
- * If @fn returns, the offending call has had no effect.  After
- * APB_MISUSE_CORRUPT the process aborts all the same; @fn must return then, as
- * the heap is no longer fit for use.
+ * If @fn returns, the offending call has had no effect; one that was to hand
+ * out a block found to be APB_MISUSE_CORRUPT does so.
  */
 APB_API void apb_set_misuse(apb_misuse_fn fn, void *arg);
 

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Build 500,000 small objects, keep a random 0.05 % of them: how much memory
 comes back without being asked for?

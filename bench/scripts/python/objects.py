@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Small classes: a simulation whose state is many small objects that come and
 go: events in a heap, accounts with and without slots, exceptions."""
@@ -57,7 +58,7 @@ def run(rng, number, steps):
 def main(scale):
     rng = random.Random(3)
     for _ in range(scale):
-        print(*run(rng, 40000, 350000))
+        print(*run(rng, 40000, 150000))
 
 
 main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)

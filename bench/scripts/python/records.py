@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """JSON: write and read nested records, as a service between two others does."""
 
@@ -21,7 +22,7 @@ def record(rng, number):
 def main(scale):
     rng = random.Random(2)
     total = 0
-    for _ in range(3 * scale):
+    for _ in range(2 * scale):
         batch = [record(rng, number) for number in range(12000)]
         text = json.dumps(batch, indent=1)
         lines = [json.dumps(one, sort_keys=True) for one in batch]

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Dicts of strings: count words, index them by their letters, replace half of
 them, as a log or text processor does."""

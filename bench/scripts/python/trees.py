@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Trees of tuples: grow, walk and drop many short-lived ones beside a big one
 that stays, as a compiler or a solver does."""
