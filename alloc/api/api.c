@@ -93,10 +93,18 @@ static void *large_alloc(size_t size, size_t align, bool zero)
 
 static void *resize_once(struct apb_large *large, size_t size)
 {
+	bool copy;
 	void *p;
 
 	apb_enter();
-	p = apb_large_resize(large, size);
+	p = apb_large_resize(large, size, &copy);
+	apb_leave();
+	if (!p || !copy)
+		return p;
+	/* that may be much: others need not wait for it */
+	memcpy(p, (void *)large->addr, large->size);
+	apb_enter();
+	apb_large_free(large);
 	apb_leave();
 	return p;
 }

@@ -320,7 +320,7 @@ static void test_kernel_huge_pages(void **ctx)
 		void *p;
 
 		fresh(NULL);
-		apb_state.policy.thp = thp;
+		apb_policy.thp = thp;
 		errno = 4711;
 		p = apb_os_map(0, 3 * MIB, MIB, &zero);
 		assert_non_null(p);
@@ -329,7 +329,7 @@ static void test_kernel_huge_pages(void **ctx)
 				 can && thp == APB_THP_NEVER);
 		assert_int_equal(has_flag(p, "hg"),
 				 can && thp == APB_THP_ALWAYS);
-		apb_state.policy.thp = APB_THP_SYSTEM;
+		apb_policy.thp = APB_THP_SYSTEM;
 		assert_int_equal(apb_os_unmap(p, 3 * MIB), 0);
 	}
 }
@@ -364,9 +364,9 @@ static void test_table_without_clock_and_advice(void **ctx)
 	fresh(&ops);
 	assert_false(apb_os_has_clock());
 	assert_int_equal(apb_os_now(), 0);
-	apb_state.policy.thp = APB_THP_NEVER;
+	apb_policy.thp = APB_THP_NEVER;
 	p = apb_os_map(0, 2 * MIB, MIB, &zero);
-	apb_state.policy.thp = APB_THP_SYSTEM;
+	apb_policy.thp = APB_THP_SYSTEM;
 	assert_non_null(p);
 	assert_int_equal(apb_os_unmap(p, 2 * MIB), 0);
 }
@@ -391,7 +391,7 @@ static void test_advice(void **ctx)
 			memset(&advice, 0, sizeof(advice));
 			p = apb_os_map(0, MIB, MIB, &zero);
 			assert_int_equal(advice.times, 0);
-			apb_state.policy.thp =
+			apb_policy.thp =
 				i ? APB_THP_ALWAYS : APB_THP_NEVER;
 			assert_non_null(
 				apb_os_map(0, MIB - APB_PAGE, MIB, &zero));
@@ -405,7 +405,7 @@ static void test_advice(void **ctx)
 			arm(APB_FAULT_FROM, 1u << APB_OS_MAP, 1);
 			assert_null(apb_os_map(0, 2 * MIB, MIB, &zero));
 			assert_int_equal(advice.times, 1);
-			apb_state.policy.thp = APB_THP_SYSTEM;
+			apb_policy.thp = APB_THP_SYSTEM;
 		}
 	}
 }

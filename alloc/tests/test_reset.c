@@ -195,7 +195,7 @@ static void test_settings_stay(void **ctx)
 	assert_int_equal(misuses, 1);
 	assert_non_null(apb_malloc(1));
 	assert_int_equal(apb_tls->info[1].want, 7);
-	assert_int_equal(apb_state.arenas.dirty_limit, 12345);
+	assert_int_equal(apb_policy.dirty_limit, 12345);
 	simos_stats(&sim);
 	assert_true(sim.calls[APB_OS_MAP] >= maps + 2);
 }
