@@ -16,7 +16,7 @@ static void unmap(uintptr_t addr, size_t mapped)
 {
 	apb_map_clear(addr);
 	apb_os_release((void *)addr, mapped);
-	apb_retain_gave(&larges()->retain, larges()->cached_bytes, mapped);
+	larges()->retain.given += mapped;
 }
 
 static void forget(size_t i)
@@ -26,6 +26,8 @@ static void forget(size_t i)
 
 	ls->cached_bytes -= at->mapped;
 	ls->nr_cached--;
+	if (i < ls->nr_idle)
+		ls->nr_idle--;
 	memmove(at, at + 1, (ls->nr_cached - i) * sizeof(*at));
 }
 
@@ -41,24 +43,28 @@ static void evict(void)
 struct apb_large *apb_cache_take(size_t least, size_t most, size_t align)
 {
 	struct apb_larges *ls = larges();
-	size_t i, best = SIZE_MAX;
+	size_t i, best = SIZE_MAX, depth = 0, needed = 0;
 	struct apb_cached c;
 
 	/* the last one put first: it is warm */
 	for (i = ls->nr_cached; i--;) {
 		size_t has = ls->cache[i].mapped;
 
+		depth += has;
 		if (has < least || has > most ||
 		    ls->cache[i].addr & (align - 1))
 			continue;
 		best = i;
+		needed = depth;
 		most = has - 1;
 	}
 	if (best == SIZE_MAX)
 		return NULL;
 	c = ls->cache[best];
 	forget(best);
-	apb_retain_taken(&ls->retain, ls->cached_bytes, c.mapped);
+	ls->retain.moved += c.mapped;
+	if (needed > ls->retain.high)
+		ls->retain.high = needed;
 	apb_map_change(c.addr, APB_KIND_LARGE);
 	return apb_map_large(c.addr);
 }
@@ -83,7 +89,7 @@ void apb_cache_put(struct apb_large *large)
 	ls->nr_cached++;
 	ls->cached_bytes += mapped;
 	apb_map_change(large->addr, APB_KIND_CACHED);
-	apb_retain_put(&ls->retain, ls->cached_bytes, mapped);
+	ls->retain.moved += mapped;
 }
 
 void apb_cache_missed(size_t bytes)
@@ -115,13 +121,13 @@ void apb_large_decay(uint64_t now)
 	struct apb_larges *ls = larges();
 	size_t target;
 
-	if (!apb_retain_pass(&ls->retain, now, ls->cached_bytes,
-			     apb_large_cache_limit(), &target))
+	if (!apb_retain_pass(&ls->retain, now, 0, apb_large_cache_limit(),
+			     &target))
 		return;
-	while (ls->nr_cached &&
-	       ls->cached_bytes - target >= ls->cache[0].mapped)
+	while (ls->nr_idle)
 		evict();
 	apb_large_limit_cache();
+	ls->nr_idle = ls->nr_cached;
 }
 
 void apb_large_uncache(void)

@@ -11,8 +11,11 @@
  *
  * The mapping of a freed block is *cached* for a next one of its size, or one
  * that is up to a quarter smaller.  The cache is retained memory
- * (os/retain.h), bounded in bytes and in number: LRU, and what was not needed
- * in an epoch goes; so do all of it at a trim, and when there is no memory.  A
+ * (os/retain.h), bounded in bytes and in number: LRU, and a mapping that was
+ * not used all through an epoch goes; so do all of them at a trim, and when
+ * there is no memory.  As sizes differ, how full the cache is does not tell how
+ * much of it is needed: that is the most that was cached since, and with, a
+ * mapping that was then used.  A
  * cached mapping keeps its place in the address map, with a kind of its own:
  * the address leads to no block, but the range is known to be taken.
  *
@@ -24,7 +27,7 @@
  *   large.bytes   struct apb_larges counts what the list holds
  *   large.cached  and what the cache holds; it holds no more than
  *                 APB_LARGE_CACHE_NR, each as long as its descriptor says,
- *                 and no more bytes than its bound
+ *                 no fewer than are idle, and no more bytes than its bound
  */
 #ifndef APB_LARGE_H
 #define APB_LARGE_H
@@ -44,8 +47,9 @@ struct apb_larges {
 	size_t bytes; /* usable */
 	size_t slack;
 	size_t nr_cached;
+	size_t nr_idle; /* of these, the oldest: not used in this epoch */
 	size_t cached_bytes;
-	struct apb_retain retain; /* of the cache */
+	struct apb_retain retain; /* of the cache; high: see above, low: 0 */
 	struct apb_cached cache[APB_LARGE_CACHE_NR]; /* oldest first */
 	uint64_t recovered; /* had by settling when there was no memory */
 };

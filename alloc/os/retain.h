@@ -21,7 +21,7 @@
  * instead.
  *
  * Invariants (checked by apb_check()):
- *   retain.level  low <= bytes retained now <= high
+ *   retain.level  of what arenas retain: low <= bytes retained now <= high
  */
 #ifndef APB_RETAIN_H
 #define APB_RETAIN_H
