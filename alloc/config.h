@@ -137,9 +137,12 @@
 #define APB_LARGE_CLEAR_MAX ((size_t)4 << 20)
 /*
  * A block of up to this that grows is copied into a cached mapping with room
- * for it to double, as that saves page faults later; a larger one is resized.
+ * for it to double, as that saves page faults later; so is a larger one, up to
+ * the second bound, if it has grown so many times before.
  */
 #define APB_LARGE_COPY_MAX ((size_t)512 << 10)
+#define APB_LARGE_COPY_GROWN ((size_t)12 << 20)
+#define APB_LARGE_GROWN 3
 
 static_assert(sizeof(void *) == 8, "apb is for 64-bit address spaces");
 static_assert(APB_ARENA >> APB_POOL_SHIFT_SMALL == 64,

@@ -50,6 +50,7 @@ static void set_size(struct apb_large *large, size_t size, size_t mapped)
 static void enlist(struct apb_large *large, size_t size)
 {
 	large->size = size;
+	large->grown = 0;
 	apb_node_add(&larges()->list, &large->node);
 	larges()->nr++;
 	larges()->bytes += size;
@@ -147,53 +148,62 @@ static int resize_in_place(struct apb_large *large, size_t size)
 	return 0;
 }
 
-static void *copy_to(struct apb_large *to, struct apb_large *large)
+/*
+ * A cached mapping in which @large can grow on, or NULL.  A small block is
+ * copied there for anything, a large one only if it has grown before, and if
+ * there is so much room that it need not be copied again soon.
+ */
+static struct apb_large *room_to_grow(const struct apb_large *large,
+				      size_t size)
 {
-	void *p = (void *)to->addr;
+	size_t least = apb_large_step(size), most = 2 * least;
 
-	memcpy(p, (void *)large->addr, large->size);
-	apb_large_free(large);
-	return p;
-}
-
-/* Move @large, which is small, to a cached mapping in which it can grow on. */
-static void *grow_into_cached(struct apb_large *large, size_t size)
-{
-	size_t step = apb_large_step(size);
-	struct apb_large *to;
-
-	to = apb_cache_take(step, 2 * step, APB_ARENA);
-	if (!to)
+	if (size > APB_LARGE_COPY_GROWN ||
+	    (size > APB_LARGE_COPY_MAX && large->grown < APB_LARGE_GROWN))
 		return NULL;
-	enlist(to, size);
-	return copy_to(to, large);
+	if (size > APB_LARGE_COPY_MAX && least < large->size * 3 / 2)
+		least = large->size * 3 / 2;
+	return apb_cache_take(least, most, APB_ARENA);
 }
 
-void *apb_large_resize(struct apb_large *large, size_t size)
+/* Move the pages of @large, which is not needed any more then: 0 or -1. */
+static int move(struct apb_large *large, struct apb_large *to)
 {
-	struct apb_large *to;
-	void *p, *old = (void *)large->addr;
+	if (apb_os_remap((void *)large->addr, large->mapped, to->mapped,
+			 (void *)to->addr))
+		return -1;
+	delist(large);
+	apb_map_clear(large->addr);
+	return 0;
+}
+
+void *apb_large_resize(struct apb_large *large, size_t size, bool *copy)
+{
+	struct apb_large *to = NULL;
+	unsigned int grown = large->grown;
 	bool zero;
 
 	apb_retain_tick();
+	*copy = false;
 	size = apb_page_up(size);
-	if (size > large->mapped && size <= APB_LARGE_COPY_MAX) {
-		p = grow_into_cached(large, size);
-		if (p)
-			return p;
+	if (size > large->mapped) {
+		grown++;
+		to = room_to_grow(large, size);
+		*copy = to;
 	}
-	if (!resize_in_place(large, size))
-		return old;
-	to = get_large(size, APB_ARENA, &zero);
+	if (!to && !resize_in_place(large, size)) {
+		large->grown = grown;
+		return (void *)large->addr;
+	}
+	if (!to)
+		to = get_large(size, APB_ARENA, &zero);
 	if (!to)
 		return NULL;
 	enlist(to, size);
-	p = (void *)to->addr;
-	if (apb_os_remap(old, large->mapped, to->mapped, p))
-		return copy_to(to, large);
-	delist(large);
-	apb_map_clear(large->addr);
-	return p;
+	to->grown = grown;
+	if (!*copy)
+		*copy = move(large, to);
+	return (void *)to->addr;
 }
 
 struct apb_large *apb_large_find(uintptr_t addr)

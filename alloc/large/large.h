@@ -61,10 +61,12 @@ void *apb_large_alloc(size_t size, size_t align, bool *clear);
 void apb_large_free(struct apb_large *large);
 
 /*
- * Resize to @size bytes, over APB_MAX_POOLED: in place, else by moving the
- * pages, else by copying.  NULL with errno ENOMEM; nothing has changed then.
+ * Resize to @size bytes, over APB_MAX_POOLED: in place, or by moving the pages;
+ * or else *@copy is set, and there is a new block, to which the caller has to
+ * copy @large before he frees that.  NULL with errno ENOMEM; nothing has
+ * changed then.
  */
-void *apb_large_resize(struct apb_large *large, size_t size);
+void *apb_large_resize(struct apb_large *large, size_t size, bool *copy);
 
 /* The large block that starts at @addr, or NULL. */
 struct apb_large *apb_large_find(uintptr_t addr);

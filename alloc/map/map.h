@@ -44,12 +44,14 @@ enum {
  * @addr: the block and its mapping; a multiple of 1 MiB
  * @size: usable bytes; a multiple of the page size; 0: a cached mapping
  * @mapped: bytes mapped, at least @size; those behind @size are slack
+ * @grown: how often a block has grown beyond what was mapped
  */
 struct apb_large {
 	struct apb_node node;
 	uintptr_t addr;
 	size_t size;
 	size_t mapped;
+	unsigned int grown;
 };
 
 struct apb_leaf {

@@ -577,6 +577,59 @@ static void test_growing_again(void **ctx)
 	assert_int_equal(os_calls(), before);
 }
 
+/* A large block is copied only if it has grown before, and to much room. */
+static void test_growing_large(void **ctx)
+{
+	uint64_t before = 0;
+	unsigned int round;
+	char *p, *q;
+
+	(void)ctx;
+	/* grown once: where it is */
+	learnt(13, SIMOS_HINTS);
+	p = apb_malloc(2 * MIB);
+	fill(p, 2 * MIB, 13);
+	/* in the cache it stands in nobody's way */
+	q = apb_malloc(4 * MIB);
+	apb_free(q);
+	fault_arm(APB_FAULT_OFF, 0, 1);
+	p = apb_realloc(p, 2 * MIB + 1);
+	assert_ptr_not_equal(p, q);
+	assert_true(filled(p, 2 * MIB, 13));
+	assert_true(apb_state.os.fault.stats.calls[APB_OS_REMAP] > 0);
+	p = apb_realloc(p, 2 * MIB + 300 * KIB);
+	assert_ptr_not_equal(p, q);
+	assert_true(filled(p, 2 * MIB, 13));
+	p = apb_realloc(p, 2 * MIB + 600 * KIB);
+	assert_ptr_not_equal(p, q);
+	p = apb_realloc(p, 2 * MIB + 900 * KIB);
+	assert_ptr_equal(p, q);
+	assert_true(filled(p, 2 * MIB, 13));
+	assert_int_equal(stats_now().large, 1);
+	assert_whole();
+	apb_free(p);
+
+	/* again and again: what the first rounds leave is used by the others */
+	fresh_sim(13, SIMOS_HINTS);
+	for (round = 0; round < 16; round++) {
+		size_t size = 2 * MIB;
+
+		if (round == 12)
+			before = os_calls();
+		p = apb_malloc(size);
+		fill(p, size - 8, round);
+		for (; size < 14 * MIB; size += 200 * KIB) {
+			p = apb_realloc(p, size);
+			p[size - 1] = 1;
+		}
+		assert_true(filled(p, 2 * MIB - 8, round));
+		assert_whole();
+		apb_free(p);
+	}
+	/* the steps before it is copied, and those beyond what is */
+	assert_true(os_calls() - before <= 4 * 16);
+}
+
 /* ---- every call refused ----------------------------------------------- */
 
 #define SLOTS 12
@@ -716,6 +769,7 @@ int main(void)
 		cmocka_unit_test(test_realloc_within_slack),
 		cmocka_unit_test(test_growing_slowly),
 		cmocka_unit_test(test_growing_again),
+		cmocka_unit_test(test_growing_large),
 		cmocka_unit_test(test_every_call_may_fail),
 	};
 

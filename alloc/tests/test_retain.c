@@ -5,32 +5,16 @@
  * which drops nearly everything keeps next to nothing; with pools, as a heap
  * takes them, over the simulated kernel and its clock.
  */
-#include "testlib.h"
-
-#include "arena/arena.h"
+#include "arenalib.h"
 
 #define POOL (16 * KIB)
 #define MOST 4000
 
 static struct apb_pool *pool[MOST];
 
-static struct apb_arenas *as(void)
-{
-	return &apb_state.arenas;
-}
-
 static struct apb_retain *retain(void)
 {
 	return &apb_state.arenas.retain;
-}
-
-static struct apb_pool *get(unsigned int kind)
-{
-	struct apb_pool *p = apb_arena_get_pool(kind, true);
-
-	if (p)
-		p->owner = 1;
-	return p;
 }
 
 static void build(unsigned int from, unsigned int to)
