@@ -480,20 +480,49 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size,
 	return p;
 }
 
-static void *realloc_from(void *ptr, size_t size, const char *call)
+static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 {
 	struct apb_misuse m;
 	struct target t;
 
-	if (!ptr)
-		return apb_malloc(size);
-	if (!size)
-		size = 1;
 	if (likely(find_target(&t, ptr, call, &m)))
 		return realloc_target(&t, ptr, size, call);
 	apb_misuse_tell(&m);
 	errno = EINVAL;
 	return NULL;
+}
+
+/* A live block of @pool to another class or to a large one. */
+static void *realloc_move(const struct apb_pool *pool, void *ptr,
+			  uint64_t index, size_t size)
+{
+	size_t old = apb_class_size(pool->cls);
+	void *p = apb_malloc(size);
+
+	if (unlikely(!p))
+		return NULL;
+	memcpy(p, ptr, size < old ? size : old);
+	free_entry(pool, apb_block_died(pool, (uintptr_t)ptr, index));
+	return p;
+}
+
+static inline void *realloc_from(void *ptr, size_t size, const char *call)
+{
+	struct apb_pool *pool;
+	uint64_t index;
+
+	if (!ptr)
+		return apb_malloc(size);
+	if (!size)
+		size = 1;
+	if (unlikely(!find_pool((uintptr_t)ptr, &pool)) ||
+	    unlikely(!apb_pool_in_use(pool)) ||
+	    unlikely(!apb_block_live(pool, (uintptr_t)ptr, &index)) ||
+	    apb_junk())
+		return realloc_slow(ptr, size, call);
+	if (size <= APB_MAX_POOLED && apb_class_of(size) == pool->cls)
+		return ptr;
+	return realloc_move(pool, ptr, index, size);
 }
 
 void *apb_realloc(void *ptr, size_t size)
