@@ -202,22 +202,33 @@ def compare(form, plain, tests, jobs):
     return not new
 
 
+def jobs_number(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="cpython.py")
     parser.error = usage
-    parser.add_argument("--jobs", type=int,
+    parser.add_argument("--jobs", type=jobs_number,
                         default=len(os.sched_getaffinity(0)))
     parser.add_argument("--form", action="append", choices=sorted(CONTROLS))
     parser.add_argument("tests", nargs="*")
     args = parser.parse_args()
-    if args.jobs < 1:
-        usage("--jobs %d: must be 1 or more" % args.jobs)
     for path in (LIBRARY, HOST):
         if not os.path.exists(path):
             usage("%s is missing: make all python" % path)
     if subprocess.run([PYTHON, "-c", "import test.test_dict, _testcapi"],
                       stderr=subprocess.DEVNULL, check=False).returncode:
         usage("no test suite: apt-get install -y libpython3.11-testsuite")
+    known = subprocess.run([PYTHON, "-m", "test", "--list-tests"],
+                           capture_output=True, text=True,
+                           check=True).stdout.split()
+    for name in args.tests:
+        if name not in known:
+            usage("no test '%s' in the suite" % name)
     return args
 
 
