@@ -23,14 +23,13 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from xml.etree import ElementTree
 
-from box import ROOT, kill
+from box import ROOT, child, kill
 
 PYTHON = "/usr/bin/python3"
 LIBRARY = os.path.join(ROOT, "build", "libapb-malloc.so")
@@ -76,12 +75,6 @@ def environment(more, home):
         "PATH": "/usr/local/sbin:/usr/sbin:/sbin:"
                 "/usr/local/bin:/usr/bin:/bin",
         "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}, **more)
-
-
-def _child():
-    """As from a terminal: some tests send themselves SIGINT."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 class Result:
@@ -141,7 +134,7 @@ def suite(form, name, tests, jobs):
                 command + tests, cwd=home, env=environment(more, home),
                 stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=_child)
+                preexec_fn=child)
             try:
                 while process.poll() is None:
                     time.sleep(0.2)
