@@ -61,6 +61,9 @@ BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
 BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
 BENCH_DEPS += gnuplot-nox # plots
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
+PROGRAMS_DEPS := libpython3.11-testsuite # CPython's own tests
+PROGRAMS_DEPS += redis-server redis-tools memcached nginx-light # servers
+PROGRAMS_DEPS += git sqlite3 perl lua5.4 # commands
 
 # ---- flavours -------------------------------------------------------------
 

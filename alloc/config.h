@@ -85,7 +85,8 @@
 #define APB_BIN_FIRST_MIN 6
 #define APB_BIN_FIRST_MAX 32
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
-#define APB_BIN_MAX 4095
+#define APB_BIN_LEARNT_MAX 1023
+#define APB_BIN_MAX 4095 /* by option */
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
 /* Sparse pools that a heap remembers before it gives back their pages. */
 #define APB_NR_SPARSE 32

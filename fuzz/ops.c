@@ -68,6 +68,10 @@ static const uint8_t kind_of[32] = {
 /* By bits 5-7 of the header's byte 2: most random headers have one thread. */
 static const uint8_t threads_of[8] = {1, 1, 1, 1, 1, 2, 4, OPS_THREADS};
 
+/* The low bits of the header's byte 1. */
+#define KERNEL_JUNK 6
+#define KERNEL_REAL 7
+
 /* Flags of the simulated kernel that stand in the header's byte 1. */
 #define SIM_FLAGS_1 0xc0
 
@@ -137,7 +141,8 @@ void ops_header(const uint8_t *data, size_t size, struct ops_header *h)
 		memcpy(b, data, size < sizeof(b) ? size : sizeof(b));
 	*h = (struct ops_header){
 		.version = OPS_VERSION,
-		.real_kernel = (b[1] & 7) == 7,
+		.real_kernel = (b[1] & 7) == KERNEL_REAL,
+		.junk = (b[1] & 7) == KERNEL_JUNK,
 		.small_period = b[1] & 0x10,
 		.no_dirty = b[1] & 0x20,
 		.sim_flags = (b[2] & 0x1f) | (b[1] & SIM_FLAGS_1),
@@ -152,8 +157,10 @@ void ops_encode_header(uint8_t out[OPS_HEADER_SIZE], const struct ops_header *h)
 {
 	memset(out, 0, OPS_HEADER_SIZE);
 	out[0] = OPS_VERSION;
-	out[1] = (h->real_kernel ? 7 : 0) | (h->small_period ? 0x10 : 0) |
-		 (h->no_dirty ? 0x20 : 0);
+	out[1] = (h->real_kernel ? KERNEL_REAL :
+		  h->junk	 ? KERNEL_JUNK :
+				   0) |
+		 (h->small_period ? 0x10 : 0) | (h->no_dirty ? 0x20 : 0);
 	out[1] |= h->sim_flags & SIM_FLAGS_1;
 	out[2] = h->sim_flags & 0x1f;
 	for (unsigned int i = 0; h->threads > 1 && i < 8; i++)

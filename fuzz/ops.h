@@ -74,6 +74,7 @@ struct ops_header {
 	bool real_kernel; /* only where the runner allows it */
 	bool check_often; /* apb_check() after each operation */
 	bool locked; /* as in a process of several threads: locks are taken */
+	bool junk; /* blocks are filled; not on the real kernel */
 	bool small_period; /* settle after few frees */
 	bool no_dirty; /* purge at once */
 	unsigned int sim_flags; /* enum simos_flags, but for SIMOS_FILL */

@@ -167,6 +167,13 @@ static void set_option(struct run *r, enum ops_option which, size_t value)
 		run_fail(r, "option", "refused with errno %d", errno);
 }
 
+/* Only while nobody has a heap: between inputs. */
+static void set_junk(struct run *r, bool junk)
+{
+	if (r->api->set_option(APB_OPT_JUNK, junk))
+		run_fail(r, "option", "junk: refused with errno %d", errno);
+}
+
 static void do_option(struct run *r)
 {
 	if (r->op.option == OPTION_TIME)
@@ -296,6 +303,7 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	 */
 	__libc_single_threaded = !r->head.locked;
 	r->api->set_misuse(run_on_misuse, r);
+	set_junk(r, r->head.junk);
 	set_option(r, OPTION_PERIOD, r->head.small_period ? 4 : 0);
 	set_option(r, OPTION_DIRTY, r->head.no_dirty ? 0 : OPS_AUTO);
 	set_option(r, OPTION_LARGE_CACHE, LARGE_CACHE);
@@ -337,6 +345,7 @@ int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 	}
 	if (r->failed)
 		abandon(r);
+	set_junk(r, false);
 	r->api->set_misuse(NULL, NULL);
 	__libc_single_threaded = single_threaded;
 	feedback_end();

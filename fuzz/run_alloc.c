@@ -13,6 +13,8 @@
 
 /* No function sets errno to it. */
 #define SENTINEL 4711
+/* What blocks are filled with when they are made, in junk mode. */
+#define JUNK 0xa5
 /* From here on the real kernel may have no memory for us. */
 #define BIG_REQUEST ((size_t)1 << 30)
 
@@ -169,6 +171,17 @@ static bool judge_block(struct run *r, const struct request *q, void *p)
 	return true;
 }
 
+/* In junk mode a new block is filled. */
+static void judge_junk(struct run *r, const uint8_t *p, size_t size)
+{
+	size_t at, step = size > CONTENT_WHOLE ? 512 : 1;
+
+	for (at = 0; at < size; at += step)
+		if (p[at] != JUNK)
+			run_fail(r, "junk", "%p: byte %zu of %zu is %#x",
+				 (const void *)p, at, size, p[at]);
+}
+
 /* The result of an allocation for @slot; false if it was refused or wrong. */
 static bool take(struct run *r, const struct request *q, unsigned int slot,
 		 void *p)
@@ -194,6 +207,8 @@ static bool take(struct run *r, const struct request *q, unsigned int slot,
 			return false;
 		}
 	}
+	if (r->head.junk && !q->zero)
+		judge_junk(r, p, q->size);
 	if (!model_add(&r->model, slot, p, q->size, q->align, q->cls))
 		return fail_overlap(r, p, usable);
 	return true;

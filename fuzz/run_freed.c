@@ -48,8 +48,12 @@ static bool scribble(struct run *r, const struct freed_block *f,
 {
 	void *p = (void *)f->ptr;
 
-	/* of the real kernel nobody tells us what is unmapped */
-	if (!f->ptr || r->real || !simos_is_mapped(p, f->usable) ||
+	/*
+	 * Of the real kernel nobody tells us what is unmapped; and junk is
+	 * looked for.
+	 */
+	if (!f->ptr || r->real || r->head.junk ||
+	    !simos_is_mapped(p, f->usable) ||
 	    cover_any(&r->model.cover, f->ptr, f->usable))
 		return false;
 	switch (how % 4) {

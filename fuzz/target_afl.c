@@ -6,9 +6,10 @@
  * states of feedback.h get guards as edges have them, and are hit through the
  * same function that the instrumentation calls.
  *
- * One input runs before the fork server starts: what happens only once in a
+ * Some inputs run before the fork server starts: what happens only once in a
  * process (the first touch of a table, a lazy initialisation) would else look
- * like an unstable edge.
+ * like an unstable edge.  Their seeds differ, so that arenas come to lie in both
+ * slices of the simulated kernel's space.
  */
 #include "feedback.h"
 #include "run.h"
@@ -17,6 +18,8 @@
 #include <unistd.h>
 
 #define LOOPS 100000
+#define WARM_UPS 64
+#define SEED_AT 4 /* in the header */
 
 __AFL_FUZZ_INIT();
 
@@ -50,10 +53,13 @@ static void run(const uint8_t *data, size_t size)
 
 int main(void)
 {
-	static const uint8_t warm_up[OPS_HEADER_SIZE + 8 * OPS_RECORD_SIZE];
+	uint8_t warm_up[OPS_HEADER_SIZE + 8 * OPS_RECORD_SIZE] = {0};
 	const uint8_t *data;
 
-	run(warm_up, sizeof(warm_up));
+	for (int i = 0; i < WARM_UPS; i++) {
+		warm_up[SEED_AT] = (uint8_t)i;
+		run(warm_up, sizeof(warm_up));
+	}
 	__AFL_INIT();
 	data = __AFL_FUZZ_TESTCASE_BUF;
 	while (__AFL_LOOP(LOOPS))

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define HANG_SECONDS 120 /* for a round */
-#define FORK_SECONDS 10 /* for a child */
+#define FORK_SECONDS 5 /* for a child */
 #define PIECES 64
 #define STATUS_SECONDS 1.0
 #define FILES_MAX 4096

@@ -287,12 +287,25 @@ static void free_entry(const struct apb_pool *pool, struct apb_entry entry)
 	}
 }
 
-static void free_target(const struct target *t, void *ptr)
+/* A large block, which another thread might just have freed, too. */
+static void free_large(void *ptr, const char *call)
+{
+	struct apb_large *large;
+	struct apb_misuse m;
+
+	apb_enter();
+	large = apb_large_find((uintptr_t)ptr);
+	if (likely(large))
+		apb_large_free(large);
+	apb_leave();
+	if (unlikely(!large) && apb_misuse_find(&m, ptr, call))
+		apb_misuse_tell(&m);
+}
+
+static void free_target(const struct target *t, void *ptr, const char *call)
 {
 	if (t->large) {
-		apb_enter();
-		apb_large_free(t->large);
-		apb_leave();
+		free_large(ptr, call);
 		return;
 	}
 	if (apb_junk())
@@ -309,7 +322,7 @@ static noinline void free_slow(void *ptr)
 	if (!ptr)
 		return;
 	if (likely(find_target(&t, ptr, "apb_free", &m)))
-		free_target(&t, ptr);
+		free_target(&t, ptr, "apb_free");
 	else
 		apb_misuse_tell(&m);
 	errno = saved_errno;
@@ -418,7 +431,7 @@ static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 		ok = false;
 	}
 	if (likely(ok))
-		free_target(&t, ptr);
+		free_target(&t, ptr, call);
 	else
 		apb_misuse_tell(&m);
 	errno = saved_errno;
@@ -448,7 +461,8 @@ void apb_free_aligned_sized(void *ptr, size_t align, size_t size)
 
 /* ---- realloc, usable size --------------------------------------------- */
 
-static void *realloc_target(const struct target *t, void *ptr, size_t size)
+static void *realloc_target(const struct target *t, void *ptr, size_t size,
+			    const char *call)
 {
 	void *p;
 
@@ -462,24 +476,53 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size)
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, size < t->size ? size : t->size);
-	free_target(t, ptr);
+	free_target(t, ptr, call);
 	return p;
 }
 
-static void *realloc_from(void *ptr, size_t size, const char *call)
+static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 {
 	struct apb_misuse m;
 	struct target t;
+
+	if (likely(find_target(&t, ptr, call, &m)))
+		return realloc_target(&t, ptr, size, call);
+	apb_misuse_tell(&m);
+	errno = EINVAL;
+	return NULL;
+}
+
+/* A live block of @pool to another class or to a large one. */
+static void *realloc_move(const struct apb_pool *pool, void *ptr,
+			  uint64_t index, size_t size)
+{
+	size_t old = apb_class_size(pool->cls);
+	void *p = apb_malloc(size);
+
+	if (unlikely(!p))
+		return NULL;
+	memcpy(p, ptr, size < old ? size : old);
+	free_entry(pool, apb_block_died(pool, (uintptr_t)ptr, index));
+	return p;
+}
+
+static inline void *realloc_from(void *ptr, size_t size, const char *call)
+{
+	struct apb_pool *pool;
+	uint64_t index;
 
 	if (!ptr)
 		return apb_malloc(size);
 	if (!size)
 		size = 1;
-	if (likely(find_target(&t, ptr, call, &m)))
-		return realloc_target(&t, ptr, size);
-	apb_misuse_tell(&m);
-	errno = EINVAL;
-	return NULL;
+	if (unlikely(!find_pool((uintptr_t)ptr, &pool)) ||
+	    unlikely(!apb_pool_in_use(pool)) ||
+	    unlikely(!apb_block_live(pool, (uintptr_t)ptr, &index)) ||
+	    apb_junk())
+		return realloc_slow(ptr, size, call);
+	if (size <= APB_MAX_POOLED && apb_class_of(size) == pool->cls)
+		return ptr;
+	return realloc_move(pool, ptr, index, size);
 }
 
 void *apb_realloc(void *ptr, size_t size)

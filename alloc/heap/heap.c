@@ -30,7 +30,7 @@ unsigned int apb_bin_first(unsigned int cls)
 unsigned int apb_bin_most(unsigned int cls)
 {
 	return clamp(APB_BIN_MAX_BYTES / apb_class_size(cls), APB_BIN_FIRST_MIN,
-		     APB_BIN_MAX);
+		     APB_BIN_LEARNT_MAX);
 }
 
 static unsigned int fixed_period(void)

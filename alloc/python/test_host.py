@@ -314,6 +314,7 @@ class Module(unittest.TestCase):
         self.assertEqual(tables(PYTHONMALLOCSTATS="1"), 1)
         self.assertEqual(tables(PYTHONMALLOCSTATS=""), 0)
         self.assertEqual(tables("-E", PYTHONMALLOCSTATS="1"), 0)
+        self.assertEqual(tables(APB_OPTIONS="stats=1"), 1)
 
     def test_stats_at_exit_of_pymalloc(self):
         """CPython prints its own table then, and apb none."""

@@ -66,10 +66,13 @@ struct label {
 	uint64_t seed;
 };
 
+/* Whether it may happen that there is no memory; otherwise it is complained of. */
+extern atomic_bool stress_no_memory;
+
 /* 16 to 130,000 bytes: one in 512 is large, one in 16 is up to 32 KiB. */
 size_t label_size(uint64_t *r);
 
-/* By malloc, calloc or aligned_alloc; NULL, with a complaint, on failure. */
+/* By malloc, calloc or aligned_alloc; NULL on failure. */
 struct label *label_make(size_t size, uint64_t *r);
 /* Whether it is as it was made. */
 bool label_holds(const struct label *b);

@@ -245,22 +245,22 @@ static void test_from_the_main_thread(void **ctx)
 {
 	(void)ctx;
 	fresh_kernel();
-	run_forks((struct run){busy, THREADS, stress_times(150, 5000), false});
+	run_forks((struct run){busy, THREADS, stress_times(100, 5000), false});
 }
 
 static void test_from_another_thread(void **ctx)
 {
 	(void)ctx;
 	fresh_kernel();
-	run_forks((struct run){busy, THREADS, stress_times(100, 5000), true});
+	run_forks((struct run){busy, THREADS, stress_times(50, 2000), true});
 }
 
 static void test_with_threads_that_come_and_go(void **ctx)
 {
 	(void)ctx;
 	fresh_kernel();
-	run_forks((struct run){comes_and_goes, 4, stress_times(100, 5000),
-			       false});
+	run_forks(
+		(struct run){comes_and_goes, 4, stress_times(60, 2000), false});
 }
 
 static void test_with_one_thread(void **ctx)
@@ -284,7 +284,7 @@ static void forks_too(size_t index, void *arg)
 
 static void test_from_several_threads(void **ctx)
 {
-	size_t nr = stress_times(40, 2000), i;
+	size_t nr = stress_times(20, 700), i;
 	uint64_t r = 1;
 
 	(void)ctx;
@@ -399,7 +399,7 @@ static void slow_thread(size_t index, void *arg)
 
 static void test_while_a_lock_is_held(void **ctx)
 {
-	size_t nr = stress_times(60, 2000), i, met = 0;
+	size_t nr = stress_times(40, 1000), i, met = 0;
 	const struct apb_os slow_os = {
 		.map = slow_map,
 		.unmap = slow_unmap,
@@ -485,7 +485,7 @@ static int spawn_true(void)
 
 static void test_vfork_and_spawn(void **ctx)
 {
-	size_t nr = stress_times(50, 2000), i;
+	size_t nr = stress_times(30, 1000), i;
 	struct crew crew;
 	struct label *b;
 	uint64_t r = 1;
@@ -539,7 +539,7 @@ __attribute__((constructor(101))) static void register_early(void)
 
 static void test_handlers_of_earlier_libraries(void **ctx)
 {
-	size_t nr = stress_times(40, 2000);
+	size_t nr = stress_times(30, 1000);
 
 	(void)ctx;
 	fresh_kernel();
@@ -556,7 +556,7 @@ static void test_handlers_of_earlier_libraries(void **ctx)
  */
 static void test_handlers_that_allocate(void **ctx)
 {
-	size_t nr = stress_times(40, 2000);
+	size_t nr = stress_times(30, 1000);
 
 	(void)ctx;
 	fresh_kernel();

@@ -35,7 +35,7 @@ static size_t first(unsigned int cls)
 
 static size_t most(unsigned int cls)
 {
-	return clamp(512 * KIB / SIZE(cls), 6, 4095);
+	return clamp(512 * KIB / SIZE(cls), 6, 1023);
 }
 
 static void **alloc_n(size_t n, size_t size)

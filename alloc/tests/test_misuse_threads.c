@@ -491,6 +491,39 @@ static void test_all_at_once(void **ctx)
 
 /* ---- two at once ------------------------------------------------------ */
 
+/* Two threads free the same large block: one of them is told so. */
+static pthread_barrier_t race;
+static char *large_block;
+
+static void race_free_large(size_t index, void *arg)
+{
+	size_t i, nr = *(size_t *)arg;
+
+	for (i = 0; i < nr; i++) {
+		if (!index)
+			large_block = apb_malloc(40000 + i % 7 * 10000);
+		pthread_barrier_wait(&race);
+		apb_free(large_block);
+		pthread_barrier_wait(&race);
+		if (!index)
+			expect(reports == i + 1);
+		pthread_barrier_wait(&race);
+	}
+}
+
+static void test_large_at_once(void **ctx)
+{
+	size_t nr = stress_times(2000, 100000);
+
+	(void)ctx;
+	setup();
+	pthread_barrier_init(&race, NULL, 2);
+	crew_run(2, race_free_large, &nr);
+	pthread_barrier_destroy(&race);
+	assert_int_equal(reports, nr);
+	finish();
+}
+
 /*
  * Two threads free the same block at the same time, which no allocator that
  * takes no lock can tell from two blocks in all cases; here they do it one
@@ -542,6 +575,7 @@ int main(void)
 		cmocka_unit_test(test_the_freer_is_dead),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_all_at_once),
+		cmocka_unit_test(test_large_at_once),
 		cmocka_unit_test(test_right_after),
 	};
 

@@ -76,6 +76,7 @@ static void test_header_round_trip(void **ctx)
 	for (unsigned int i = 0; i < 1024; i++) {
 		in.version = OPS_VERSION;
 		in.real_kernel = i & 1;
+		in.junk = !in.real_kernel && i % 3 == 0;
 		in.check_often = i & 2;
 		in.small_period = i & 4;
 		in.no_dirty = i & 8;
@@ -87,6 +88,7 @@ static void test_header_round_trip(void **ctx)
 		ops_header(data, sizeof(data), &out);
 		assert_int_equal(out.version, in.version);
 		assert_int_equal(out.real_kernel, in.real_kernel);
+		assert_int_equal(out.junk, in.junk);
 		assert_int_equal(out.check_often, in.check_often);
 		assert_int_equal(out.small_period, in.small_period);
 		assert_int_equal(out.no_dirty, in.no_dirty);

@@ -391,8 +391,7 @@ static void test_advice(void **ctx)
 			memset(&advice, 0, sizeof(advice));
 			p = apb_os_map(0, MIB, MIB, &zero);
 			assert_int_equal(advice.times, 0);
-			apb_policy.thp =
-				i ? APB_THP_ALWAYS : APB_THP_NEVER;
+			apb_policy.thp = i ? APB_THP_ALWAYS : APB_THP_NEVER;
 			assert_non_null(
 				apb_os_map(0, MIB - APB_PAGE, MIB, &zero));
 			assert_int_equal(advice.times, 0);

@@ -161,6 +161,36 @@ static void test_storm_with_short_periods(void **ctx)
 	assert_all_given_back();
 }
 
+/* One call to the system in three fails, again and again. */
+static void test_storm_without_memory(void **ctx)
+{
+	struct apb_fault f = {
+		.mode = APB_FAULT_RANDOM,
+		.calls = FAULT_ALL,
+		.n = 3,
+	};
+	struct apb_fault_stats stats;
+	size_t round;
+
+	(void)ctx;
+	fresh_kernel();
+	for (round = 0; round < stress_times(10, 500); round++) {
+		f.seed = round;
+		apb_fault_set(&f);
+		stress_no_memory = true;
+		at_work = WORKERS;
+		crew_run(WORKERS + WATCHERS, storm_thread,
+			 &(struct storm){3000, round % 2 ? 30000 : 0});
+		apb_fault_get(&stats);
+		assert_true(stats.failed[APB_OS_MAP] > 0);
+		apb_fault_set(NULL);
+		stress_no_memory = false;
+		empty_mail();
+		assert_no_complaint();
+		assert_all_given_back();
+	}
+}
+
 /* ---- an owner that sleeps --------------------------------------------- */
 
 #define OWNED (100 * MIB)
@@ -418,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_storm_of_big_blocks),
 		cmocka_unit_test(test_storm_unwatched),
 		cmocka_unit_test(test_storm_with_short_periods),
+		cmocka_unit_test(test_storm_without_memory),
 		cmocka_unit_test(test_owner_asleep),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_reset_with_threads),

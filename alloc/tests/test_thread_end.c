@@ -126,7 +126,7 @@ static void *does_nothing(void *arg)
 static void test_crowd_tidy(void **ctx)
 {
 	(void)ctx;
-	assert_no_growth(CROWD, tidy, MIB);
+	assert_no_growth(CROWD, tidy, 2 * MIB);
 }
 
 static void test_crowd_untidy(void **ctx)

@@ -45,6 +45,7 @@ void fresh_kernel(void)
 	apb_reset();
 	assert_int_equal(apb_set_os(NULL), 0);
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 0), 0);
+	assert_int_equal(apb_set_option(APB_OPT_JUNK, 0), 0);
 	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO),
 			 0);
 	/* the real clock may show anything */

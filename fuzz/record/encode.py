@@ -92,12 +92,12 @@ def _bulk_size(size):
 
 class Seed:
     def __init__(self, real=False, check_often=False, small_period=False,
-                 no_dirty=False, flags=0, seed=0, threads=1, locked=False):
+                 no_dirty=False, flags=0, seed=0, threads=1, locked=False, junk=False):
         self.header = (int(real), int(check_often), int(small_period),
-                       int(no_dirty), flags, seed, threads)
+                       int(no_dirty), flags, seed, threads, int(junk))
         self.data = bytearray(struct.pack(
             "<BBBBI", 1,
-            7 * real | 16 * small_period | 32 * no_dirty | flags & FLAGS_1,
+            7 * real | 6 * junk | 16 * small_period | 32 * no_dirty | flags & FLAGS_1,
             flags & ~FLAGS_1 | THREADS[threads] << 5,
             31 * check_often | 0xe0 * locked, seed))
         self.meaning = []       # what each record is to decode to

@@ -4,7 +4,7 @@
  * For the tests of what writes inputs; people want apb-replay -v.
  *
  * header FILE version real_kernel check_often small_period no_dirty flags seed
- *	threads
+ *	threads junk
  * KIND slot size n align stride thread mode calls in_kernel arg val
  */
 #include <errno.h>
@@ -21,9 +21,9 @@ static void dump(const char *path, const uint8_t *data, size_t size)
 	size_t i;
 
 	ops_header(data, size, &h);
-	printf("header %s %u %d %d %d %d %u %u %u\n", path, h.version,
+	printf("header %s %u %d %d %d %d %u %u %u %d\n", path, h.version,
 	       h.real_kernel, h.check_often, h.small_period, h.no_dirty,
-	       h.sim_flags, h.seed, h.threads);
+	       h.sim_flags, h.seed, h.threads, h.junk);
 	for (i = 0; i < ops_count(size); i++) {
 		ops_decode(data, size, i, &op);
 		for (const char *s = op_names[op.kind]; *s; s++)

@@ -195,6 +195,11 @@ def with_headers(seeds):
         seeds[f"{name}-period-4"] = ({"small_period": True}, scenario, args)
         seeds[f"{name}-purge-at-once"] = (
             {"small_period": True, "no_dirty": True}, scenario, args)
+    for name in ("class-00048", "pool-states-00512", "realloc-across-classes",
+                 "calloc-after-dirty-free", "aligned-realloc", "large-loop",
+                 "long-skewed"):
+        scenario, args = seeds[name][1:]
+        seeds[f"{name}-junk"] = ({"junk": True}, scenario, args)
     for name in ("two-arenas-00512", "spare-thrash-32768", "large-grow",
                  "realloc-across-classes", "aligned-powers",
                  "calloc-after-dirty-free", "purge-and-use-again",

@@ -560,6 +560,9 @@ def add(seeds):
         header, scenario, args = made[name]
         made[name + "-check-often"] = ({**header, "check_often": True},
                                        scenario, args)
+    for name in ("server", "remote-kinds", "misuse"):
+        header, scenario, args = made[name]
+        made[name + "-junk"] = ({**header, "junk": True}, scenario, args)
     for name in ("server", "remote-free-01024"):
         header, scenario, args = made[name]
         made[name + "-real-kernel"] = ({**header, "real": True}, scenario,

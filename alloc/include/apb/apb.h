@@ -100,7 +100,8 @@ APB_API void *apb_aligned_alloc(size_t align, size_t size)
  * Keeps errno.  Any thread may free any block.  A @ptr that is not the start
  * of a live block is always reported as misuse (see apb_set_misuse()), in
  * release builds too, whichever thread freed it first and whatever was written
- * to it since.
+ * to it since; but for two threads that free the same block at the very same
+ * time, which may go unseen.
  */
 APB_API void apb_free(void *ptr);
 

@@ -8,6 +8,7 @@ two records have to be equal.
 """
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -20,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))))
 SECONDS = 300
 SHOWN = 1500
+_libc = ctypes.CDLL(None)
 
 
 class Wrong(Exception):
@@ -35,10 +37,13 @@ def expect(condition, text):
         raise Wrong(text)
 
 
-def _child():
-    """Signals as a shell in the foreground leaves them, whoever started us."""
+def child():
+    """In a new process: signals as a shell in the foreground leaves them,
+    whoever started us; and it ends when we are killed."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+    pr_set_pdeathsig = 1
+    _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def kill(process):
@@ -112,7 +117,7 @@ class Box:
             cmd, cwd=cwd or self.folder, env=self.environment(env),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, start_new_session=True,
-            preexec_fn=_child)
+            preexec_fn=child)
         try:
             out, err = process.communicate(text.encode(), timeout=SECONDS)
         except subprocess.TimeoutExpired:
@@ -141,7 +146,7 @@ class Box:
                 cmd, cwd=self.folder, env=self.environment(env),
                 stdin=subprocess.DEVNULL, stdout=file,
                 stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=_child)
+                preexec_fn=child)
         try:
             self._wait_ready(process, ready)
             self.check_loaded(process.pid)

@@ -65,3 +65,17 @@ shim-test-programs: $(PROGRAMS) $(O)/libapb.so $(O)/libapb-malloc.so
 
 # The suite runs test_shim.py.
 test-targets: shim-test-programs
+
+# ---- whole programs ---------------------------------------------------------
+
+# Each is run without and with apb: see programs.py and cpython.py.  CPython's
+# tests may be named: make test-programs TESTS="test_gc test_dict".
+TESTS ?=
+
+.PHONY: test-programs
+
+test-programs: setup # many programs, CPython's tests on apb: TESTS, JOBS
+	@.ci/setup $(PROGRAMS_DEPS)
+	$(Q)$(MAKE) $(PARALLEL) all $(O)/apb-python3
+	$(Q)alloc/tests/programs/programs.py --all
+	$(Q)alloc/tests/programs/cpython.py --jobs '$(JOBS)' $(TESTS)

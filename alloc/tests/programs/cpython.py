@@ -23,14 +23,13 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from xml.etree import ElementTree
 
-from box import ROOT, kill
+from box import ROOT, child, kill
 
 PYTHON = "/usr/bin/python3"
 LIBRARY = os.path.join(ROOT, "build", "libapb-malloc.so")
@@ -76,12 +75,6 @@ def environment(more, home):
         "PATH": "/usr/local/sbin:/usr/sbin:/sbin:"
                 "/usr/local/bin:/usr/bin:/bin",
         "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}, **more)
-
-
-def _child():
-    """As from a terminal: some tests send themselves SIGINT."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 class Result:
@@ -141,7 +134,7 @@ def suite(form, name, tests, jobs):
                 command + tests, cwd=home, env=environment(more, home),
                 stdin=subprocess.DEVNULL, stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=_child)
+                preexec_fn=child)
             try:
                 while process.poll() is None:
                     time.sleep(0.2)
@@ -202,22 +195,33 @@ def compare(form, plain, tests, jobs):
     return not new
 
 
+def jobs_number(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="cpython.py")
     parser.error = usage
-    parser.add_argument("--jobs", type=int,
+    parser.add_argument("--jobs", type=jobs_number,
                         default=len(os.sched_getaffinity(0)))
     parser.add_argument("--form", action="append", choices=sorted(CONTROLS))
     parser.add_argument("tests", nargs="*")
     args = parser.parse_args()
-    if args.jobs < 1:
-        usage("--jobs %d: must be 1 or more" % args.jobs)
     for path in (LIBRARY, HOST):
         if not os.path.exists(path):
             usage("%s is missing: make all python" % path)
     if subprocess.run([PYTHON, "-c", "import test.test_dict, _testcapi"],
                       stderr=subprocess.DEVNULL, check=False).returncode:
         usage("no test suite: apt-get install -y libpython3.11-testsuite")
+    known = subprocess.run([PYTHON, "-m", "test", "--list-tests"],
+                           capture_output=True, text=True,
+                           check=True).stdout.split()
+    for name in args.tests:
+        if name not in known:
+            usage("no test '%s' in the suite" % name)
     return args
 
 
