@@ -168,7 +168,8 @@ static struct apb_large *room_to_grow(const struct apb_large *large,
 		return NULL;
 	if (size > APB_LARGE_COPY_MAX && least < large->size * 3 / 2)
 		least = large->size * 3 / 2;
-	return apb_cache_take(least, most, APB_ARENA, false);
+	return apb_cache_take(least, most, APB_ARENA,
+			      size > APB_LARGE_COPY_MAX);
 }
 
 /* Move the pages of @large, which is not needed any more then: 0 or -1. */
