@@ -46,12 +46,6 @@ static void put_idle(struct apb_heap *heap)
 	heaps()->idle = heap;
 }
 
-/* To zeroes, but for the arrays, of which nothing is read that is not set. */
-static void clear_heap(struct apb_heap *heap)
-{
-	memset(heap, 0, offsetof(struct apb_heap, first));
-}
-
 static struct apb_heap *new_heap(void)
 {
 	struct apb_heap *heap;
@@ -66,7 +60,7 @@ static struct apb_heap *new_heap(void)
 		if (!heap)
 			return NULL;
 		if (!zero)
-			clear_heap(heap);
+			memset(heap, 0, sizeof(*heap));
 		heaps()->nr_mapped++;
 	}
 	enlist(heap);
@@ -181,7 +175,7 @@ static void renew(struct apb_heap *heap)
 {
 	struct apb_node node = heap->node;
 
-	clear_heap(heap);
+	memset(heap, 0, sizeof(*heap));
 	heap->node = node;
 	apb_heap_init(heap);
 	heap->attached = true;
@@ -209,7 +203,7 @@ size_t apb_threads_reset(void)
 			heaps()->nr_mapped--;
 			apb_os_release(heap, APB_HEAP_BYTES);
 		} else {
-			clear_heap(heap);
+			memset(heap, 0, sizeof(*heap));
 		}
 	}
 	apb_thread_swap(NULL);
