@@ -67,6 +67,7 @@ void apb_heap_init(struct apb_heap *heap)
 	unsigned int cls;
 
 	/* bin 0 is empty and full */
+	base->block = NULL;
 	heap->bin[0].top = heap->bin[0].limit = base++;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		first_array(heap, cls, base);
