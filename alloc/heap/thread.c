@@ -46,6 +46,12 @@ static void put_idle(struct apb_heap *heap)
 	heaps()->idle = heap;
 }
 
+/* To zeroes, but for the arrays, of which nothing is read that is not set. */
+static void clear_heap(struct apb_heap *heap)
+{
+	memset(heap, 0, offsetof(struct apb_heap, first));
+}
+
 static struct apb_heap *new_heap(void)
 {
 	struct apb_heap *heap;
@@ -60,7 +66,7 @@ static struct apb_heap *new_heap(void)
 		if (!heap)
 			return NULL;
 		if (!zero)
-			memset(heap, 0, sizeof(*heap));
+			clear_heap(heap);
 		heaps()->nr_mapped++;
 	}
 	enlist(heap);
@@ -175,7 +181,7 @@ static void renew(struct apb_heap *heap)
 {
 	struct apb_node node = heap->node;
 
-	memset(heap, 0, sizeof(*heap));
+	clear_heap(heap);
 	heap->node = node;
 	apb_heap_init(heap);
 	heap->attached = true;
@@ -203,7 +209,7 @@ size_t apb_threads_reset(void)
 			heaps()->nr_mapped--;
 			apb_os_release(heap, APB_HEAP_BYTES);
 		} else {
-			memset(heap, 0, sizeof(*heap));
+			clear_heap(heap);
 		}
 	}
 	apb_thread_swap(NULL);

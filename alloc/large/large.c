@@ -93,7 +93,7 @@ static struct apb_large *get_large(size_t size, size_t align, bool *zero)
 	struct apb_large *large;
 
 	*zero = false;
-	large = apb_cache_take(mapped, largest_fit(size), align);
+	large = apb_cache_take(mapped, 2 * mapped, align, true);
 	if (large)
 		return large;
 	return map_large(mapped, align, zero);
@@ -130,17 +130,22 @@ void apb_large_free(struct apb_large *large)
 /* Make @large @size bytes long where it is: 0 or -1. */
 static int resize_in_place(struct apb_large *large, size_t size)
 {
-	size_t mapped = apb_large_step(size);
+	size_t mapped = apb_large_step(size), more = 0;
 	char *p = (char *)large->addr;
 
-	if (size <= large->mapped &&
-	    (size >= large->size || large->mapped <= largest_fit(size)))
+	if (size > large->mapped)
+		more = apb_cache_extend(large->addr + large->mapped,
+					size - large->mapped);
+	if (more)
+		mapped = large->mapped + more;
+	else if (size <= large->mapped &&
+		 (size >= large->size || large->mapped <= largest_fit(size)))
 		mapped = large->mapped;
 	else if (size < large->mapped)
 		apb_os_release(p + mapped, large->mapped - mapped);
 	else if (apb_os_remap(p, large->mapped, mapped, NULL))
 		return -1;
-	if (mapped > large->mapped)
+	if (mapped > large->mapped && !more)
 		apb_cache_missed(mapped - large->mapped);
 	set_size(large, size, mapped);
 	/* on what is in use depends how much may be cached */
@@ -163,7 +168,8 @@ static struct apb_large *room_to_grow(const struct apb_large *large,
 		return NULL;
 	if (size > APB_LARGE_COPY_MAX && least < large->size * 3 / 2)
 		least = large->size * 3 / 2;
-	return apb_cache_take(least, most, APB_ARENA);
+	return apb_cache_take(least, most, APB_ARENA,
+			      size > APB_LARGE_COPY_MAX);
 }
 
 /* Move the pages of @large, which is not needed any more then: 0 or -1. */
@@ -181,7 +187,8 @@ void *apb_large_resize(struct apb_large *large, size_t size, bool *copy)
 {
 	struct apb_large *to = NULL;
 	unsigned int grown = large->grown;
-	bool zero;
+	int saved_errno = errno;
+	bool zero, whole;
 
 	apb_retain_tick();
 	*copy = false;
@@ -191,10 +198,15 @@ void *apb_large_resize(struct apb_large *large, size_t size, bool *copy)
 		to = room_to_grow(large, size);
 		*copy = to;
 	}
+	errno = 0;
 	if (!to && !resize_in_place(large, size)) {
 		large->grown = grown;
+		errno = saved_errno;
 		return (void *)large->addr;
 	}
+	/* joined of what the kernel has as two: then it would not move it */
+	whole = errno != EFAULT;
+	errno = saved_errno;
 	if (!to)
 		to = get_large(size, APB_ARENA, &zero);
 	if (!to)
@@ -202,7 +214,7 @@ void *apb_large_resize(struct apb_large *large, size_t size, bool *copy)
 	enlist(to, size);
 	to->grown = grown;
 	if (!*copy)
-		*copy = move(large, to);
+		*copy = !whole || move(large, to);
 	return (void *)to->addr;
 }
 

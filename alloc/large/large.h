@@ -10,14 +10,17 @@
  * *slack*: not usable, and, unless the block has been larger, never touched.
  *
  * The mapping of a freed block is *cached* for a next one of its size, or one
- * that is up to a quarter smaller.  The cache is retained memory
- * (os/retain.h), bounded in bytes and in number: LRU, and a mapping that was
- * not used all through an epoch goes; so do all of them at a trim, and when
- * there is no memory.  As sizes differ, how full the cache is does not tell how
- * much of it is needed: that is the most that was cached since, and with, a
- * mapping that was then used.  A
- * cached mapping keeps its place in the address map, with a kind of its own:
- * the address leads to no block, but the range is known to be taken.
+ * down to half of that; of a larger one the front is taken, in whole MiBs, and
+ * the rest stays.  What lies side by side in the cache is joined, and a block
+ * that grows takes what it needs of what is cached behind it.
+ *
+ * The cache is retained memory (os/retain.h), bounded in bytes and in number:
+ * LRU, and a mapping that was not used all through an epoch goes; so do all of
+ * them at a trim, and when there is no memory.  As sizes differ, how full the
+ * cache is does not tell how much of it is needed: that is the most that was
+ * cached since, and with, a mapping that was then used.  A cached mapping keeps
+ * its place in the address map, with a kind of its own: the address leads to no
+ * block, but the range is known to be taken.
  *
  * Invariants (checked by apb_check()):
  *   large.kind    the map's byte at addr is APB_KIND_LARGE, for what is in the

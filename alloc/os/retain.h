@@ -14,11 +14,10 @@
  * Time runs in *epochs* of the purge delay.  What was retained all through an
  * epoch was not needed in it, and is given back at its end (but for the base
  * and some change if anything was needed); the bound moves half way to what
- * was.  So memory is given back one to two
- * delays after it was needed last.  Nobody wakes up for that: every event, that
- * is a call into the arena or the large layer, looks at the clock.  A table of
- * OS operations without a clock has epochs by the bytes that are put and taken
- * instead.
+ * was.  So memory is given back one to two delays after it was needed last.
+ * Nobody wakes up for that: every event, that is a call into the arena or the
+ * large layer, looks at the clock.  A table of OS operations without a clock
+ * has epochs by the bytes that are put and taken instead.
  *
  * Invariants (checked by apb_check()):
  *   retain.level  of what arenas retain: low <= bytes retained now <= high

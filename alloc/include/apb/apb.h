@@ -190,10 +190,11 @@ APB_API int apb_reset(void);
  * @purge: give the pages of a mapped range back; it stays mapped and usable,
  *	its content is indeterminate from then on.  0, or -1 with errno (pages
  *	may then be gone or not).
- * @remap: resize a mapping.  With @new_addr NULL it is done in place.  Else
- *	the pages move to @new_addr, which is a mapped range of @new_size
- *	bytes and is replaced; the old range is unmapped.  Added pages are
- *	zero.  0, or -1 with errno (nothing changed).
+ * @remap: resize a mapping, a part of one, or several that are adjacent; a
+ *	system that cannot do the latter fails with EFAULT.  With @new_addr NULL
+ *	it is done in place.  Else the pages move to @new_addr, which is a
+ *	mapped range of @new_size bytes and is replaced; the old range is
+ *	unmapped.  Added pages are zero.  0, or -1 with errno (nothing changed).
  * @now: milliseconds since any moment, never less than before, at the price
  *	of a few instructions.  NULL: no clock; see APB_OPT_PURGE_DELAY.
  * @advise: recommend (@huge) or rule out huge pages for a mapped range; may
