@@ -280,6 +280,20 @@ static void begin_kernel(struct run *r)
 			 "memory is mapped before the input begins");
 }
 
+/*
+ * Options as an input finds them.  Set at the end of each, so that what the
+ * next one does when it sets its own does not depend on this one's: an engine
+ * that compares two runs of an input would call that unstable.
+ */
+static void plain_options(struct run *r)
+{
+	set_junk(r, false);
+	set_option(r, OPTION_PERIOD, 0);
+	set_option(r, OPTION_DIRTY, OPS_AUTO);
+	set_option(r, OPTION_LARGE_CACHE, LARGE_CACHE);
+	set_option(r, OPTION_PURGE_DELAY, PURGE_DELAY);
+}
+
 static void begin(struct run *r, const uint8_t *data, size_t size)
 {
 	ops_header(data, size, &r->head);
@@ -306,6 +320,7 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	set_junk(r, r->head.junk);
 	set_option(r, OPTION_PERIOD, r->head.small_period ? 4 : 0);
 	set_option(r, OPTION_DIRTY, r->head.no_dirty ? 0 : OPS_AUTO);
+	/* as the last input left them, but for the first one */
 	set_option(r, OPTION_LARGE_CACHE, LARGE_CACHE);
 	set_option(r, OPTION_PURGE_DELAY, PURGE_DELAY);
 	r->phase = NULL;
@@ -345,7 +360,7 @@ int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 	}
 	if (r->failed)
 		abandon(r);
-	set_junk(r, false);
+	plain_options(r);
 	r->api->set_misuse(NULL, NULL);
 	__libc_single_threaded = single_threaded;
 	feedback_end();
