@@ -78,7 +78,7 @@ SAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
 # What is shipped, and the harness around it.
 release.cc = $(CC)
 release.cflags = $(BASE) -O3 -DNDEBUG -fPIC -fvisibility=hidden \
-	-ftls-model=initial-exec $(CFLAGS)
+	-ftls-model=initial-exec -falign-functions=64 $(CFLAGS)
 release.ldflags = $(LDFLAGS)
 
 # Unit tests and replay under ASan and UBSan.
