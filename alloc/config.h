@@ -88,6 +88,7 @@
 #define APB_BIN_LEARNT_MAX 1023
 #define APB_BIN_MAX 4095 /* by option */
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
+
 /* Sparse pools that a heap remembers before it gives back their pages. */
 #define APB_NR_SPARSE 32
 #define APB_SPARSE_MAX 4 /* blocks out of such a pool */

@@ -6,11 +6,11 @@
  *	| header | descriptors | bitmaps | state bytes |  pool  |  pool  |
  *	+----------------------------------------------+--------+--------+ ...
  *
- * The first 64 KiB hold the metadata: four slots of 16 KiB, one of the larger
+ * The first 48 KiB hold the metadata: three slots of 16 KiB, one of the larger
  * ones (config.h tells what is where); what is not needed of it is never
- * touched.  So no block borders metadata.  Where a
- * descriptor has its owner word, the header has a word that is no bin's
- * address; those of the other first slots have 0.
+ * touched.  So no block borders metadata.  Where a descriptor has its owner
+ * word, the header has a word that is no bin's address; those of the other
+ * first slots have 0.
  *
  * A pool in use belongs to a heap (pool.h).  An unused one is *dirty* while
  * its pages may be resident, *clean* otherwise.  New pools come from the
@@ -33,9 +33,9 @@
  *                  unused pools; if that is all of them, on the spare list
  *   arena.dirty    it is in the dirty ring exactly if dirty is not 0
  *   arenas.counts  the counters of struct apb_arenas are what a walk counts
+ *   pool.unused    owner 0 exactly if the pool's bit in unused is set
  * Not checked, as a refused purge breaks it: dirty_bytes <= the bound, whenever
  * no function of this layer runs and purge_later is not set.
- *   pool.unused    owner 0 exactly if the pool's bit in unused is set
  */
 #ifndef APB_ARENA_H
 #define APB_ARENA_H

@@ -146,16 +146,19 @@ APB_API size_t apb_usable_size(const void *ptr);
  * Blocks are freed to the heap's lists, from which they are reused first; now
  * and then the surplus is settled: returned to the pools, whose counts become
  * exact, so that empty pools and empty arenas are found.  This call settles
- * all of it at once; empty memory then goes back by the usual rules (one
- * empty arena is kept as spare).
+ * all of it at once, but for what is in the lists of other running threads;
+ * empty memory then goes back by the usual rules (APB_OPT_DIRTY_LIMIT,
+ * APB_OPT_PURGE_DELAY).
  */
 APB_API void apb_settle(void);
 
 /**
  * apb_trim() - give back to the system all that can be given back
  *
- * Settles, unmaps every empty arena (the spare too), purges the pages of every
- * empty pool.
+ * Settles, unmaps every empty arena and every large mapping kept for reuse,
+ * purges the pages of empty pools, and those of pools in use on which there is
+ * no block.  What is in the lists of other running threads follows when these
+ * threads next take their slow path.
  *
  * Return: the bytes by which the mapped memory shrank, and those that were
  * purged of what is still mapped.
