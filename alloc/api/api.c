@@ -13,15 +13,12 @@
 #include "debug/report.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
+#include "hints.h"
 #include "map/flat.h"
 #include "state.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#define noinline __attribute__((noinline))
 
 struct apb_state apb_state;
 
@@ -163,8 +160,7 @@ static inline bool alloc_fast(size_t size, struct apb_entry *entry)
 	struct apb_heap *heap = apb_tls;
 
 	if (likely(size <= APB_SMALL_MAX))
-		return apb_bin_pop(
-			&heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT], entry);
+		return apb_bin_pop(apb_bin_small(heap, size), entry);
 	if (likely(size <= APB_MAX_POOLED))
 		return apb_bin_pop(&heap->bin[apb_class_of(size)], entry);
 	return false;
@@ -249,7 +245,6 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 			struct apb_misuse *m)
 {
 	uintptr_t addr = (uintptr_t)ptr;
-
 	bool misuse = false;
 
 	do {
@@ -492,37 +487,21 @@ static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 	return NULL;
 }
 
-/* A live block of @pool to another class or to a large one. */
-static void *realloc_move(const struct apb_pool *pool, void *ptr,
-			  uint64_t index, size_t size)
-{
-	size_t old = apb_class_size(pool->cls);
-	void *p = apb_malloc(size);
-
-	if (unlikely(!p))
-		return NULL;
-	memcpy(p, ptr, size < old ? size : old);
-	free_entry(pool, apb_block_died(pool, (uintptr_t)ptr, index));
-	return p;
-}
-
 static inline void *realloc_from(void *ptr, size_t size, const char *call)
 {
-	struct apb_pool *pool;
-	uint64_t index;
+	struct target t;
 
 	if (!ptr)
 		return apb_malloc(size);
 	if (!size)
 		size = 1;
-	if (unlikely(!find_pool((uintptr_t)ptr, &pool)) ||
-	    unlikely(!apb_pool_in_use(pool)) ||
-	    unlikely(!apb_block_live(pool, (uintptr_t)ptr, &index)) ||
-	    apb_junk())
+	if (unlikely(!find_pool((uintptr_t)ptr, &t.pool)) ||
+	    unlikely(!apb_pool_in_use(t.pool)) ||
+	    unlikely(!apb_block_live(t.pool, (uintptr_t)ptr, &t.index)))
 		return realloc_slow(ptr, size, call);
-	if (size <= APB_MAX_POOLED && apb_class_of(size) == pool->cls)
-		return ptr;
-	return realloc_move(pool, ptr, index, size);
+	t.large = NULL;
+	t.size = apb_class_size(t.pool->cls);
+	return realloc_target(&t, ptr, size, call);
 }
 
 void *apb_realloc(void *ptr, size_t size)

@@ -13,24 +13,16 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* What can be had from the heaps, the calling thread's first. */
-static void settle_heaps(void)
+void apb_settle(void)
 {
 	struct apb_heap *heap = apb_tls;
 
 	if (heap != &apb_empty_heap) {
 		apb_lock(&heap->lock);
-		apb_remote_flush(heap);
-		apb_remote_drain(heap, false);
-		apb_heap_settle_all(heap);
+		apb_heap_empty(heap);
 		apb_unlock(&heap->lock);
 	}
 	apb_heaps_drain(NULL);
-}
-
-void apb_settle(void)
-{
-	settle_heaps();
 }
 
 /* Give back pages of pools that are in use but hardly. */
@@ -61,7 +53,7 @@ size_t apb_trim(void)
 	apb_leave();
 	/* other threads do their part when they come by: apb_heap_follow_trim() */
 	atomic_fetch_add_explicit(&apb_state.trims, 1, memory_order_relaxed);
-	settle_heaps();
+	apb_settle();
 	sweep_heaps();
 	apb_threads_trim();
 	apb_enter();

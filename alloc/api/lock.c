@@ -23,17 +23,20 @@ void apb_stop(void)
 	pthread_mutex_lock(&apb_state_lock);
 }
 
-void apb_resume(void)
+/* Let go of all locks; of the heaps' those from @node on. */
+static void unlock_all(struct apb_node *node)
 {
-	struct apb_node *node;
-
-	if (apb_lock_free())
-		return;
 	pthread_mutex_unlock(&apb_state_lock);
-	for (node = apb_state.heaps.all; node; node = node->next)
+	for (; node; node = node->next)
 		pthread_mutex_unlock(
 			&apb_entry(node, struct apb_heap, node)->lock);
 	pthread_mutex_unlock(&apb_heaps_lock);
+}
+
+void apb_resume(void)
+{
+	if (!apb_lock_free())
+		unlock_all(apb_state.heaps.all);
 }
 
 /*
@@ -52,16 +55,9 @@ static void before_fork(void)
 
 static void after_fork(void)
 {
-	struct apb_node *node;
-
 	apb_forking = false;
-	if (apb_single_threaded())
-		return;
-	pthread_mutex_unlock(&apb_state_lock);
-	for (node = first_locked; node; node = node->next)
-		pthread_mutex_unlock(
-			&apb_entry(node, struct apb_heap, node)->lock);
-	pthread_mutex_unlock(&apb_heaps_lock);
+	if (!apb_single_threaded())
+		unlock_all(first_locked);
 }
 
 /*

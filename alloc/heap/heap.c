@@ -200,17 +200,20 @@ static void settle_bin(struct apb_heap *heap, unsigned int cls, size_t keep)
 
 void apb_heap_settle_all(struct apb_heap *heap)
 {
-	struct apb_entry *base = heap->first + 1;
 	unsigned int cls;
 
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		settle_bin(heap, cls, 0);
 		free_array(heap, &heap->info[cls]);
-		first_array(heap, cls, base);
-		base += heap->info[cls].room + 1;
 	}
-	heap->trims =
-		atomic_load_explicit(&apb_state.trims, memory_order_relaxed);
+	apb_heap_init(heap);
+}
+
+void apb_heap_empty(struct apb_heap *heap)
+{
+	apb_remote_flush(heap);
+	apb_remote_drain(heap, false);
+	apb_heap_settle_all(heap);
 }
 
 void apb_heap_follow_trim(struct apb_heap *heap)
@@ -322,9 +325,7 @@ static struct apb_pool *some_pool(struct apb_heap *heap, unsigned int cls)
 
 void apb_heap_reclaim(struct apb_heap *heap)
 {
-	apb_remote_flush(heap);
-	apb_remote_drain(heap, false);
-	apb_heap_settle_all(heap);
+	apb_heap_empty(heap);
 	apb_heaps_drain(heap);
 }
 

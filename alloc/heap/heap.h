@@ -124,6 +124,13 @@ static inline bool apb_heap_owns(const struct apb_heap *heap, uintptr_t owner)
 
 /* ---- bins: the fast paths --------------------------------------------- */
 
+/* The bin of a request of up to APB_SMALL_MAX bytes. */
+static inline struct apb_bin *apb_bin_small(struct apb_heap *heap, size_t size)
+{
+	/* in size_t: bins are as large as classes are apart, so no shift is left */
+	return &heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT];
+}
+
 /* Whether there was an entry. */
 static inline bool apb_bin_pop(struct apb_bin *bin, struct apb_entry *entry)
 {
@@ -156,7 +163,7 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 
 /* ---- slow paths, under the heap's lock -------------------------------- */
 
-/* Set up zeroed memory. */
+/* All bins empty, with their first arrays; the rest is as zeroed memory has it. */
 void apb_heap_init(struct apb_heap *heap);
 
 /* An entry of class @cls when its bin is empty; false: no memory. */
@@ -171,10 +178,13 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry);
 
 /*
- * Settle all bins, sweep sparse pools and shrink their arrays, as what is left of the heap is not
- * to be much; only for one who may touch the bins.
+ * Settle all bins, down to their first arrays; only for one who may touch the
+ * bins.
  */
 void apb_heap_settle_all(struct apb_heap *heap);
+
+/* The same, and before it post all batches and empty the queue. */
+void apb_heap_empty(struct apb_heap *heap);
 
 /*
  * There is no memory: settle everything that can be had without waiting, of

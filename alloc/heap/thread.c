@@ -134,10 +134,8 @@ void apb_thread_end(void)
 
 	if (!heap)
 		return;
-	apb_remote_flush(heap);
 	apb_lock(&heap->lock);
-	apb_remote_drain(heap, false);
-	apb_heap_settle_all(heap);
+	apb_heap_empty(heap);
 	apb_unlock(&heap->lock);
 	apb_lock(&apb_heaps_lock);
 	put_idle(heap);
@@ -187,7 +185,6 @@ size_t apb_threads_reset(void)
 
 	heaps()->idle = NULL;
 	heaps()->torn = heaps()->heapless = false;
-	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
 	heaps()->settles = heaps()->settled = heaps()->recovered = 0;
 	for (; node; node = next) {
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
@@ -269,11 +266,10 @@ void apb_heaps_drain(const struct apb_heap *held)
 
 		if (!lock_heap(heap, held))
 			continue;
-		if (!heap->attached)
-			apb_remote_flush(heap);
-		apb_remote_drain(heap, false);
-		if (!heap->attached)
-			apb_heap_settle_all(heap);
+		if (heap->attached)
+			apb_remote_drain(heap, false);
+		else
+			apb_heap_empty(heap);
 		apb_unlock(&heap->lock);
 	}
 	apb_unlock(&apb_heaps_lock);

@@ -5,13 +5,11 @@
  * are second names, see names.ld.
  */
 #include "config.h"
+#include "hints.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
-
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* glibc's headers of Debian 12 do not know these yet. */
 APB_API void free_aligned_sized(void *ptr, size_t align, size_t size);

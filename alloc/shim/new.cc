@@ -15,12 +15,12 @@
  */
 #include "new.h"
 
+#include "hints.h"
+
 #include <apb/apb.h>
 
 #include <new>
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
 #define OPERATOR __attribute__((weak, visibility("default")))
 
 using std::align_val_t;

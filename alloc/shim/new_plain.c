@@ -7,9 +7,7 @@
 #include "shim/new.h"
 
 #include "heap/thread.h"
-
-#define likely(x) __builtin_expect(!!(x), 1)
-#define noinline __attribute__((noinline))
+#include "hints.h"
 
 static noinline void *new_slow(size_t size)
 {
@@ -24,8 +22,7 @@ void *apb_own_new(size_t size)
 	struct apb_entry entry;
 
 	if (likely(size <= APB_SMALL_MAX) &&
-	    likely(apb_bin_pop(&heap->bin[(size + 15) >> APB_CLASS_STEP_SHIFT],
-			       &entry)))
+	    likely(apb_bin_pop(apb_bin_small(heap, size), &entry)))
 		return apb_block_born(entry);
 	return new_slow(size);
 }
