@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# Planted bugs: the libFuzzer target, or apb-threads under TSan, with one faulty
-# allocator after the other.
+# Planted bugs: the targets of libFuzzer and AFL++, or apb-threads under TSan,
+# with one faulty allocator after the other.
 #
 # bugs.py puts a patched copy of alloc/ into $(O)/bugs/NAME for each NAME and
 # then asks for `bug-targets BUGS="NAME ..." BUG_TARGETS="PROGRAM ..."
@@ -29,12 +29,17 @@ endef
 
 define bug
 $(call bug-flavour,$(1),fuzz-asan)
+$(call bug-flavour,$(1),afl)
 $(call bug-flavour,$(1),tsan)
 
 $(O)/bugs/$(1)/apb-fuzz-asan: $$(call bug-objs,$(1),fuzz-asan) \
 		$$(call objs,harness-asan,fuzz/target_libfuzzer.c) \
 		$$(call harness,harness-asan)
 	$$(call link,fuzz-asan)
+
+$(O)/bugs/$(1)/apb-fuzz-afl: $$(call bug-objs,$(1),afl) \
+		$$(call objs,afl,fuzz/target_afl.c) $$(call harness,harness)
+	$$(call link,afl)
 
 $(O)/bugs/$(1)/apb-threads: $$(call bug-objs,$(1),tsan) \
 		$$(call objs,tsan,$$(THREADS_SRC)) $$(call harness,tsan)
@@ -47,5 +52,5 @@ $(foreach b,$(BUGS),$(eval $(call bug,$(b))))
 
 bug-targets: $(BUG_TARGETS)
 
-bugs: setup # find every planted bug: BUG=NN BUGS_SECONDS=60 JOBS=n
+bugs: setup # planted bugs: ENGINE=libfuzzer|afl|both SEEDS=1 BUG=NN
 	+@fuzz/bugs/bugs.py
