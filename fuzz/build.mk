@@ -79,7 +79,7 @@ $(O)/fuzz/apb-threads: $(call objs,release,$(THREADS_SRC)) \
 		$(call harness,release) $(call lib,release)
 	$(call link,release)
 
-.PHONY: fuzz fuzz-targets corpus
+.PHONY: fuzz fuzz-targets faults corpus
 
 fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
 	replay threads) $(addprefix $(O)/test/apb-,replay threads) \
@@ -87,6 +87,9 @@ fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
 
 fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n
 	@fuzz/fuzz.py
+
+faults: setup # the corpus with each call of the system failing: FAULTS=once|from|all
+	@fuzz/faults.py
 
 corpus: setup # merge and minimise what fuzzing found into corpus/seeds
 	@fuzz/corpus.py

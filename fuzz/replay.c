@@ -4,6 +4,7 @@
  * failing one; measures the speed of the harness.
  */
 #include "child.h"
+#include "eachfault.h"
 #include "files.h"
 #include "minimize.h"
 #include "ops.h"
@@ -25,9 +26,11 @@ static const char usage_text[] =
 	"usage: apb-replay [-v] [--no-fork] FILE|DIR...\n"
 	"       apb-replay --minimize IN -o OUT [--seconds N]\n"
 	"       apb-replay --bench N [--threads T]\n"
+	"       apb-replay --each-fault [options] FILE|DIR...\n"
 	"  -v           each operation and its result in words\n"
 	"  --no-fork    all in this process, for debuggers and valgrind\n"
 	"  --minimize   shrink a failing input, at most N seconds (30)\n"
+	"  --each-fault with each call of the system failing in turn\n"
 	"  --bench      run N random inputs of 64 operations, print the "
 	"speed\n"
 	"  --threads    played by T threads (1, 2, 4 or 8)\n";
@@ -377,6 +380,8 @@ int main(int argc, char **argv)
 	struct settings s = {.fork = true, .seconds = 30, .threads = 1};
 	bool files;
 
+	if (argc > 1 && !strcmp(argv[1], "--each-fault"))
+		return each_fault_main(argc - 1, argv + 1);
 	parse(&s, argc, argv);
 	files = optind < argc;
 	if ((s.minimize != NULL) + (s.bench != 0) + files != 1 ||

@@ -7,6 +7,8 @@
 #ifndef APB_FUZZ_RUN_H
 #define APB_FUZZ_RUN_H
 
+#include "watch.h"
+
 #include <apb/apb.h>
 #include <stdio.h>
 
@@ -63,7 +65,17 @@ struct run_options {
 	void (*on_finding)(const struct run_finding *f, void *arg);
 	void *arg;
 	const struct apb_api *api; /* NULL: the real one */
+	/*
+	 * A call of the system that fails beside what the input makes fail;
+	 * one with @from ends where the operations do.  Also counted: on the
+	 * real kernel failures are known as those of the simulated one are.
+	 */
+	const struct watch_fault *fault;
 };
+
+/* Of the last input: how many calls of the system it made, if that was to be
+ * counted; and which one it was that options.fault made fail, or APB_OS_NR. */
+uint64_t run_calls(enum apb_os_call *hit);
 
 /* Run an input: 0, or 1 after a finding. */
 int run_input(const uint8_t *data, size_t size, const struct run_options *o);
