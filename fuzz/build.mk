@@ -31,9 +31,13 @@ fuzz-release.cc = clang-19
 fuzz-release.cflags = $(BASE) -O2 -DNDEBUG $(COVERAGE)
 fuzz-release.ldflags = -fsanitize=fuzzer
 
+# Instrumented while it is linked: measured to be a tenth faster than while it is
+# compiled (PCGUARD), and it sees more edges, those between inlined functions.
+# That wants the objects themselves, as ar makes no index of such ones.
+#
 # main() runs before the fork server and between inputs: denied coverage.
 AFL_DENY := sanitizers/afl-denylist.txt
-afl.cc = AFL_QUIET=1 AFL_LLVM_DENYLIST=$(AFL_DENY) afl-clang-fast
+afl.cc = AFL_QUIET=1 AFL_LLVM_DENYLIST=$(AFL_DENY) afl-clang-lto
 afl.cflags = $(BASE) -O2 -DNDEBUG
 afl.deps = $(AFL_DENY)
 
@@ -50,8 +54,8 @@ $(O)/fuzz/apb-fuzz-release: \
 		$(call harness,harness) $(call lib,fuzz-release)
 	$(call link,fuzz-release)
 
-$(O)/fuzz/apb-fuzz-afl: $(call objs,afl,fuzz/target_afl.c) \
-		$(call harness,harness) $(call lib,afl)
+$(O)/fuzz/apb-fuzz-afl: $(call objs,afl,fuzz/target_afl.c $(ALLOC_SRC)) \
+		$(call harness,harness) $(O)/afl/sources
 	$(call link,afl)
 
 $(O)/fuzz/apb-replay: $(call objs,release,$(REPLAY_SRC)) \

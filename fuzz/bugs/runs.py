@@ -142,6 +142,8 @@ class Afl(Run):
     environment.pop("AFL_FORCE_UI")
     SEED = re.compile(r"Test case '.*,orig:(\S+)' results in a "
                       r"(crash|timeout)")
+    # in what the target does before the first input
+    START = re.compile(r"Fork server crashed with (signal \d+)")
     AGAIN_SECONDS = 5
 
     def command(self, program, options):
@@ -190,8 +192,10 @@ class Afl(Run):
         return super().result()
 
     def found_by(self):
-        failing = self.failing()
-        return failing and (super().found_by() or "AFL++: " + failing[1])
+        if failing := self.failing():
+            return super().found_by() or "AFL++: " + failing[1]
+        start = self.START.search(self.output())
+        return start and "AFL++: %s at the start" % start[1]
 
 
 def inputs_folder(corpus):
