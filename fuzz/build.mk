@@ -8,6 +8,7 @@
 
 HARNESS_MAIN := fuzz/replay.c fuzz/threads.c $(wildcard fuzz/target_*.c)
 HARNESS_SRC := $(filter-out $(HARNESS_MAIN),$(sort $(wildcard fuzz/*.c)))
+HARNESS_SRC += fuzz/afl/mutate.c
 REPLAY_SRC := fuzz/replay.c
 THREADS_SRC := fuzz/threads.c
 
@@ -86,7 +87,7 @@ $(O)/fuzz/apb-threads: $(call objs,release,$(THREADS_SRC)) \
 .PHONY: fuzz fuzz-targets faults corpus
 
 fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
-	replay threads) $(addprefix $(O)/test/apb-,replay threads) \
+	replay threads) $(O)/fuzz/apb-mutator.so $(addprefix $(O)/test/apb-,replay threads) \
 	$(O)/tsan/apb-threads
 
 fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n
