@@ -6,10 +6,11 @@
 # it is compiled without coverage and sanitizers: that is what makes an
 # execution cheap, and the engines then aim at the allocator, not the oracle.
 
-HARNESS_MAIN := fuzz/replay.c fuzz/threads.c $(wildcard fuzz/target_*.c)
+HARNESS_MAIN := fuzz/replay.c fuzz/eachfault.c fuzz/threads.c \
+	$(wildcard fuzz/target_*.c)
 HARNESS_SRC := $(filter-out $(HARNESS_MAIN),$(sort $(wildcard fuzz/*.c)))
 HARNESS_SRC += fuzz/afl/mutate.c
-REPLAY_SRC := fuzz/replay.c
+REPLAY_SRC := fuzz/replay.c fuzz/eachfault.c
 THREADS_SRC := fuzz/threads.c
 
 # The harness itself; the second one knows that it is linked with ASan and
@@ -90,7 +91,7 @@ fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
 	replay threads) $(O)/fuzz/apb-mutator.so $(addprefix $(O)/test/apb-,replay threads) \
 	$(O)/tsan/apb-threads
 
-fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n
+fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|both|threads JOBS=n
 	@fuzz/fuzz.py
 
 faults: setup # the corpus with each call of the system failing: FAULTS=once|from|all

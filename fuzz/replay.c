@@ -380,7 +380,7 @@ int main(int argc, char **argv)
 	struct settings s = {.fork = true, .seconds = 30, .threads = 1};
 	bool files;
 
-	if (argc > 1 && !strcmp(argv[1], "--each-fault"))
+	if (argc > 1 && each_fault_main && !strcmp(argv[1], "--each-fault"))
 		return each_fault_main(argc - 1, argv + 1);
 	parse(&s, argc, argv);
 	files = optind < argc;

@@ -356,6 +356,15 @@ uint64_t run_calls(enum apb_os_call *hit)
 	return the_run.watch.calls;
 }
 
+uint64_t run_failed_calls(void)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < APB_OS_NR; i++)
+		n += the_run.watch.failed[i];
+	return n;
+}
+
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 {
 	struct run *r = &the_run;

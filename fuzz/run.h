@@ -76,6 +76,8 @@ struct run_options {
 /* Of the last input: how many calls of the system it made, if that was to be
  * counted; and which one it was that options.fault made fail, or APB_OS_NR. */
 uint64_t run_calls(enum apb_os_call *hit);
+/* And how many of them failed. */
+uint64_t run_failed_calls(void);
 
 /* Run an input: 0, or 1 after a finding. */
 int run_input(const uint8_t *data, size_t size, const struct run_options *o);
