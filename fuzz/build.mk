@@ -37,10 +37,15 @@ fuzz-release.ldflags = -fsanitize=fuzzer
 # compiled (PCGUARD), and it sees more edges, those between inlined functions.
 # That wants the objects themselves, as ar makes no index of such ones.
 #
+# Not at an address of the day: where played threads' blocks wait is a hash of
+# their heaps' addresses, and one of these is a variable.  AFL++ starts its target
+# anew now and then, and would call the inputs that depend on it unstable.
+#
 # main() runs before the fork server and between inputs: denied coverage.
 AFL_DENY := sanitizers/afl-denylist.txt
 afl.cc = AFL_QUIET=1 AFL_LLVM_DENYLIST=$(AFL_DENY) afl-clang-lto
 afl.cflags = $(BASE) -O2 -DNDEBUG
+afl.ldflags = -no-pie
 afl.deps = $(AFL_DENY)
 
 $(foreach f,harness harness-asan fuzz-asan fuzz-release afl,\

@@ -139,6 +139,9 @@ static bool next_run(struct progress *p)
 		f->late = true;
 		return true;
 	}
+	/* with --from: that was behind the operations, and so is what follows */
+	if (f->call && f->from && p->hit == APB_OS_NR)
+		return false;
 	f->late = false;
 	f->from = set.from;
 	p->pairs += p->hit != APB_OS_NR;

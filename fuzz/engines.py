@@ -186,7 +186,9 @@ class Afl(Worker):
             "afl-fuzz", "-i", AFL_IN, "-o", AFL_OUT, *role,
             "-t", "10000+", "-G", str(AFL_MAX_LEN), "--",
             "build/fuzz/apb-fuzz-afl"],
-            {**AFL_ENVIRONMENT, "AFL_SYNC_TIME": str(AFL_SYNC_MINUTES)})
+            {**AFL_ENVIRONMENT, "AFL_SYNC_TIME": str(AFL_SYNC_MINUTES),
+             "AFL_CUSTOM_MUTATOR_LIBRARY": os.path.join(proc.ROOT,
+                                                        AFL_MUTATOR)})
         os.set_blocking(self.process.stdout.fileno(), False)
 
     def output(self):

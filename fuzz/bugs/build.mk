@@ -9,6 +9,14 @@
 # header is) are compiled anew, the other objects and the harness are those of
 # the flavour.
 
+# The AFL++ target, instrumented while it is compiled: while it is linked would be
+# 2 s for each bug.
+afl-compiled.cc = $(afl.cc:%lto=%fast)
+afl-compiled.cflags = $(afl.cflags)
+afl-compiled.ldflags = $(afl.ldflags)
+afl-compiled.deps = $(afl.deps)
+$(eval $(call flavour,afl-compiled))
+
 BUGS :=
 BUG_TARGETS :=
 
@@ -29,21 +37,27 @@ endef
 
 define bug
 $(call bug-flavour,$(1),fuzz-asan)
-$(call bug-flavour,$(1),afl)
+$(call bug-flavour,$(1),afl-compiled)
 $(call bug-flavour,$(1),tsan)
+$(call bug-flavour,$(1),release)
 
 $(O)/bugs/$(1)/apb-fuzz-asan: $$(call bug-objs,$(1),fuzz-asan) \
 		$$(call objs,harness-asan,fuzz/target_libfuzzer.c) \
 		$$(call harness,harness-asan)
 	$$(call link,fuzz-asan)
 
-$(O)/bugs/$(1)/apb-fuzz-afl: $$(call bug-objs,$(1),afl) \
-		$$(call objs,afl,fuzz/target_afl.c) $$(call harness,harness)
-	$$(call link,afl)
+$(O)/bugs/$(1)/apb-fuzz-afl: $$(call bug-objs,$(1),afl-compiled) \
+		$$(call objs,afl-compiled,fuzz/target_afl.c) \
+		$$(call harness,harness)
+	$$(call link,afl-compiled)
 
 $(O)/bugs/$(1)/apb-threads: $$(call bug-objs,$(1),tsan) \
 		$$(call objs,tsan,$$(THREADS_SRC)) $$(call harness,tsan)
 	$$(call link,tsan)
+
+$(O)/bugs/$(1)/apb-replay: $$(call bug-objs,$(1),release) \
+		$$(call objs,release,$$(REPLAY_SRC)) $$(call harness,release)
+	$$(call link,release)
 endef
 
 $(foreach b,$(BUGS),$(eval $(call bug,$(b))))
