@@ -6,7 +6,7 @@
 # it is compiled without coverage and sanitizers: that is what makes an
 # execution cheap, and the engines then aim at the allocator, not the oracle.
 
-HARNESS_MAIN := fuzz/replay.c fuzz/eachfault.c fuzz/threads.c \
+HARNESS_MAIN := fuzz/replay.c fuzz/eachfault.c fuzz/threads.c fuzz/shim_api.c \
 	$(wildcard fuzz/target_*.c)
 HARNESS_SRC := $(filter-out $(HARNESS_MAIN),$(sort $(wildcard fuzz/*.c)))
 HARNESS_SRC += fuzz/afl/mutate.c
@@ -65,6 +65,22 @@ $(O)/fuzz/apb-fuzz-afl: $(call objs,afl,fuzz/target_afl.c $(ALLOC_SRC)) \
 		$(call harness,harness) $(O)/afl/sources
 	$(call link,afl)
 
+# The same with the malloc family of the shim where that differs.
+SHIM_API := fuzz/shim_api.c
+SHIM_SRC := alloc/shim/malloc.c
+$(foreach f,fuzz-asan afl,$(eval $(O)/$(f)/$(SHIM_SRC:.c=.o): private \
+	$(f).cflags += -fno-builtin -include fuzz/shim_api.h))
+
+$(O)/fuzz/apb-fuzz-shim-asan: $(call objs,fuzz-asan,$(SHIM_SRC)) \
+		$(call objs,harness-asan,fuzz/target_libfuzzer.c $(SHIM_API)) \
+		$(call harness,harness-asan) $(call lib,fuzz-asan)
+	$(call link,fuzz-asan)
+
+$(O)/fuzz/apb-fuzz-shim-afl: $(call objs,harness,$(SHIM_API)) \
+		$(call objs,afl,fuzz/target_afl.c $(SHIM_SRC) $(ALLOC_SRC)) \
+		$(call harness,harness) $(O)/afl/sources
+	$(call link,afl)
+
 $(O)/fuzz/apb-replay: $(call objs,release,$(REPLAY_SRC)) \
 		$(call harness,release) $(call lib,release)
 	$(call link,release)
@@ -93,7 +109,7 @@ $(O)/fuzz/apb-threads: $(call objs,release,$(THREADS_SRC)) \
 .PHONY: fuzz fuzz-targets faults corpus
 
 fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
-	replay threads) $(O)/fuzz/apb-mutator.so $(addprefix $(O)/test/apb-,replay threads) \
+	fuzz-shim-asan fuzz-shim-afl replay threads) $(O)/fuzz/apb-mutator.so $(addprefix $(O)/test/apb-,replay threads) \
 	$(O)/tsan/apb-threads
 
 fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|both|threads JOBS=n

@@ -43,7 +43,8 @@ static const char usage_text[] =
 	"  --jobs N     processes (1)\n"
 	"  --done FILE  note there which inputs are done, leave those out that "
 	"are\n"
-	"  --call K     only with call number K failing, in words; after a purge "
+	"  --call K     only with call number K failing, in words; after a "
+	"purge "
 	"\n"
 	"               \"K,late\": its content is lost although it fails\n";
 

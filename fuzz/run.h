@@ -47,6 +47,9 @@ struct apb_api {
 /* The real one. */
 extern const struct apb_api apb_api;
 
+/* What a target tests, if it is linked with something that says so. */
+extern const struct apb_api *const target_api __attribute__((weak));
+
 struct run_finding {
 	const char *oracle; /* short, stable, a constant */
 	size_t op_index; /* from 0; the number of operations: at the end */

@@ -51,6 +51,7 @@ static void run(const uint8_t *data, size_t size)
 {
 	static struct run_options options = {.on_finding = on_finding};
 
+	options.api = &target_api ? target_api : NULL;
 	run_input(data, size, &options);
 	for (unsigned int i = 0; i < feedback_nr_hit(); i++)
 		__sanitizer_cov_trace_pc_guard(&guards[feedback_hit_at(i)]);

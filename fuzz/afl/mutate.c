@@ -33,8 +33,8 @@ static size_t draw_run(struct mutation *m, size_t most)
 	return 1 + draw(m, 1 + draw(m, n));
 }
 
-__attribute__((format(printf, 2, 3))) static void
-say(struct mutation *m, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void say(struct mutation *m,
+						      const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -82,8 +82,7 @@ static size_t open_gap(struct mutation *m, size_t at, size_t n)
 
 static void drop(struct mutation *m, size_t at, size_t n)
 {
-	memmove(record(m, at), record(m, at + n),
-		(count(m) - at - n) * RECORD);
+	memmove(record(m, at), record(m, at + n), (count(m) - at - n) * RECORD);
 	m->size -= n * RECORD;
 }
 

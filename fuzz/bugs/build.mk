@@ -51,6 +51,20 @@ $(O)/bugs/$(1)/apb-fuzz-afl: $$(call bug-objs,$(1),afl-compiled) \
 		$$(call harness,harness)
 	$$(call link,afl-compiled)
 
+$(foreach f,fuzz-asan afl-compiled,\
+$(O)/bugs/$(1)/$(SHIM_SRC:.c=.$(f).o): private \
+	$(f).cflags += -fno-builtin -include fuzz/shim_api.h
+)
+$(O)/bugs/$(1)/apb-fuzz-shim-asan: $$(call bug-objs,$(1),fuzz-asan) \
+		$$(call objs,harness-asan,fuzz/target_libfuzzer.c $$(SHIM_API)) \
+		$$(call harness,harness-asan)
+	$$(call link,fuzz-asan)
+
+$(O)/bugs/$(1)/apb-fuzz-shim-afl: $$(call bug-objs,$(1),afl-compiled) \
+		$$(call objs,afl-compiled,fuzz/target_afl.c) \
+		$$(call objs,harness,$$(SHIM_API)) $$(call harness,harness)
+	$$(call link,afl-compiled)
+
 $(O)/bugs/$(1)/apb-threads: $$(call bug-objs,$(1),tsan) \
 		$$(call objs,tsan,$$(THREADS_SRC)) $$(call harness,tsan)
 	$$(call link,tsan)

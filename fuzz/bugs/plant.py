@@ -2,8 +2,9 @@
 """Planting: patched copies of alloc/, and the programs built from them.
 
 A patch opens with comment lines.  "# Layer: ..." says what part of the
-allocator it is about; "# Target: PROGRAM OPTION ..." that a program of its own
-has to find it, not the fuzzing targets.
+allocator it is about; "# Target: shim" that the targets with the shim's malloc
+family have to find it; "# Target: PROGRAM OPTION ..." that a program of its own
+has to.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ NONE_THREADS = "none-threads"
 CONTROLS = (NONE, NONE_THREADS)
 THREADS = "apb-threads"
 FUZZERS = {"libfuzzer": "apb-fuzz-asan", "afl": "apb-fuzz-afl"}
+SHIM = ["shim"]
+SHIM_FUZZERS = {"libfuzzer": "apb-fuzz-shim-asan", "afl": "apb-fuzz-shim-afl"}
 LAYERS = ("classes", "pools", "bins", "arenas", "map", "large", "realloc",
           "calloc", "alignment", "statistics", "OS failure", "purge", "misuse",
           "threads", "fork", "shim")
@@ -65,16 +68,17 @@ def layer(name):
 
 
 def target(name):
-    """The program of its own that has to find it, with options, or []."""
+    """What has to find it instead of the fuzzing targets, or []."""
     return header(name, "Target").split()
 
 
 def programs(name, wanted):
     """By engine: the command that has to find it, of the engines wanted."""
     own = target(name)
-    if own:
+    if own and own != SHIM:
         return {"threads": own} if "threads" in wanted else {}
-    return {engine: [program] for engine, program in FUZZERS.items()
+    return {engine: [program] for engine, program in
+            (SHIM_FUZZERS if own else FUZZERS).items()
             if engine in wanted}
 
 
@@ -88,7 +92,7 @@ def fingerprint(seeds):
     """Of what a result depends on beside the patch: sources and inputs."""
     sum_ = hashlib.sha1()
     sources = [os.path.join("alloc", name) for name in tree(path("alloc"))
-               if not name.startswith(("tests", "shim", "python"))]
+               if not name.startswith(("tests", "python"))]
     sources += [os.path.join("fuzz", name) for name in os.listdir(path("fuzz"))]
     for name in sorted(sources):
         if name.endswith((".c", ".h")):
@@ -129,9 +133,11 @@ def plant(name, built):
     """A copy of alloc/ with the patch; returns the sources to compile."""
     scratch = path(OUT, "new")
     shutil.rmtree(scratch, ignore_errors=True)
+    unused = ["tests", "python", ".*", "*.mk"]
+    if target(name) != SHIM:
+        unused.append("shim")
     shutil.copytree(path("alloc"), os.path.join(scratch, "alloc"),
-                    ignore=shutil.ignore_patterns(
-                        "tests", "shim", "python", ".*", "*.mk"))
+                    ignore=shutil.ignore_patterns(*unused))
     if name not in CONTROLS:
         patch = patches()[name]
         done = subprocess.run(
@@ -175,7 +181,8 @@ def clean():
 
 def build(wanted):
     """The programs wanted: {name: [program, ...]}."""
-    changed = {name: plant(name, sorted({*FUZZERS.values(), *built, THREADS}))
+    changed = {name: plant(name, sorted({*FUZZERS.values(), *SHIM_FUZZERS.values(),
+                                 THREADS, *built}))
                for name, built in wanted.items()}
     say("building %d allocators, %d objects"
         % (len(wanted), sum(len(wanted[name]) * len(sources)
