@@ -21,7 +21,7 @@ static uint8_t held[OBJECTS_MAX];
 
 void locks_reset(void)
 {
-	memset(held, FREE, sizeof(held));
+	memset(held, FREE, objects_nr());
 }
 
 unsigned int locks_holder(unsigned int id)

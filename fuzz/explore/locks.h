@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A run begins. */
+/* A run begins, or will: before objects_reset(). */
 void locks_reset(void);
 
 /* The thread that has lock @id, or SCHED_NOBODY. */

@@ -16,7 +16,7 @@ static struct {
 
 static uintptr_t addr_of[OBJECTS_MAX];
 static unsigned int nr;
-static uint32_t run;
+static uint32_t run = 1; /* before the first one, too: constructors */
 
 void objects_reset(void)
 {

@@ -20,6 +20,7 @@ static struct {
 	struct clock fenced[SCHED_THREADS];
 	/* what is published with the value of an atomic, or with a lock */
 	struct clock sync[OBJECTS_MAX];
+	unsigned int synced; /* so many of these are set up */
 } race;
 
 /* Pages of the watched range that are mapped. */
@@ -38,12 +39,19 @@ static void join(struct clock *a, const struct clock *b)
 			a->at[t] = b->at[t];
 }
 
+static struct clock *sync_of(unsigned int id)
+{
+	for (; race.synced <= id; race.synced++)
+		race.sync[race.synced] = (struct clock){{0}};
+	return &race.sync[id];
+}
+
 void race_begin(unsigned int nr)
 {
 	memset(race.now, 0, sizeof(race.now));
 	memset(race.seen, 0, sizeof(race.seen));
 	memset(race.fenced, 0, sizeof(race.fenced));
-	memset(race.sync, 0, sizeof(race.sync));
+	race.synced = 0;
 	for (unsigned int t = 0; t < nr; t++)
 		race.now[t].at[t] = 1;
 	shadow_reset();
@@ -179,7 +187,7 @@ static void tick(unsigned int t)
 void race_atomic(const struct access *a, bool stores)
 {
 	unsigned int t = sched_self(), what = effect(a->order);
-	struct clock *sync = &race.sync[a->id];
+	struct clock *sync = sync_of(a->id);
 
 	if (!sched_running())
 		return;
@@ -223,14 +231,14 @@ void race_mutex(const struct access *a)
 void race_locked(unsigned int id)
 {
 	if (sched_running())
-		join(&race.now[sched_self()], &race.sync[id]);
+		join(&race.now[sched_self()], sync_of(id));
 }
 
 void race_unlocking(unsigned int id)
 {
 	if (!sched_running())
 		return;
-	race.sync[id] = race.now[sched_self()];
+	*sync_of(id) = race.now[sched_self()];
 	tick(sched_self());
 }
 

@@ -206,8 +206,8 @@ void sched_run(const struct program *p, sched_choose_fn choose_fn, void *arg)
 	if (report)
 		report->steps = 0;
 	coro_reset(body);
-	objects_reset();
 	locks_reset();
+	objects_reset();
 	if (p->begin)
 		p->begin();
 	sched_play(SCHED_NOBODY);

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+/*
+ * apb-explore: goes through the schedules of scenarios, shows and shrinks what
+ * it finds, replays it.
+ */
+#include "explorer.h"
+#include "scenes.h"
+#include "schedule.h"
+#include "shrink.h"
+#include "words.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define SHRINK_SECONDS 20
+#define SCENES_MAX 256
+#define FINDINGS "build/explore/findings"
+
+static const char usage_text[] =
+	"usage: apb-explore [options] [SCENARIO...]\n"
+	"  --list         the scenarios\n"
+	"  --seconds N    for all of them (60)\n"
+	"  --plain        without reduction\n"
+	"  --bound N      at most N preemptions, without reduction\n"
+	"  --out DIR      where schedules of findings go (" FINDINGS ")\n"
+	"  --replay FILE  run a schedule, in words\n"
+	"  --quiet        no words on how a finding came about\n"
+	"Exit status 1: a finding.\n";
+
+struct settings {
+	enum explore_mode mode;
+	unsigned int bound;
+	double seconds;
+	const char *out;
+	const char *replay;
+	bool quiet;
+};
+
+struct totals {
+	unsigned int scenarios, unfinished, findings;
+	uint64_t schedules, runs;
+};
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static __attribute__((noreturn, format(printf, 1, 2))) void
+usage(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fprintf(stderr, "apb-explore: ");
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	exit(2);
+}
+
+/* ---- findings --------------------------------------------------------- */
+
+static void run_schedule(void *arg)
+{
+	const struct schedule *s = arg;
+
+	schedule_run(s, scene_find(s->scenario));
+}
+
+/* Run it once more, with names: whether the finding is there again. */
+static bool show(struct report *r, struct schedule *s, bool quiet)
+{
+	r->want_names = true;
+	report_child(r, REPORT_HANG, run_schedule, s);
+	r->want_names = !r->found;
+	if (!quiet) {
+		r->want_names = true;
+		words_steps(r, stdout);
+	}
+	r->want_names = false;
+	if (r->found)
+		words_finding(r, stdout);
+	return r->found;
+}
+
+static void make_folders(const char *path)
+{
+	char part[4096];
+
+	for (size_t i = 1; i < sizeof(part) && path[i - 1]; i++) {
+		part[i - 1] = path[i - 1];
+		part[i] = '\0';
+		if (path[i] == '/' || !path[i])
+			mkdir(part, 0777);
+	}
+}
+
+static void keep(const struct settings *set, struct report *r,
+		 const struct program *p)
+{
+	static struct schedule s;
+	char path[4096], oracle[sizeof(r->oracle)], comment[200];
+
+	snprintf(oracle, sizeof(oracle), "%s", r->oracle);
+	snprintf(comment, sizeof(comment), "%s: %.100s", r->oracle, r->text);
+	memset(&s, 0, sizeof(s));
+	snprintf(s.scenario, sizeof(s.scenario), "%s", p->name);
+	schedule_of(&s, r);
+	comment[strcspn(comment, "\n")] = '\0';
+	snprintf(path, sizeof(path), "%s/%s.schedule", set->out, p->name);
+	make_folders(set->out);
+	if (schedule_write(&s, path, comment))
+		usage("%s: %s", path, strerror(errno));
+	printf("  schedule: %s, %u accesses, %u preemptions\n", path, r->steps,
+	       report_preemptions(r));
+	if (!show(r, &s, set->quiet) || strcmp(oracle, r->oracle))
+		printf("  the schedule does not show it again\n");
+}
+
+/* ---- scenarios -------------------------------------------------------- */
+
+static void run_explorer(void *arg)
+{
+	explore(arg);
+}
+
+static void explore_one(const struct settings *set, const struct program *p,
+			double seconds, struct totals *totals,
+			struct report *r)
+{
+	struct explore x = {
+		.program = p,
+		.mode = set->mode,
+		.preemptions = set->bound,
+		.seconds = seconds,
+	};
+	double begin = now(), taken;
+
+	report_child(r, (unsigned int)seconds + 1, run_explorer, &x);
+	taken = now() - begin;
+	printf("%-16s %u %10lu %10lu %8.0f %6u %8.1f  %s\n", p->name, p->nr,
+	       (unsigned long)r->schedules, (unsigned long)r->runs,
+	       (double)r->runs / (taken > 0 ? taken : 1), r->most_steps, taken,
+	       r->found	   ? r->oracle :
+	       r->complete ? "ok" :
+			     "not finished");
+	totals->scenarios++;
+	totals->schedules += r->schedules;
+	totals->runs += r->runs;
+	totals->unfinished += !r->found && !r->complete;
+	totals->findings += r->found;
+	if (!r->found)
+		return;
+	begin = now();
+	if (shrink(r, p, SHRINK_SECONDS))
+		printf("  shrunk in %.1f s: none with fewer preemptions shows "
+		       "it\n",
+		       now() - begin);
+	else
+		printf("  shrunk in %.1f s\n", now() - begin);
+	keep(set, r, p);
+}
+
+static int explore_all(const struct settings *set,
+		       const struct program *const *list, unsigned int nr)
+{
+	struct report *r = report_new();
+	struct totals t = {0};
+	double begin = now();
+
+	printf("%-16s %s %10s %10s %8s %6s %8s\n", "scenario", "t", "schedules",
+	       "runs", "runs/s", "acc.", "seconds");
+	for (unsigned int i = 0; i < nr; i++) {
+		double left = set->seconds - (now() - begin);
+
+		/* what one does not need is for those that follow */
+		explore_one(set, list[i], left > 1 ? left / (nr - i) : 0.5, &t,
+			    r);
+		fflush(stdout);
+	}
+	printf("%u scenarios, %lu schedules%s, %lu runs, %.1f s; %u not "
+	       "finished, %u findings\n",
+	       t.scenarios, (unsigned long)t.schedules,
+	       set->mode == EXPLORE_ALL	 ? " (up to equivalence)" :
+	       set->mode == EXPLORE_PLAIN ? " (without reduction)" :
+					    " (of few preemptions)",
+	       (unsigned long)t.runs, now() - begin, t.unfinished, t.findings);
+	return t.findings ? 1 : 0;
+}
+
+static int replay(const struct settings *set)
+{
+	static struct schedule s;
+	struct report *r = report_new();
+	char why[300];
+
+	if (schedule_read(&s, set->replay, why, sizeof(why)))
+		usage("%s", why);
+	if (*s.scenario && !scene_find(s.scenario))
+		usage("%s: there is no scenario %s", set->replay, s.scenario);
+	if (show(r, &s, set->quiet))
+		return 1;
+	printf("  nothing found\n");
+	return 0;
+}
+
+/* ---- the command line ------------------------------------------------- */
+
+static double number(const char *text, const char *option, double most)
+{
+	char *end;
+	double n = strtod(text, &end);
+
+	if (end == text || *end || !(n >= 0 && n <= most))
+		usage("--%s: not a number from 0 to %.0f: %s", option, most,
+		      text);
+	return n;
+}
+
+static int list(void)
+{
+	const struct program *p;
+
+	for (unsigned int i = 0; (p = scene_nr(i)); i++)
+		printf("%-16s %u threads: %s\n", p->name, p->nr, p->about);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct program *chosen[SCENES_MAX];
+	static const struct option options[] = {
+		{"list", no_argument, NULL, 'l'},
+		{"seconds", required_argument, NULL, 's'},
+		{"plain", no_argument, NULL, 'p'},
+		{"bound", required_argument, NULL, 'b'},
+		{"out", required_argument, NULL, 'o'},
+		{"replay", required_argument, NULL, 'r'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	struct settings set = {.seconds = 60, .out = FINDINGS};
+	unsigned int nr = 0;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'l':
+			return list();
+		case 's':
+			set.seconds = number(optarg, "seconds", 1e6);
+			break;
+		case 'p':
+			set.mode = EXPLORE_PLAIN;
+			break;
+		case 'b':
+			set.mode = EXPLORE_BOUND;
+			set.bound = (unsigned int)number(optarg, "bound", 1000);
+			break;
+		case 'o':
+			set.out = optarg;
+			break;
+		case 'r':
+			set.replay = optarg;
+			break;
+		case 'q':
+			set.quiet = true;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			return 0;
+		default:
+			fputs(usage_text, stderr);
+			return 2;
+		}
+	}
+	if (set.replay)
+		return replay(&set);
+	for (; optind < argc && nr < SCENES_MAX; optind++) {
+		chosen[nr] = scene_find(argv[optind]);
+		if (!chosen[nr++])
+			usage("there is no scenario %s (--list)", argv[optind]);
+	}
+	if (!nr)
+		while (nr < SCENES_MAX && (chosen[nr] = scene_nr(nr)))
+			nr++;
+	return explore_all(&set, chosen, nr);
+}
