@@ -217,6 +217,8 @@ static bool in_globals(uintptr_t addr, char *buf, size_t len)
 	else if (addr - (uintptr_t)&apb_state < sizeof(apb_state))
 		say_member(state_members, "state", addr - (uintptr_t)&apb_state,
 			   buf, len);
+	else if (addr - (uintptr_t)&apb_policy < sizeof(apb_policy))
+		snprintf(buf, len, "policy + %zu", addr - (uintptr_t)&apb_policy);
 	else if (addr - (uintptr_t)&apb_flat < sizeof(apb_flat))
 		snprintf(buf, len, "flat map's head");
 	else if (apb_flat.mask && at <= apb_flat.mask)

@@ -187,10 +187,11 @@ static void tick(unsigned int t)
 void race_atomic(const struct access *a, bool stores)
 {
 	unsigned int t = sched_self(), what = effect(a->order);
-	struct clock *sync = sync_of(a->id);
+	struct clock *sync;
 
 	if (!sched_running())
 		return;
+	sync = sync_of(a->id);
 	touch(a->addr, a->size, a->pc,
 	      SHADOW_ATOMIC | (stores ? SHADOW_WRITE : 0));
 	if (a->kind != ACCESS_STORE) {

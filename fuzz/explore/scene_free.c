@@ -5,10 +5,15 @@
 #include "heap/thread.h"
 #include "world.h"
 
-/* Thread 0 is the owner of blocks 0 to @n - 1, all of @size. */
+/*
+ * Thread 0 is the owner of blocks 0 to @n - 1, all of @size.  Somebody else has
+ * the main heap.
+ */
 static void owner_makes(unsigned int n, size_t size)
 {
 	world_begin();
+	sched_play(SCHED_THREADS - 1);
+	world_make(WORLD_BLOCKS - SCHED_THREADS, SMALL);
 	sched_play(0);
 	for (unsigned int i = 0; i < n; i++)
 		world_make(i, size);
@@ -68,6 +73,17 @@ static void refill_three(unsigned int t)
 		world_make(IN_BIN, SOLO);
 }
 
+static void refill_more(unsigned int t)
+{
+	if (t) {
+		world_free(t);
+		world_free(t + 2);
+	} else {
+		world_make(IN_BIN, SOLO);
+		world_make(IN_BIN + 1, SOLO);
+	}
+}
+
 /* Batches of two: a full one is posted. */
 static void batch_begin(void)
 {
@@ -81,9 +97,8 @@ static void batch(unsigned int t)
 		for (unsigned int i = 0; i < 4; i++)
 			world_free(i);
 	} else {
-		world_make(10, PAIR);
-		world_free(4);
-		world_make(11, PAIR);
+		for (unsigned int i = 10; i < 13; i++)
+			world_make(i, PAIR);
 	}
 }
 
@@ -113,14 +128,11 @@ static void helpers_begin(void)
 	has_heap(2);
 }
 
+/* The owner does nothing. */
 static void helpers(unsigned int t)
 {
-	world_free(2 + t);
-}
-
-static void helpers_two(unsigned int t)
-{
-	helpers(t + 1);
+	if (t)
+		world_free(2 + t);
 }
 
 static void bound_three(unsigned int t)
@@ -185,6 +197,8 @@ static void overflow(unsigned int t)
 	} else {
 		world_free(2);
 		world_free(3);
+		world_make(4, SOLO);
+		world_make(5, SOLO);
 	}
 }
 
@@ -249,19 +263,22 @@ const struct program scenes_free[] = {
 		   "refills", 2, refill_begin, refill, end_two},
 	{"refill-3", "two threads free, the owner refills", 3,
 	 refill_three_begin, refill_three, end_three},
-	{"batch", "two batches of two, against malloc, free, malloc", 2,
+	{"refill-3-more", "two threads free two blocks each, the owner refills "
+			  "and allocates", 3, refill_three_begin, refill_more,
+	 end_three},
+	{"batch", "two batches of two, against three malloc()", 2,
 	 batch_begin, batch, end_two},
 	{"bound", "the queue is too long: who posts helps; the owner refills", 2,
 	 bound_begin, bound, end_two},
-	{"helpers", "the queue is too long for two who post", 2, helpers_begin,
-	 helpers_two, end_three},
+	{"helpers", "the queue is too long for two who post", 3, helpers_begin,
+	 helpers, end_three},
 	{"bound-3", "two who post to a queue that is too long, and its owner", 3,
 	 helpers_begin, bound_three, end_three},
 	{"settle", "the last block of a pool is freed while its owner settles",
 	 2, settle_begin, settle, end_two},
 	{"settle-3", "two free the last blocks of a pool, its owner settles", 3,
 	 settle_three_begin, settle_three, end_three},
-	{"overflow", "another thread and the owner, whose bin is full, free", 2,
+	{"overflow", "another thread and the owner, whose bin is full, free; it refills", 2,
 	 overflow_begin, overflow, overflow_end},
 	{"realloc", "realloc of another thread's block, whose owner refills", 2,
 	 refill_begin, resize, end_two},

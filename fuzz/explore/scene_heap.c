@@ -6,11 +6,14 @@
 #include "heap/thread.h"
 #include "world.h"
 
-/* Threads 0 to @nr - 1 each have a block, of the thread's number. */
+/*
+ * Threads 0 to @nr - 1 each have a block, of the thread's number.  The last
+ * one has the main heap; those of the others are mapped, and may be unmapped.
+ */
 static void each_has_one(unsigned int nr)
 {
 	world_begin();
-	for (unsigned int t = 0; t < nr; t++) {
+	for (unsigned int t = nr; t--;) {
 		sched_play(t);
 		world_make(t, SOLO);
 	}
@@ -42,6 +45,22 @@ static void end(unsigned int t)
 {
 	if (t)
 		world_free(0);
+	else
+		apb_thread_end();
+}
+
+/* Two free blocks of one who ends. */
+static void end_three_begin(void)
+{
+	three();
+	sched_play(0);
+	world_make(3, SOLO);
+}
+
+static void end_free_free(unsigned int t)
+{
+	if (t)
+		world_free(t == 1 ? 0 : 3);
 	else
 		apb_thread_end();
 }
@@ -96,7 +115,8 @@ static void flush(unsigned int t)
 
 static void flush_two(unsigned int t)
 {
-	flush(t + 1);
+	if (t)
+		flush(t);
 }
 
 /* ---- takeover --------------------------------------------------------- */
@@ -120,23 +140,38 @@ static void takeover(unsigned int t)
 /* Two new threads, one heap that is idle. */
 static void takeover_two_begin(void)
 {
-	world_begin();
-	sched_play(2);
-	world_make(0, SOLO);
-	apb_thread_end();
+	each_has_one(3);
+	for (unsigned int t = 0; t < 2; t++) {
+		sched_play(t);
+		apb_thread_end();
+	}
+	/* only one of both idle heaps has something: the other one goes */
+	world_free(1);
+	apb_trim();
 }
 
 static void takeover_two(unsigned int t)
 {
-	world_make(1 + t, SOLO);
+	world_make(3 + t, SOLO);
+}
+
+/* And somebody frees the block that it has. */
+static void takeover_three(unsigned int t)
+{
+	if (t == 2)
+		world_free(0);
+	else
+		world_make(3 + t, SOLO);
 }
 
 /* The heap of a thread that ends is taken by one that begins. */
 static void end_takeover_begin(void)
 {
-	each_has_one(1);
+	world_begin();
 	sched_play(2);
 	world_make(2, SMALL);
+	sched_play(0);
+	world_make(0, SOLO);
 }
 
 static void end_takeover(unsigned int t)
@@ -182,6 +217,53 @@ static void trim_other(unsigned int t)
 		world_free(0);
 	else
 		apb_trim();
+}
+
+/* All at once: the owner ends, its block is freed, another one trims. */
+static void trim_end_free(unsigned int t)
+{
+	if (!t)
+		apb_thread_end();
+	else if (t == 1)
+		world_free(0);
+	else
+		apb_trim();
+}
+
+/*
+ * Thread 0's heap is idle and has a queue that is too long: who posts empties
+ * it, while another one, or both, looks whether the heap can go.
+ */
+static void help_trim_begin(void)
+{
+	world_begin();
+	sched_play(2);
+	world_make(10, SMALL);
+	sched_play(1);
+	world_make(11, SMALL);
+	sched_play(0);
+	for (unsigned int i = 0; i < 3; i++)
+		world_make(i, SOLO);
+	apb_thread_end();
+	sched_play(1);
+	world_free(0);
+	world_free(1);
+}
+
+static void help_trim(unsigned int t)
+{
+	if (t)
+		world_free(2);
+	else
+		apb_trim();
+}
+
+static void help_trim_three(unsigned int t)
+{
+	if (t == 2)
+		world_make(3, SOLO);
+	else
+		help_trim(t);
 }
 
 /* The heap that a new thread takes is about to be unmapped. */
@@ -277,16 +359,20 @@ static void stats(unsigned int t)
 const struct program scenes_heap[] = {
 	{"end", "a block is freed by another thread while its owner ends", 2,
 	 two, end, end_two},
+	{"end-3", "two threads free blocks of one who ends", 3,
+	 end_three_begin, end_free_free, end_three},
 	{"end-both", "two threads end, each has a batch for the other", 2,
 	 end_both_begin, end_both, end_two},
 	{"flush", "a thread's end flushes a batch, another one settles, the "
 		  "owner refills", 3, flush_begin, flush, end_three},
 	{"flush-2", "a thread's end flushes a batch to a queue that another one "
-		    "empties", 2, flush_begin, flush_two, end_three},
+		    "empties", 3, flush_begin, flush_two, end_three},
 	{"takeover", "a block of an idle heap is freed while a new thread takes "
 		     "that", 2, idle_begin, takeover, end_two},
 	{"takeover-two", "two new threads, one idle heap", 2,
 	 takeover_two_begin, takeover_two, end_three},
+	{"takeover-3", "two new threads, one idle heap, whose block is freed", 3,
+	 takeover_two_begin, takeover_three, end_three},
 	{"end-takeover", "a thread ends, another one begins", 2,
 	 end_takeover_begin, end_takeover_two, end_three},
 	{"end-takeover-3", "a thread ends, one begins, one frees its block", 3,
@@ -304,6 +390,13 @@ const struct program scenes_heap[] = {
 	{"trim-both", "two threads trim", 2, two, trim_both, end_two},
 	{"trim-idle", "a block of an idle heap is freed while another thread "
 		      "trims", 2, idle_begin, trim_idle, end_two},
+	{"trim-end-free", "one thread ends, one frees its block, one trims", 3,
+	 three, trim_end_free, end_three},
+	{"help-trim", "the queue of an idle heap is emptied by who posts, while "
+		      "another thread trims", 2, help_trim_begin, help_trim,
+	 end_three},
+	{"help-trim-3", "the same, and a new thread begins", 3,
+	 help_trim_begin, help_trim_three, end_three},
 	{"stop", "the world is stopped while a block is posted", 2, two, stop,
 	 end_two},
 	{"stop-3", "the same, and a third thread allocates", 3, three,

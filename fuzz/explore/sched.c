@@ -21,7 +21,6 @@ static struct {
 	sched_choose_fn choose;
 	void *arg;
 	bool starting; /* threads go up to their first access */
-	bool running;
 	bool over; /* a finding is being told */
 	unsigned int self;
 	unsigned int last;
@@ -30,6 +29,7 @@ static struct {
 	struct access next[SCHED_THREADS];
 } sched = {.self = SCHED_NOBODY};
 
+bool sched_runs;
 sched_name_fn sched_name;
 
 /* ---- findings --------------------------------------------------------- */
@@ -171,11 +171,14 @@ void sched_point(struct access *a)
 {
 	unsigned int me = sched.self;
 
+	/* alone, only locks have to be known */
+	if (!sched_runs && a->size)
+		return;
 	a->id = objects_id(a->addr);
 	if (sched.starting) {
 		sched.next[me] = *a;
 		coro_switch(0);
-	} else if (sched.running) {
+	} else if (sched_runs) {
 		sched.next[me] = *a;
 		go_on();
 	}
@@ -213,7 +216,7 @@ void sched_run(const struct program *p, sched_choose_fn choose_fn, void *arg)
 	sched_play(SCHED_NOBODY);
 	locks_expect_free();
 	race_begin(p->nr);
-	sched.running = true;
+	sched_runs = true;
 	sched.starting = true;
 	for (t = 0; t < p->nr; t++) {
 		sched.self = t;
@@ -221,7 +224,7 @@ void sched_run(const struct program *p, sched_choose_fn choose_fn, void *arg)
 	}
 	sched.starting = false;
 	go_on();
-	sched.running = false;
+	sched_runs = false;
 	sched.self = SCHED_NOBODY;
 	locks_expect_free();
 	if (p->end)
@@ -244,9 +247,4 @@ unsigned int sched_steps(void)
 unsigned int sched_self(void)
 {
 	return sched.self;
-}
-
-bool sched_running(void)
-{
-	return sched.running;
 }

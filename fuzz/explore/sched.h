@@ -88,8 +88,13 @@ unsigned int sched_self(void);
 /* In begin() and end(): be thread @t from now on (SCHED_NOBODY: oneself). */
 void sched_play(unsigned int t);
 
-/* Whether threads run: not in begin() and end(). */
-bool sched_running(void);
+/* Whether threads run: not in begin() and end().  Asked at each access. */
+extern bool sched_runs;
+
+static inline bool sched_running(void)
+{
+	return sched_runs;
+}
 
 /* The calling thread is about to do @a; returns when it is to do it. */
 void sched_point(struct access *a);

@@ -22,7 +22,8 @@ void __tsan_init(void)
 	void name(void *addr);         \
 	void name(void *addr)          \
 	{                              \
-		call((uintptr_t)addr, size, PC); \
+		if (sched_running())   \
+			call((uintptr_t)addr, size, PC); \
 	}
 
 DEFINE_PLAIN(__tsan_read1, race_read, 1)

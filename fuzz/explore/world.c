@@ -365,7 +365,7 @@ void world_end(unsigned int nr)
 		sched_play(i % nr);
 		world_free(i);
 	}
-	for (unsigned int t = 0; t < nr; t++) {
+	for (unsigned int t = 0; t < SCHED_THREADS; t++) {
 		sched_play(t);
 		apb_thread_end();
 	}

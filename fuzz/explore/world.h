@@ -20,7 +20,7 @@
 /* The allocator starts anew. */
 void world_begin(void);
 
-/* All blocks are freed, by the @nr threads in turn, which then end. */
+/* All blocks are freed, by the @nr threads in turn; then all threads end. */
 void world_end(unsigned int nr);
 
 /* malloc() into number @i, which has none. */
