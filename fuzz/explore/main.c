@@ -133,8 +133,9 @@ static void run_explorer(void *arg)
 	explore(arg);
 }
 
-static void explore_one(const struct settings *set, const struct program *p,
-			double seconds, struct totals *totals,
+/* Returns whether it came to an end; says so, unless @again. */
+static bool explore_one(const struct settings *set, const struct program *p,
+			double seconds, bool again, struct totals *totals,
 			struct report *r)
 {
 	struct explore x = {
@@ -147,19 +148,22 @@ static void explore_one(const struct settings *set, const struct program *p,
 
 	report_child(r, (unsigned int)seconds + 1, run_explorer, &x);
 	taken = now() - begin;
+	if (again && !r->found && !r->complete)
+		return false;
 	printf("%-16s %u %10lu %10lu %8.0f %6u %8.1f  %s\n", p->name, p->nr,
 	       (unsigned long)r->schedules, (unsigned long)r->runs,
 	       (double)r->runs / (taken > 0 ? taken : 1), r->most_steps, taken,
 	       r->found	   ? r->oracle :
 	       r->complete ? "ok" :
 			     "not finished");
+	fflush(stdout);
 	totals->scenarios++;
 	totals->schedules += r->schedules;
 	totals->runs += r->runs;
 	totals->unfinished += !r->found && !r->complete;
 	totals->findings += r->found;
 	if (!r->found)
-		return;
+		return true;
 	begin = now();
 	if (shrink(r, p, SHRINK_SECONDS))
 		printf("  shrunk in %.1f s: none with fewer preemptions shows "
@@ -168,24 +172,30 @@ static void explore_one(const struct settings *set, const struct program *p,
 	else
 		printf("  shrunk in %.1f s\n", now() - begin);
 	keep(set, r, p);
+	return true;
 }
 
+/*
+ * First each for a while; those that did not come to an end then once more,
+ * with what is left of the time.
+ */
 static int explore_all(const struct settings *set,
-		       const struct program *const *list, unsigned int nr)
+		       const struct program **list, unsigned int nr)
 {
 	struct report *r = report_new();
 	struct totals t = {0};
-	double begin = now();
+	double begin = now(), left = set->seconds;
+	unsigned int more = 0;
 
 	printf("%-16s %s %10s %10s %8s %6s %8s\n", "scenario", "t", "schedules",
 	       "runs", "runs/s", "acc.", "seconds");
-	for (unsigned int i = 0; i < nr; i++) {
-		double left = set->seconds - (now() - begin);
-
-		/* what one does not need is for those that follow */
-		explore_one(set, list[i], left > 1 ? left / (nr - i) : 0.5, &t,
-			    r);
-		fflush(stdout);
+	for (unsigned int i = 0; i < nr; i++)
+		if (!explore_one(set, list[i], left / (2 * nr), true, &t, r))
+			list[more++] = list[i];
+	for (unsigned int i = 0; i < more; i++) {
+		left = set->seconds - (now() - begin);
+		explore_one(set, list[i], left > 0 ? left / (more - i) : 0.01,
+			    false, &t, r);
 	}
 	printf("%u scenarios, %lu schedules%s, %lu runs, %.1f s; %u not "
 	       "finished, %u findings\n",

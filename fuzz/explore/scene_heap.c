@@ -146,6 +146,7 @@ static void takeover_two_begin(void)
 		apb_thread_end();
 	}
 	/* only one of both idle heaps has something: the other one goes */
+	sched_play(2);
 	world_free(1);
 	apb_trim();
 }
@@ -186,10 +187,13 @@ static void end_takeover(unsigned int t)
 
 static void end_takeover_two(unsigned int t)
 {
-	if (!t)
+	if (!t) {
 		apb_thread_end();
-	else
-		world_make(1, SOLO);
+		return;
+	}
+	world_make(1, SOLO);
+	world_free(1);
+	world_make(3, SOLO);
 }
 
 /* Nobody has a heap yet. */
@@ -212,7 +216,7 @@ static void trim(unsigned int t)
 static void trim_other(unsigned int t)
 {
 	if (!t)
-		world_make(3, SOLO);
+		world_make(3, PAIR); /* refills, from a new pool */
 	else if (t == 1)
 		world_free(0);
 	else
@@ -264,6 +268,22 @@ static void help_trim_three(unsigned int t)
 		world_make(3, SOLO);
 	else
 		help_trim(t);
+}
+
+/*
+ * Nobody but thread 0 has a heap, and there is no memory for one.  Thread 1
+ * gives its block, the last one, straight back; meanwhile thread 0 ends and
+ * another one trims.
+ */
+static void direct_begin(void)
+{
+	world_begin();
+	sched_play(3);
+	world_make(10, SMALL);
+	sched_play(0);
+	world_make(0, SOLO);
+	sched_play(SCHED_NOBODY);
+	world_refuse_maps(true);
 }
 
 /* The heap that a new thread takes is about to be unmapped. */
@@ -323,7 +343,7 @@ static void stop(unsigned int t)
 static void stop_three(unsigned int t)
 {
 	if (t == 2)
-		world_make(3, SOLO);
+		world_make(3, PAIR); /* takes a pool */
 	else
 		stop(t);
 }
@@ -349,7 +369,7 @@ static void stats(unsigned int t)
 
 	if (t) {
 		world_free(0);
-		world_make(2, SOLO);
+		world_make(2, PAIR);
 	} else {
 		apb_stats(&s);
 		world_expect(s.heaps == 2, "accounting", "not two heaps");
@@ -392,6 +412,8 @@ const struct program scenes_heap[] = {
 		      "trims", 2, idle_begin, trim_idle, end_two},
 	{"trim-end-free", "one thread ends, one frees its block, one trims", 3,
 	 three, trim_end_free, end_three},
+	{"direct", "the same without memory: who frees has no heap", 3,
+	 direct_begin, trim_end_free, end_three},
 	{"help-trim", "the queue of an idle heap is emptied by who posts, while "
 		      "another thread trims", 2, help_trim_begin, help_trim,
 	 end_three},

@@ -175,10 +175,10 @@ void words_finding(const struct report *r, FILE *to)
 	size_t nr;
 	struct place *place = new_places(r, &nr);
 
-	fprintf(to, "  FINDING: %s: %s\n", r->oracle, r->text);
+	fprintf(to, "FINDING: %s: %s\n", r->oracle, r->text);
 	for (unsigned int i = 0; i < 2; i++)
 		if (r->pc[i])
-			fprintf(to, "    %s %s\n",
+			fprintf(to, "  %s %s\n",
 				i ? "and there:" : "here:     ",
 				text_of(place, nr, r->pc[i]));
 	free(place);
