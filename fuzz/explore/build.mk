@@ -8,7 +8,8 @@ EXPLORE_SECONDS ?= 60
 export EXPLORE_SECONDS
 
 EXPLORE_SCENES := fuzz/explore/toys.c $(wildcard fuzz/explore/scene_*.c)
-EXPLORE_MAIN := fuzz/explore/main.c fuzz/explore/test_explore.c
+EXPLORE_MAIN := fuzz/explore/main.c fuzz/explore/test_explore.c \
+	fuzz/explore/target_libfuzzer.c
 EXPLORE_SRC := $(filter-out $(EXPLORE_MAIN) $(EXPLORE_SCENES),\
 	$(sort $(wildcard fuzz/explore/*.c)))
 
@@ -32,6 +33,20 @@ $(O)/explore/test-explore: private LIBS = -lcmocka
 $(O)/explore/test-explore: $(call objs,harness,fuzz/explore/test_explore.c) \
 		$(EXPLORE_OBJS) $(call lib,explore)
 	$(call link,explore)
+
+# The same with coverage, for libFuzzer: schedules at the ends of the inputs.
+explore-fuzz.cc = clang-19
+explore-fuzz.cflags = $(explore.cflags) $(COVERAGE)
+explore-fuzz.ldflags = $(explore.ldflags) -fsanitize=fuzzer
+$(eval $(call flavour,explore-fuzz))
+
+$(O)/explore/apb-fuzz-explore: \
+		$(call objs,harness,fuzz/explore/target_libfuzzer.c) \
+		$(call objs,harness,$(EXPLORE_SRC)) \
+		$(call harness,harness) \
+		$(call objs,explore-fuzz,$(EXPLORE_SCENES)) \
+		$(call lib,explore-fuzz)
+	$(call link,explore-fuzz)
 
 # ---- planted bugs: one source each, patched ---------------------------------
 
@@ -61,7 +76,8 @@ $(foreach b,$(EXPLORE_BUGS),$(eval $(call explore-bug,$(b),$(shell \
 
 .PHONY: explore explore-bugs explore-targets explore-bug-targets
 
-explore-targets: $(addprefix $(O)/explore/,apb-explore test-explore)
+explore-targets: $(addprefix $(O)/explore/,apb-explore test-explore \
+	apb-fuzz-explore)
 
 explore-bug-targets: $(EXPLORE_BUGS:%=$(O)/explore/bugs/%/apb-explore)
 

@@ -4,18 +4,18 @@
  * it finds, replays it.
  */
 #include "explorer.h"
+#include "files.h"
+#include "findings.h"
+#include "inputs.h"
 #include "scenes.h"
 #include "schedule.h"
 #include "shrink.h"
-#include "words.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #define SHRINK_SECONDS 20
@@ -24,12 +24,17 @@
 
 static const char usage_text[] =
 	"usage: apb-explore [options] [SCENARIO...]\n"
+	"       apb-explore --input [options] FILE|DIR...\n"
 	"  --list         the scenarios\n"
 	"  --seconds N    for all of them (60)\n"
 	"  --plain        without reduction\n"
 	"  --bound N      at most N preemptions, without reduction\n"
 	"  --out DIR      where schedules of findings go (" FINDINGS ")\n"
 	"  --replay FILE  run a schedule, in words\n"
+	"  --input        inputs of the fuzzers, each with the schedule at its "
+	"end\n"
+	"  --random N     with N schedules at random\n"
+	"  --seed N       of the first of them (1)\n"
 	"  --quiet        no words on how a finding came about\n"
 	"Exit status 1: a finding.\n";
 
@@ -39,7 +44,8 @@ struct settings {
 	double seconds;
 	const char *out;
 	const char *replay;
-	bool quiet;
+	bool quiet, inputs;
+	uint64_t random, seed;
 };
 
 struct totals {
@@ -53,77 +59,6 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
-static __attribute__((noreturn, format(printf, 1, 2))) void
-usage(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "apb-explore: ");
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	exit(2);
-}
-
-/* ---- findings --------------------------------------------------------- */
-
-static void run_schedule(void *arg)
-{
-	const struct schedule *s = arg;
-
-	schedule_run(s, scene_find(s->scenario));
-}
-
-/* Run it once more, with names: whether the finding is there again. */
-static bool show(struct report *r, struct schedule *s, bool quiet)
-{
-	r->want_names = true;
-	report_child(r, REPORT_HANG, run_schedule, s);
-	r->want_names = !r->found;
-	if (!quiet) {
-		r->want_names = true;
-		words_steps(r, stdout);
-	}
-	r->want_names = false;
-	if (r->found)
-		words_finding(r, stdout);
-	return r->found;
-}
-
-static void make_folders(const char *path)
-{
-	char part[4096];
-
-	for (size_t i = 1; i < sizeof(part) && path[i - 1]; i++) {
-		part[i - 1] = path[i - 1];
-		part[i] = '\0';
-		if (path[i] == '/' || !path[i])
-			mkdir(part, 0777);
-	}
-}
-
-static void keep(const struct settings *set, struct report *r,
-		 const struct program *p)
-{
-	static struct schedule s;
-	char path[4096], oracle[sizeof(r->oracle)], comment[200];
-
-	snprintf(oracle, sizeof(oracle), "%s", r->oracle);
-	snprintf(comment, sizeof(comment), "%s: %.100s", r->oracle, r->text);
-	memset(&s, 0, sizeof(s));
-	snprintf(s.scenario, sizeof(s.scenario), "%s", p->name);
-	schedule_of(&s, r);
-	comment[strcspn(comment, "\n")] = '\0';
-	snprintf(path, sizeof(path), "%s/%s.schedule", set->out, p->name);
-	make_folders(set->out);
-	if (schedule_write(&s, path, comment))
-		usage("%s: %s", path, strerror(errno));
-	printf("  schedule: %s, %u accesses, %u preemptions\n", path, r->steps,
-	       report_preemptions(r));
-	if (!show(r, &s, set->quiet) || strcmp(oracle, r->oracle))
-		printf("  the schedule does not show it again\n");
 }
 
 /* ---- scenarios -------------------------------------------------------- */
@@ -144,6 +79,7 @@ static bool explore_one(const struct settings *set, const struct program *p,
 		.preemptions = set->bound,
 		.seconds = seconds,
 	};
+	static struct schedule found;
 	double begin = now(), taken;
 
 	report_child(r, (unsigned int)seconds + 1, run_explorer, &x);
@@ -171,7 +107,9 @@ static bool explore_one(const struct settings *set, const struct program *p,
 		       now() - begin);
 	else
 		printf("  shrunk in %.1f s\n", now() - begin);
-	keep(set, r, p);
+	memset(&found, 0, sizeof(found));
+	snprintf(found.scenario, sizeof(found.scenario), "%s", p->name);
+	finding_keep(r, &found, set->out, p->name, set->quiet);
 	return true;
 }
 
@@ -210,17 +148,47 @@ static int explore_all(const struct settings *set,
 static int replay(const struct settings *set)
 {
 	static struct schedule s;
-	struct report *r = report_new();
 	char why[300];
 
 	if (schedule_read(&s, set->replay, why, sizeof(why)))
 		usage("%s", why);
-	if (*s.scenario && !scene_find(s.scenario))
+	if (!finding_program(&s))
 		usage("%s: there is no scenario %s", set->replay, s.scenario);
-	if (show(r, &s, set->quiet))
+	if (finding_show(report_new(), &s, set->quiet))
 		return 1;
 	printf("  nothing found\n");
 	return 0;
+}
+
+/* ---- inputs ----------------------------------------------------------- */
+
+static double inputs_end;
+
+static int run_input(const char *path, void *arg)
+{
+	return now() > inputs_end ? 0 : inputs_run(arg, path);
+}
+
+static int run_inputs(const struct settings *set, char **paths)
+{
+	struct inputs in = {
+		.random = set->random,
+		.seed = set->seed,
+		.out = set->out,
+		.quiet = set->quiet,
+	};
+	double begin = now();
+	char *bad;
+
+	inputs_end = begin + set->seconds;
+	for (; *paths; paths++) {
+		bad = NULL;
+		if (files_walk(*paths, run_input, &in, &bad))
+			usage("%s: %s", bad ? bad : *paths, strerror(errno));
+	}
+	printf("%u inputs, %lu schedules, %.1f s, %u findings\n", in.files,
+	       (unsigned long)in.runs, now() - begin, in.findings);
+	return in.findings ? 1 : 0;
 }
 
 /* ---- the command line ------------------------------------------------- */
@@ -255,11 +223,14 @@ int main(int argc, char **argv)
 		{"bound", required_argument, NULL, 'b'},
 		{"out", required_argument, NULL, 'o'},
 		{"replay", required_argument, NULL, 'r'},
+		{"input", no_argument, NULL, 'i'},
+		{"random", required_argument, NULL, 'n'},
+		{"seed", required_argument, NULL, 'e'},
 		{"quiet", no_argument, NULL, 'q'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct settings set = {.seconds = 60, .out = FINDINGS};
+	struct settings set = {.seconds = 60, .out = FINDINGS, .seed = 1};
 	unsigned int nr = 0;
 	int opt;
 
@@ -283,6 +254,15 @@ int main(int argc, char **argv)
 		case 'r':
 			set.replay = optarg;
 			break;
+		case 'i':
+			set.inputs = true;
+			break;
+		case 'n':
+			set.random = (uint64_t)number(optarg, "random", 1e12);
+			break;
+		case 'e':
+			set.seed = (uint64_t)number(optarg, "seed", 1e12);
+			break;
 		case 'q':
 			set.quiet = true;
 			break;
@@ -296,6 +276,10 @@ int main(int argc, char **argv)
 	}
 	if (set.replay)
 		return replay(&set);
+	if (set.inputs && optind < argc)
+		return run_inputs(&set, argv + optind);
+	if (set.inputs)
+		usage("--input: no file is named");
 	for (; optind < argc && nr < SCENES_MAX; optind++) {
 		chosen[nr] = scene_find(argv[optind]);
 		if (!chosen[nr++])

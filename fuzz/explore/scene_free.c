@@ -13,7 +13,7 @@ static void owner_makes(unsigned int n, size_t size)
 {
 	world_begin();
 	sched_play(SCHED_THREADS - 1);
-	world_make(WORLD_BLOCKS - SCHED_THREADS, SMALL);
+	world_make(60, SMALL);
 	sched_play(0);
 	for (unsigned int i = 0; i < n; i++)
 		world_make(i, size);
@@ -23,7 +23,7 @@ static void owner_makes(unsigned int n, size_t size)
 static void has_heap(unsigned int t)
 {
 	sched_play(t);
-	world_make(WORLD_BLOCKS - 1 - t, SMALL);
+	world_make(61 + t, SMALL);
 }
 
 static void end_two(void)

@@ -130,6 +130,17 @@ struct reader {
 	unsigned int part, taken;
 };
 
+/* Not in a child: of libFuzzer. */
+static void count_run(void)
+{
+	if (!report)
+		return;
+	report->runs++;
+	report->schedules++;
+	report->most_steps = sched_steps();
+	report->complete = true;
+}
+
 static unsigned int follow(void *arg, const struct moment *m)
 {
 	struct reader *r = arg;
@@ -157,9 +168,6 @@ void schedule_run(const struct schedule *s, const struct program *p)
 {
 	struct reader reader = {.s = s};
 
-	report->runs++;
 	sched_run(p, follow, &reader);
-	report->schedules++;
-	report->most_steps = sched_steps();
-	report->complete = true;
+	count_run();
 }

@@ -163,6 +163,11 @@ static struct piece *piece(unsigned int i)
 	return &world.piece[i];
 }
 
+unsigned int world_new(void)
+{
+	return world.used < WORLD_BLOCKS ? world.used++ : WORLD_BLOCKS;
+}
+
 bool world_try(unsigned int i, size_t size)
 {
 	struct piece *b = piece(i), new = {.size = size};

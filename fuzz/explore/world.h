@@ -15,13 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WORLD_BLOCKS 512
+#define WORLD_BLOCKS 2048
 
 /* The allocator starts anew. */
 void world_begin(void);
 
 /* All blocks are freed, by the @nr threads in turn; then all threads end. */
 void world_end(unsigned int nr);
+
+/* A number that was not used, or WORLD_BLOCKS. */
+unsigned int world_new(void);
 
 /* malloc() into number @i, which has none. */
 void world_make(unsigned int i, size_t size);
