@@ -120,7 +120,10 @@ int inputs_run(struct inputs *in, const char *path)
 	}
 	in->files++;
 	in->runs += r->runs;
-	if (r->found)
+	if (r->found && (!strcmp(r->oracle, "limit") ||
+			 !strcmp(r->oracle, "steps")))
+		printf("%s: too long: %s\n", path, r->text);
+	else if (r->found)
 		keep(in, r, s, path);
 	free(s);
 	report_free(r);

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define OBJECTS_MAX 8192u
+#define OBJECTS_MAX 32768u
 
 /* A run begins: none is known. */
 void objects_reset(void);

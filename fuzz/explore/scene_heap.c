@@ -363,6 +363,25 @@ static void check(unsigned int t)
 		world_expect(!apb_check(NULL), "check", "apb_check() failed");
 }
 
+/*
+ * A thread that has no heap yet frees a block while another one checks: it has
+ * the block in hand, and no heap shows that.
+ */
+static void check_new_begin(void)
+{
+	world_begin();
+	sched_play(0);
+	world_make(0, SOLO);
+}
+
+/* And it gets none, as there is no memory. */
+static void check_heapless_begin(void)
+{
+	check_new_begin();
+	sched_play(SCHED_NOBODY);
+	world_refuse_maps(true);
+}
+
 static void stats(unsigned int t)
 {
 	struct apb_stats s;
@@ -425,6 +444,10 @@ const struct program scenes_heap[] = {
 	 stop_three, end_three},
 	{"stop-both", "two threads stop the world", 2, two, stop_both, end_two},
 	{"check", "apb_check() while a block is posted", 2, two, check, end_two},
+	{"check-new", "apb_check() while a thread without heap frees", 2,
+	 check_new_begin, check, end_two},
+	{"check-heapless", "the same, and there is no memory for a heap", 2,
+	 check_heapless_begin, check, end_two},
 	{"stats", "statistics while another thread frees and allocates", 2, two,
 	 stats, end_two},
 	{0},

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 #define SCHED_THREADS 8 /* at most; masks of them are bytes */
-#define SCHED_STEPS 16384 /* more is a finding */
+#define SCHED_STEPS 65536 /* more is a finding */
 #define SCHED_NOBODY SCHED_THREADS
 
 enum access_kind {
