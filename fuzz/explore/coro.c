@@ -107,8 +107,8 @@ void coro_reset(void (*body)(unsigned int number))
 		get_ready();
 	me.body = body;
 	for (unsigned int i = 1; i < CORO_NR; i++) {
-		void **sp = (void **)(me.stacks +
-				      (i + 1) * (CORO_STACK + PAGE));
+		void **sp =
+			(void **)(me.stacks + (i + 1) * (CORO_STACK + PAGE));
 
 		/* six registers, and where to go; then as after a call */
 		sp--;

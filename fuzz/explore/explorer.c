@@ -175,8 +175,8 @@ static void race(int from, unsigned int to, const unsigned int *clock)
 	mask = initials((unsigned int)from, to);
 	if (mask & (n->todo | n->sleep))
 		return;
-	n->todo |= mask & bit(t) ? bit(t) :
-				   bit((unsigned int)__builtin_ctz(mask));
+	n->todo |=
+		mask & bit(t) ? bit(t) : bit((unsigned int)__builtin_ctz(mask));
 }
 
 /* The races of thread @t's access @a, which will be event @i; @clock is what

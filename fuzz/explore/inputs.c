@@ -13,9 +13,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SECONDS 600
-#define SHRINK_SECONDS 20
+#define SHRINK_SECONDS 15
+#define BOUND_SECONDS 3
+#define TRIES 25 /* schedules at random for each smaller input */
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
 
 static void run_wander(void *arg)
 {
@@ -31,39 +42,55 @@ static void run_schedule(void *arg)
 
 /* ---- smaller inputs --------------------------------------------------- */
 
-static void remove_record(struct schedule *s, size_t i)
+static void remove_records(struct schedule *s, size_t i, size_t n)
 {
 	uint8_t *at = s->input + OPS_HEADER_SIZE + i * OPS_RECORD_SIZE;
 
-	memmove(at, at + OPS_RECORD_SIZE,
-		(size_t)(s->input + s->size - at) - OPS_RECORD_SIZE);
-	s->size -= OPS_RECORD_SIZE;
+	memmove(at, at + n * OPS_RECORD_SIZE,
+		(size_t)(s->input + s->size - at) - n * OPS_RECORD_SIZE);
+	s->size -= n * OPS_RECORD_SIZE;
+}
+
+/* By the schedule as it is, or a few at random. */
+static void run_somehow(void *arg)
+{
+	struct schedule *s = arg;
+	struct wander w = {.program = &input_program, .runs = TRIES};
+
+	input_set(s->input, s->size);
+	schedule_run(s, &input_program);
+	wander(&w);
 }
 
 /*
- * Leave out records, from the last one on, as long as the schedule shows the
- * same, or any of some at random.
+ * Leave out records, many at first, from the last one on, as long as what is
+ * left shows the same.
  */
 static void shrink_records(struct report *found, struct schedule *s)
 {
 	struct report *trial = report_new();
 	struct schedule *try = malloc(sizeof(*try));
-	size_t i = ops_count(s->size);
+	double end = now() + SHRINK_SECONDS;
+	size_t n = ops_count(s->size);
 
-	while (try && i--) {
-		struct wander w = {.program = &input_program, .runs = 50};
+	if (n > INPUT_RECORDS) {
+		remove_records(s, INPUT_RECORDS, n - INPUT_RECORDS);
+		n = INPUT_RECORDS;
+	}
+	for (; try && n && now() < end; n /= 2) {
+		size_t i = ops_count(s->size);
 
-		*try = *s;
-		remove_record(try, i);
-		input_set(try->input, try->size);
-		report_child(trial, REPORT_HANG, run_schedule, try);
-		if (!report_same(found, trial))
-			report_child(trial, REPORT_HANG, run_wander, &w);
-		if (!report_same(found, trial))
-			continue;
-		*found = *trial;
-		*s = *try;
-		schedule_of(s, found);
+		while (i >= n && now() < end) {
+			i -= n;
+			*try = *s;
+			remove_records(try, i, n);
+			report_child(trial, REPORT_HANG, run_somehow, try);
+			if (!report_same(found, trial))
+				continue;
+			*found = *trial;
+			*s = *try;
+			schedule_of(s, found);
+		}
 	}
 	free(try);
 	report_free(trial);
@@ -82,6 +109,7 @@ static void keep(struct inputs *in, struct report *r, struct schedule *s,
 	shrink_records(r, s);
 	input_set(s->input, s->size);
 	shrink_parts(r, &input_program, s, SHRINK_SECONDS);
+	shrink(r, &input_program, BOUND_SECONDS);
 	printf("  shrunk to %zu records\n", ops_count(s->size));
 	snprintf(name, sizeof(name), "input-%s", base ? base + 1 : path);
 	finding_keep(r, s, in->out, name, in->quiet);
@@ -101,8 +129,7 @@ int inputs_run(struct inputs *in, const char *path)
 		report_free(r);
 		return -1;
 	}
-	size = in->random ? file.size :
-			    input_schedule(s, file.data, file.size);
+	size = in->random ? file.size : input_schedule(s, file.data, file.size);
 	s->size = size < SCHEDULE_INPUT ? size : SCHEDULE_INPUT;
 	memcpy(s->input, file.data, s->size);
 	file_free(&file);
@@ -120,8 +147,8 @@ int inputs_run(struct inputs *in, const char *path)
 	}
 	in->files++;
 	in->runs += r->runs;
-	if (r->found && (!strcmp(r->oracle, "limit") ||
-			 !strcmp(r->oracle, "steps")))
+	if (r->found &&
+	    (!strcmp(r->oracle, "limit") || !strcmp(r->oracle, "steps")))
 		printf("%s: too long: %s\n", path, r->text);
 	else if (r->found)
 		keep(in, r, s, path);

@@ -109,8 +109,9 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock)
 			       (uintptr_t)__builtin_return_address(0));
 
 	if (held[a.id] != mine())
-		sched_fail("lock", "thread %u lets go of a lock that it does "
-				   "not have",
+		sched_fail("lock",
+			   "thread %u lets go of a lock that it does "
+			   "not have",
 			   sched_self());
 	race_unlocking(a.id);
 	held[a.id] = FREE;

@@ -10,6 +10,7 @@
 #include "scenes.h"
 #include "schedule.h"
 #include "shrink.h"
+#include "world.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -117,8 +118,8 @@ static bool explore_one(const struct settings *set, const struct program *p,
  * First each for a while; those that did not come to an end then once more,
  * with what is left of the time.
  */
-static int explore_all(const struct settings *set,
-		       const struct program **list, unsigned int nr)
+static int explore_all(const struct settings *set, const struct program **list,
+		       unsigned int nr)
 {
 	struct report *r = report_new();
 	struct totals t = {0};
@@ -138,7 +139,7 @@ static int explore_all(const struct settings *set,
 	printf("%u scenarios, %lu schedules%s, %lu runs, %.1f s; %u not "
 	       "finished, %u findings\n",
 	       t.scenarios, (unsigned long)t.schedules,
-	       set->mode == EXPLORE_ALL	 ? " (up to equivalence)" :
+	       set->mode == EXPLORE_ALL	  ? " (up to equivalence)" :
 	       set->mode == EXPLORE_PLAIN ? " (without reduction)" :
 					    " (of few preemptions)",
 	       (unsigned long)t.runs, now() - begin, t.unfinished, t.findings);
@@ -274,6 +275,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	world_warm_up();
 	if (set.replay)
 		return replay(&set);
 	if (set.inputs && optind < argc)

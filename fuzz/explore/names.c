@@ -17,10 +17,10 @@ struct member {
 	size_t at, size, each; /* each: of an array, the elements' size */
 };
 
-#define MEMBER(type, member)                                                 \
+#define MEMBER(type, member) \
 	{#member, offsetof(type, member), sizeof(((type *)0)->member), 0}
-#define ARRAY(type, member)                                                  \
-	{#member, offsetof(type, member), sizeof(((type *)0)->member),       \
+#define ARRAY(type, member)                                            \
+	{#member, offsetof(type, member), sizeof(((type *)0)->member), \
 	 sizeof(((type *)0)->member[0])}
 
 static const struct member heap_members[] = {
@@ -70,13 +70,20 @@ static const struct member state_members[] = {
 };
 
 static const struct member pool_members[] = {
-	MEMBER(struct apb_pool, owner),	  MEMBER(struct apb_pool, base),
-	MEMBER(struct apb_pool, inverse), MEMBER(struct apb_pool, states),
-	MEMBER(struct apb_pool, count),	  MEMBER(struct apb_pool, rotate),
-	MEMBER(struct apb_pool, cls),	  MEMBER(struct apb_pool, used),
-	MEMBER(struct apb_pool, swept),	  MEMBER(struct apb_pool, node),
-	MEMBER(struct apb_pool, hint),	  MEMBER(struct apb_pool, scratch),
-	MEMBER(struct apb_pool, start),	  MEMBER(struct apb_pool, sparse),
+	MEMBER(struct apb_pool, owner),
+	MEMBER(struct apb_pool, base),
+	MEMBER(struct apb_pool, inverse),
+	MEMBER(struct apb_pool, states),
+	MEMBER(struct apb_pool, count),
+	MEMBER(struct apb_pool, rotate),
+	MEMBER(struct apb_pool, cls),
+	MEMBER(struct apb_pool, used),
+	MEMBER(struct apb_pool, swept),
+	MEMBER(struct apb_pool, node),
+	MEMBER(struct apb_pool, hint),
+	MEMBER(struct apb_pool, scratch),
+	MEMBER(struct apb_pool, start),
+	MEMBER(struct apb_pool, sparse),
 	{0},
 };
 
@@ -133,7 +140,8 @@ static void say_state(const struct apb_arena *arena, uintptr_t addr, char *buf,
 		const struct apb_pool *pool =
 			&((const struct apb_slot *)arena)[slot].pool;
 
-		if (!pool->owner || addr - (uintptr_t)pool->states >= pool->count)
+		if (!pool->owner ||
+		    addr - (uintptr_t)pool->states >= pool->count)
 			continue;
 		snprintf(buf, len, "state of block %zu in pool %u (%zu bytes)",
 			 addr - (uintptr_t)pool->states, slot,
@@ -218,7 +226,8 @@ static bool in_globals(uintptr_t addr, char *buf, size_t len)
 		say_member(state_members, "state", addr - (uintptr_t)&apb_state,
 			   buf, len);
 	else if (addr - (uintptr_t)&apb_policy < sizeof(apb_policy))
-		snprintf(buf, len, "policy + %zu", addr - (uintptr_t)&apb_policy);
+		snprintf(buf, len, "policy + %zu",
+			 addr - (uintptr_t)&apb_policy);
 	else if (addr - (uintptr_t)&apb_flat < sizeof(apb_flat))
 		snprintf(buf, len, "flat map's head");
 	else if (apb_flat.mask && at <= apb_flat.mask)

@@ -115,8 +115,9 @@ static void expect_mapped(uintptr_t addr, size_t size, uintptr_t pc)
 	name(addr, text, sizeof(text));
 	if (report)
 		report->pc[0] = pc;
-	sched_fail("unmapped", "%s: thread %u accesses memory that is not "
-			       "mapped",
+	sched_fail("unmapped",
+		   "%s: thread %u accesses memory that is not "
+		   "mapped",
 		   text, sched_self());
 }
 

@@ -4,15 +4,19 @@
 #include "report.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define LOOK_MS 200 /* so often whether it still moves */
 
 struct report *report;
 
@@ -56,6 +60,7 @@ static double now(void)
 /* Wait for @pid: its status, or -1 if it had to be killed, as it hangs. */
 static int wait_for(const struct report *r, pid_t pid, unsigned int seconds)
 {
+	struct pollfd end = {.fd = pidfd_open(pid, 0), .events = POLLIN};
 	double begin = now(), moved = begin;
 	volatile const uint64_t *runs = &r->runs;
 	volatile const unsigned int *steps = &r->steps;
@@ -63,28 +68,25 @@ static int wait_for(const struct report *r, pid_t pid, unsigned int seconds)
 	unsigned int seen_steps = 0;
 	int status;
 
-	for (;;) {
-		struct timespec nap = {.tv_nsec = 500000};
-		pid_t got = waitpid(pid, &status, WNOHANG);
-
-		if (got == pid)
-			return status;
-		if (got < 0 && errno != EINTR)
-			return 0;
+	while (end.fd >= 0 && poll(&end, 1, LOOK_MS) <= 0) {
 		if (*runs != seen_runs || *steps != seen_steps)
 			moved = now();
 		seen_runs = *runs;
 		seen_steps = *steps;
-		if (now() - moved > REPORT_HANG ||
-		    now() - begin > seconds + REPORT_HANG)
-			break;
-		if (now() - begin > 0.05)
-			nap.tv_nsec = 5000000;
-		nanosleep(&nap, NULL);
+		if (now() - moved <= REPORT_HANG &&
+		    now() - begin <= seconds + REPORT_HANG)
+			continue;
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		close(end.fd);
+		return -1;
 	}
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
-	return -1;
+	if (end.fd >= 0)
+		close(end.fd);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 0;
+	return status;
 }
 
 static void judge(struct report *r, int status)
@@ -116,8 +118,8 @@ static void judge(struct report *r, int status)
 	snprintf(r->text, sizeof(r->text), "%s", text);
 }
 
-bool report_child(struct report *r, unsigned int seconds,
-		  void (*fn)(void *arg), void *arg)
+bool report_child(struct report *r, unsigned int seconds, void (*fn)(void *arg),
+		  void *arg)
 {
 	pid_t pid;
 

@@ -35,7 +35,8 @@ struct report {
 	uint64_t runs; /* begun */
 	uint64_t schedules; /* different ones, gone through to the end */
 	uint64_t pruned; /* given up: equivalent to one seen before */
-	uint64_t classes; /* of equivalent ones, as far as REPORT_CLASSES goes */
+	uint64_t
+		classes; /* of equivalent ones, as far as REPORT_CLASSES goes */
 	uint64_t signature; /* of all these together */
 	unsigned int most_steps;
 	bool complete; /* all that were asked for */
@@ -54,8 +55,8 @@ void report_free(struct report *r);
  * whether something was found.
  */
 #define REPORT_HANG 10u
-bool report_child(struct report *r, unsigned int seconds,
-		  void (*fn)(void *arg), void *arg);
+bool report_child(struct report *r, unsigned int seconds, void (*fn)(void *arg),
+		  void *arg);
 
 /* How many steps of the report's run let another thread go on, though the one
  * before could have. */

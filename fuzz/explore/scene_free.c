@@ -259,26 +259,30 @@ static void heapless(unsigned int t)
 }
 
 const struct program scenes_free[] = {
-	{"refill", "two blocks are freed by another thread while their owner "
-		   "refills", 2, refill_begin, refill, end_two},
+	{"refill",
+	 "two blocks are freed by another thread while their owner "
+	 "refills",
+	 2, refill_begin, refill, end_two},
 	{"refill-3", "two threads free, the owner refills", 3,
 	 refill_three_begin, refill_three, end_three},
-	{"refill-3-more", "two threads free two blocks each, the owner refills "
-			  "and allocates", 3, refill_three_begin, refill_more,
-	 end_three},
-	{"batch", "two batches of two, against three malloc()", 2,
-	 batch_begin, batch, end_two},
-	{"bound", "the queue is too long: who posts helps; the owner refills", 2,
-	 bound_begin, bound, end_two},
+	{"refill-3-more",
+	 "two threads free two blocks each, the owner refills "
+	 "and allocates",
+	 3, refill_three_begin, refill_more, end_three},
+	{"batch", "two batches of two, against three malloc()", 2, batch_begin,
+	 batch, end_two},
+	{"bound", "the queue is too long: who posts helps; the owner refills",
+	 2, bound_begin, bound, end_two},
 	{"helpers", "the queue is too long for two who post", 3, helpers_begin,
 	 helpers, end_three},
-	{"bound-3", "two who post to a queue that is too long, and its owner", 3,
-	 helpers_begin, bound_three, end_three},
+	{"bound-3", "two who post to a queue that is too long, and its owner",
+	 3, helpers_begin, bound_three, end_three},
 	{"settle", "the last block of a pool is freed while its owner settles",
 	 2, settle_begin, settle, end_two},
 	{"settle-3", "two free the last blocks of a pool, its owner settles", 3,
 	 settle_three_begin, settle_three, end_three},
-	{"overflow", "another thread and the owner, whose bin is full, free; it refills", 2,
+	{"overflow",
+	 "another thread and the owner, whose bin is full, free; it refills", 2,
 	 overflow_begin, overflow, overflow_end},
 	{"realloc", "realloc of another thread's block, whose owner refills", 2,
 	 refill_begin, resize, end_two},

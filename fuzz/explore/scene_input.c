@@ -77,9 +77,9 @@ static void set_option(const struct op *op)
 		apb_set_option(APB_OPT_SETTLE_PERIOD,
 			       op->value == OPS_AUTO ? 0 : op->value);
 	else if (op->option == OPTION_DIRTY)
-		apb_set_option(APB_OPT_DIRTY_LIMIT,
-			       op->value == OPS_AUTO ? APB_DIRTY_AUTO :
-						       op->value);
+		apb_set_option(APB_OPT_DIRTY_LIMIT, op->value == OPS_AUTO ?
+							    APB_DIRTY_AUTO :
+							    op->value);
 }
 
 static void check(void)
@@ -163,8 +163,8 @@ static void end(void)
 	apb_set_option(APB_OPT_DIRTY_LIMIT, APB_DIRTY_AUTO);
 }
 
-struct program input_program = {"input", "an input of the fuzzers", 2, begin,
-				thread, end};
+struct program input_program = {
+	"input", "an input of the fuzzers", 2, begin, thread, end};
 
 void input_set(const uint8_t *data, size_t size)
 {

@@ -177,8 +177,10 @@ const struct program scenes_shared[] = {
 	 end_two},
 	{"spare", "an arena is unmapped while another thread wants a pool", 2,
 	 spare_begin, spare, spare_end},
-	{"reclaim", "no memory: blocks come back from all heaps, while another "
-		    "thread frees", 2, reclaim_begin, reclaim, end_two},
+	{"reclaim",
+	 "no memory: blocks come back from all heaps, while another "
+	 "thread frees",
+	 2, reclaim_begin, reclaim, end_two},
 	{"reclaim-end", "no memory, while another thread ends", 2,
 	 reclaim_begin, reclaim_end, end_two},
 	{"reclaim-both", "no memory for two threads", 2, reclaim_begin,

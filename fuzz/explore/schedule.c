@@ -75,8 +75,9 @@ int schedule_read(struct schedule *s, const char *path, char *why, size_t len)
 	}
 	memset(s, 0, sizeof(*s));
 	if (!fgets(line, sizeof(line), file) || strcmp(line, HEAD "\n")) {
-		snprintf(why, len, "%s: not a schedule: it does not begin with "
-				   "\"" HEAD "\"",
+		snprintf(why, len,
+			 "%s: not a schedule: it does not begin with "
+			 "\"" HEAD "\"",
 			 path);
 		err = -1;
 	}
@@ -84,8 +85,9 @@ int schedule_read(struct schedule *s, const char *path, char *why, size_t len)
 		nr++;
 		err = read_line(s, line);
 		if (err)
-			snprintf(why, len, "%s:%u: neither scenario, input "
-					   "nor run THREAD STEPS",
+			snprintf(why, len,
+				 "%s:%u: neither scenario, input "
+				 "nor run THREAD STEPS",
 				 path, nr);
 	}
 	fclose(file);
@@ -146,8 +148,7 @@ static unsigned int follow(void *arg, const struct moment *m)
 	struct reader *r = arg;
 	unsigned int t;
 
-	while (r->part < r->s->nr &&
-	       r->taken == r->s->part[r->part].steps) {
+	while (r->part < r->s->nr && r->taken == r->s->part[r->part].steps) {
 		r->part++;
 		r->taken = 0;
 	}

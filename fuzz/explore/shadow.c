@@ -102,9 +102,8 @@ static bool replaces(const struct shadow_access *now,
 	       (!(now->flags & SHADOW_ATOMIC) || old->flags & SHADOW_ATOMIC);
 }
 
-static const struct shadow_access *note(struct cell *c,
-					const struct shadow_access *now,
-					const uint32_t *clock)
+static const struct shadow_access *
+note(struct cell *c, const struct shadow_access *now, const uint32_t *clock)
 {
 	unsigned int i, kept = 0;
 

@@ -35,25 +35,19 @@ static void run_schedule(void *arg)
 
 /* ---- parts ------------------------------------------------------------ */
 
-/* Leave out part @i; the steps go to who is next, or are left to chance. */
-static void drop(struct schedule *s, unsigned int i)
+/* Leave out @n parts from @i on. */
+static void drop(struct schedule *s, unsigned int i, unsigned int n)
 {
-	memmove(&s->part[i], &s->part[i + 1],
-		(s->nr - i - 1) * sizeof(s->part[0]));
-	s->nr--;
-}
-
-/* Let part @i go on as long as it can, and with it all that follows. */
-static void cut(struct schedule *s, unsigned int i)
-{
-	s->nr = i;
+	memmove(&s->part[i], &s->part[i + n],
+		(s->nr - i - n) * sizeof(s->part[0]));
+	s->nr -= n;
 }
 
 /* Put part @i + 2, of the same thread, behind part @i. */
 static void bring_forward(struct schedule *s, unsigned int i)
 {
 	s->part[i].steps += s->part[i + 2].steps;
-	drop(s, i + 2);
+	drop(s, i + 2, 1);
 }
 
 /* Whether @try shows the same, with no more preemptions; it is @found then. */
@@ -70,39 +64,62 @@ static bool accept(struct report *found, struct report *trial,
 	return true;
 }
 
+/* One pass: leave out @n parts at a time.  Whether any could be. */
+static bool drop_parts(struct report *found, struct report *trial,
+		       const struct program *p, struct schedule *s,
+		       struct schedule *try, unsigned int n, double end)
+{
+	bool any = false;
+	unsigned int i = s->nr;
+
+	/* the end is the least likely to matter */
+	while (i && now() < end) {
+		unsigned int from = i > n ? i - n : 0;
+
+		*try = *s;
+		drop(try, from, i - from);
+		if (accept(found, trial, p, try)) {
+			*s = *try;
+			any = true;
+		}
+		i = from;
+	}
+	return any;
+}
+
+static bool join_parts(struct report *found, struct report *trial,
+		       const struct program *p, struct schedule *s,
+		       struct schedule *try, double end)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i + 2 < s->nr && now() < end; i++) {
+		if (s->part[i].thread != s->part[i + 2].thread)
+			continue;
+		*try = *s;
+		bring_forward(try, i);
+		if (!accept(found, trial, p, try))
+			continue;
+		*s = *try;
+		any = true;
+	}
+	return any;
+}
+
 void shrink_parts(struct report *found, const struct program *p,
 		  struct schedule *s, double seconds)
 {
 	struct report *trial = report_new();
 	struct schedule *try = malloc(sizeof(*try));
 	double end = now() + seconds;
-	bool again = true;
+	unsigned int n = (s->nr + 1) / 2;
+	bool again = try;
 
-	while (again && try) {
-		again = false;
-		for (unsigned int i = 0; i < s->nr && now() < end;) {
-			unsigned int way;
-
-			for (way = 0; way < 3; way++) {
-				*try = *s;
-				if (way == 0)
-					cut(try, i);
-				else if (way == 1)
-					drop(try, i);
-				else if (i + 2 < try->nr)
-					bring_forward(try, i);
-				else
-					continue;
-				if (accept(found, trial, p, try))
-					break;
-			}
-			if (way == 3) {
-				i++;
-				continue;
-			}
-			*s = *try;
-			again = true;
-		}
+	for (; try && n > 1; n /= 2)
+		drop_parts(found, trial, p, s, try, n, end);
+	while (again && now() < end) {
+		again = drop_parts(found, trial, p, s, try, 1, end);
+		again |= join_parts(found, trial, p, s, try, end);
 	}
 	free(try);
 	report_free(trial);

@@ -17,6 +17,7 @@
 /* What one of them has more of is not gone through without reduction. */
 #define PLAIN_MAX 100000u
 #define SECONDS 60
+#define DRAWN 150u
 
 static struct report *all, *plain;
 
@@ -57,6 +58,33 @@ static void test_counts(void **state)
 	/* and none forgotten */
 	assert_int_equal(all->classes, plain->classes);
 	assert_true(all->signature == plain->signature);
+}
+
+/* Drawn programs: each class once, and none forgotten. */
+static void test_drawn(void **state)
+{
+	unsigned int compared = 0;
+
+	(void)state;
+	for (uint32_t seed = 0; seed < DRAWN; seed++) {
+		struct toy toy;
+
+		toy_random(&toy, seed, 2 + seed % 2);
+		assert_false(go(all, &toy, EXPLORE_ALL, 0));
+		assert_true(all->complete);
+		assert_int_equal(all->schedules, all->classes);
+		assert_false(go(plain, &toy, EXPLORE_PLAIN, 0));
+		if (!plain->complete)
+			continue;
+		if (all->signature != plain->signature)
+			print_message("seed %u: %lu classes, not %lu\n", seed,
+				      (unsigned long)all->classes,
+				      (unsigned long)plain->classes);
+		assert_int_equal(all->classes, plain->classes);
+		assert_true(all->signature == plain->signature);
+		compared++;
+	}
+	assert_true(compared > DRAWN / 2);
 }
 
 /* Nobody is made to wait: one schedule for each order of the threads. */
@@ -124,5 +152,6 @@ int main(void)
 		if (!strcmp(toy->program.name, "store_own_thrice"))
 			nr += add(&test[nr], toy, "bounds", test_bound);
 	}
+	test[nr++] = (struct CMUnitTest)cmocka_unit_test(test_drawn);
 	return _cmocka_run_group_tests("explore", test, nr, NULL, NULL);
 }

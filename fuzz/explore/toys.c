@@ -143,8 +143,8 @@ static void pass_on(unsigned int t, bool store)
 		atomic_store_explicit(&v.x, 1, REL);
 	} else if (t == 1) {
 		if (!store)
-			atomic_compare_exchange_strong_explicit(
-				&v.x, &one, 2, RLX, RLX);
+			atomic_compare_exchange_strong_explicit(&v.x, &one, 2,
+								RLX, RLX);
 		else if (atomic_load_explicit(&v.x, RLX) == 1)
 			atomic_store_explicit(&v.x, 2, RLX);
 	} else if (atomic_load_explicit(&v.x, ACQ) == 2) {
@@ -287,6 +287,88 @@ static void unlock_only(unsigned int t)
 {
 	(void)t;
 	pthread_mutex_unlock(&v.a);
+}
+
+/* ---- drawn programs --------------------------------------------------- */
+
+#define DRAWN_OPS 4u
+enum drawn {
+	LOAD,
+	STORE,
+	ADD,
+	LOCK_A,
+	LOCK_B,
+	TRY_A,
+	NOTHING,
+	DRAWN_NR
+};
+
+static enum drawn drawn[SCHED_THREADS][DRAWN_OPS];
+static unsigned int drawn_at[SCHED_THREADS][DRAWN_OPS];
+
+static void locked_load(pthread_mutex_t *lock, unsigned int at)
+{
+	pthread_mutex_lock(lock);
+	atomic_load_explicit(&v.y[at], RLX);
+	pthread_mutex_unlock(lock);
+}
+
+static void do_drawn(unsigned int t)
+{
+	for (unsigned int i = 0; i < DRAWN_OPS; i++) {
+		unsigned int at = drawn_at[t][i];
+
+		switch (drawn[t][i]) {
+		case LOAD:
+			atomic_load_explicit(&v.y[at], RLX);
+			break;
+		case STORE:
+			atomic_store_explicit(&v.y[at], (int)t, RLX);
+			break;
+		case ADD:
+			atomic_fetch_add_explicit(&v.y[at], 1, RLX);
+			break;
+		case LOCK_A:
+			locked_load(&v.a, at);
+			break;
+		case LOCK_B:
+			locked_load(&v.b, at);
+			break;
+		case TRY_A:
+			/* what happens then depends on the schedule */
+			if (pthread_mutex_trylock(&v.a)) {
+				atomic_store_explicit(&v.y[at], 7, RLX);
+				break;
+			}
+			atomic_load_explicit(&v.y[at], RLX);
+			pthread_mutex_unlock(&v.a);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+void toy_random(struct toy *toy, uint32_t seed, unsigned int threads)
+{
+	unsigned int ops = threads == 2 ? DRAWN_OPS : 2;
+	uint64_t rng = seed;
+
+	for (unsigned int t = 0; t < threads; t++) {
+		for (unsigned int i = 0; i < DRAWN_OPS; i++) {
+			/* splitmix64, Steele, Lea and Flood 2014 */
+			uint64_t z = rng += UINT64_C(0x9e3779b97f4a7c15);
+
+			z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+			z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+			z ^= z >> 31;
+			drawn[t][i] =
+				i < ops ? (enum drawn)(z % DRAWN_NR) : NOTHING;
+			drawn_at[t][i] = z >> 32 & 1;
+		}
+	}
+	*toy = (struct toy){
+		{"drawn", NULL, threads, begin, do_drawn, NULL}, 0, 0, NULL};
 }
 
 #define TOY(fn, threads, ...) \

@@ -12,6 +12,9 @@ struct toy {
 	const char *oracle; /* that finds what is wrong with it, or NULL */
 };
 
+/* A program of up to @threads threads, of few accesses each, drawn from @seed. */
+void toy_random(struct toy *toy, uint32_t seed, unsigned int threads);
+
 extern const struct toy toys[];
 extern const unsigned int toys_nr;
 

@@ -18,11 +18,11 @@ void __tsan_init(void)
 
 /* ---- plain accesses --------------------------------------------------- */
 
-#define DEFINE_PLAIN(name, call, size) \
-	void name(void *addr);         \
-	void name(void *addr)          \
-	{                              \
-		if (sched_running())   \
+#define DEFINE_PLAIN(name, call, size)                   \
+	void name(void *addr);                           \
+	void name(void *addr)                            \
+	{                                                \
+		if (sched_running())                     \
 			call((uintptr_t)addr, size, PC); \
 	}
 
@@ -101,47 +101,47 @@ static struct access turn(enum access_kind kind, const volatile void *addr,
 		return old;                                                 \
 	}
 
-#define DEFINE_ATOMIC(bits, type)                                            \
-	type __tsan_atomic##bits##_load(const volatile type *at, int mo);    \
-	type __tsan_atomic##bits##_load(const volatile type *at, int mo)     \
-	{                                                                    \
-		struct access a =                                            \
-			turn(ACCESS_LOAD, at, sizeof(*at), mo, "load", PC);  \
-                                                                             \
-		race_atomic(&a, false);                                      \
-		return *at;                                                  \
-	}                                                                    \
-	void __tsan_atomic##bits##_store(volatile type *at, type v, int mo); \
-	void __tsan_atomic##bits##_store(volatile type *at, type v, int mo)  \
-	{                                                                    \
-		struct access a = turn(ACCESS_STORE, at, sizeof(*at), mo,    \
-				       "store", PC);                         \
-                                                                             \
-		race_atomic(&a, true);                                       \
-		*at = v;                                                     \
-	}                                                                    \
-	type __tsan_atomic##bits##_compare_exchange_val(                     \
-		volatile type *at, type expected, type v, int mo, int fail); \
-	type __tsan_atomic##bits##_compare_exchange_val(                     \
-		volatile type *at, type expected, type v, int mo, int fail)  \
-	{                                                                    \
-		struct access a = turn(ACCESS_RMW, at, sizeof(*at), mo,      \
-				       "compare_exchange", PC);              \
-		type old = *at;                                              \
-                                                                             \
-		if (old != expected)                                         \
-			a.order = (uint8_t)fail;                             \
-		race_atomic(&a, old == expected);                            \
-		if (old == expected)                                         \
-			*at = v;                                             \
-		return old;                                                  \
-	}                                                                    \
-	DEFINE_RMW(bits, type, exchange, v)                                  \
-	DEFINE_RMW(bits, type, fetch_add, old + v)                           \
-	DEFINE_RMW(bits, type, fetch_sub, old - v)                           \
-	DEFINE_RMW(bits, type, fetch_and, old &v)                            \
-	DEFINE_RMW(bits, type, fetch_or, old | v)                            \
-	DEFINE_RMW(bits, type, fetch_xor, old ^ v)                           \
+#define DEFINE_ATOMIC(bits, type)                                             \
+	type __tsan_atomic##bits##_load(const volatile type *at, int mo);     \
+	type __tsan_atomic##bits##_load(const volatile type *at, int mo)      \
+	{                                                                     \
+		struct access a =                                             \
+			turn(ACCESS_LOAD, at, sizeof(*at), mo, "load", PC);   \
+                                                                              \
+		race_atomic(&a, false);                                       \
+		return *at;                                                   \
+	}                                                                     \
+	void __tsan_atomic##bits##_store(volatile type *at, type v, int mo);  \
+	void __tsan_atomic##bits##_store(volatile type *at, type v, int mo)   \
+	{                                                                     \
+		struct access a =                                             \
+			turn(ACCESS_STORE, at, sizeof(*at), mo, "store", PC); \
+                                                                              \
+		race_atomic(&a, true);                                        \
+		*at = v;                                                      \
+	}                                                                     \
+	type __tsan_atomic##bits##_compare_exchange_val(                      \
+		volatile type *at, type expected, type v, int mo, int fail);  \
+	type __tsan_atomic##bits##_compare_exchange_val(                      \
+		volatile type *at, type expected, type v, int mo, int fail)   \
+	{                                                                     \
+		struct access a = turn(ACCESS_RMW, at, sizeof(*at), mo,       \
+				       "compare_exchange", PC);               \
+		type old = *at;                                               \
+                                                                              \
+		if (old != expected)                                          \
+			a.order = (uint8_t)fail;                              \
+		race_atomic(&a, old == expected);                             \
+		if (old == expected)                                          \
+			*at = v;                                              \
+		return old;                                                   \
+	}                                                                     \
+	DEFINE_RMW(bits, type, exchange, v)                                   \
+	DEFINE_RMW(bits, type, fetch_add, old + v)                            \
+	DEFINE_RMW(bits, type, fetch_sub, old - v)                            \
+	DEFINE_RMW(bits, type, fetch_and, old &v)                             \
+	DEFINE_RMW(bits, type, fetch_or, old | v)                             \
+	DEFINE_RMW(bits, type, fetch_xor, old ^ v)                            \
 	DEFINE_RMW(bits, type, fetch_nand, ~(old & v))
 
 DEFINE_ATOMIC(8, uint8_t)

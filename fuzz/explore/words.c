@@ -141,9 +141,12 @@ static struct place *new_places(const struct report *r, size_t *nr)
 static const char *order_of(const struct access *a)
 {
 	static const char *const names[] = {
-		[__ATOMIC_RELAXED] = " relaxed", [__ATOMIC_CONSUME] = " consume",
-		[__ATOMIC_ACQUIRE] = " acquire", [__ATOMIC_RELEASE] = " release",
-		[__ATOMIC_ACQ_REL] = " acq_rel", [__ATOMIC_SEQ_CST] = " seq_cst",
+		[__ATOMIC_RELAXED] = " relaxed",
+		[__ATOMIC_CONSUME] = " consume",
+		[__ATOMIC_ACQUIRE] = " acquire",
+		[__ATOMIC_RELEASE] = " release",
+		[__ATOMIC_ACQ_REL] = " acq_rel",
+		[__ATOMIC_SEQ_CST] = " seq_cst",
 	};
 
 	return a->size ? names[a->order % 6] : "";
@@ -160,7 +163,8 @@ void words_steps(const struct report *r, FILE *to)
 
 		if (s->thread != s->last)
 			fprintf(to, "  thread %u%s\n", s->thread,
-				s->forced ? "" : " (the one before could go on)");
+				s->forced ? "" :
+					    " (the one before could go on)");
 		snprintf(what, sizeof(what), "%s%s", s->access.what,
 			 order_of(&s->access));
 		fprintf(to, "    %4u  %-30s %-24s %s\n", i,

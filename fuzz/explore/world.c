@@ -110,8 +110,9 @@ static void check_overlap(const struct piece *new)
 		if (!b->ptr || new->ptr >= b->ptr + b->usable ||
 		    b->ptr >= new->ptr + new->usable)
 			continue;
-		sched_fail("overlap", "thread %u got %p, %zu bytes, which "
-				      "overlaps block %u at %p",
+		sched_fail("overlap",
+			   "thread %u got %p, %zu bytes, which "
+			   "overlaps block %u at %p",
 			   sched_self(), (void *)new->ptr, new->usable, i,
 			   (void *)b->ptr);
 	}
@@ -148,8 +149,9 @@ static void verify(const struct piece *b, const uint8_t *at, size_t limit,
 	if (b->size)
 		bad = content_check(at, b->size, b->seed, false, limit);
 	if (bad != CONTENT_OK)
-		sched_fail("content", "block %d at %p, %zu bytes: byte %zu is "
-				      "%#x, %s",
+		sched_fail("content",
+			   "block %d at %p, %zu bytes: byte %zu is "
+			   "%#x, %s",
 			   (int)(b - world.piece), (const void *)at, b->size,
 			   bad, at[bad], when);
 }
@@ -187,8 +189,8 @@ bool world_try(unsigned int i, size_t size)
 void world_make(unsigned int i, size_t size)
 {
 	if (!world_try(i, size))
-		sched_fail("null-without-cause", "thread %u asked for %zu bytes",
-			   sched_self(), size);
+		sched_fail("null-without-cause",
+			   "thread %u asked for %zu bytes", sched_self(), size);
 }
 
 void world_verify(unsigned int i)
@@ -382,4 +384,32 @@ void world_end(unsigned int nr)
 	check_given_back();
 	if (apb_reset())
 		sched_fail("reset", "failed with errno %d", errno);
+}
+
+/* ---- the first time --------------------------------------------------- */
+
+static void first_use(unsigned int t)
+{
+	world_make(t, 1);
+	world_make(2 + t, MODEL_MAX_POOLED + 1);
+	world_free(2 + t);
+}
+
+static void first_end(void)
+{
+	world_end(2);
+}
+
+static unsigned int by_default(void *arg, const struct moment *m)
+{
+	(void)arg;
+	return sched_default(m);
+}
+
+void world_warm_up(void)
+{
+	static const struct program first = {"warm-up",	  NULL,	     2,
+					     world_begin, first_use, first_end};
+
+	sched_run(&first, by_default, NULL);
 }

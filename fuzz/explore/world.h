@@ -17,6 +17,12 @@
 
 #define WORLD_BLOCKS 2048
 
+/*
+ * Once, before anything else and not in a child: what the allocator does only
+ * the first time is done then, so that all runs are alike.
+ */
+void world_warm_up(void);
+
 /* The allocator starts anew. */
 void world_begin(void);
 
