@@ -122,7 +122,9 @@
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
 #define APB_BATCH_MAX 62
+#ifndef APB_QUEUE_MAX /* small: where all schedules are gone through */
 #define APB_QUEUE_MAX 256
+#endif
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */

@@ -305,6 +305,8 @@ static void free_target(const struct target *t, void *ptr, const char *call)
 	}
 	if (apb_junk())
 		memset(ptr, APB_JUNK_DIED, t->size);
+	/* first: who has a free block in hand has a heap, as apb_check() sees */
+	apb_thread_heap();
 	free_entry(t->pool, apb_block_died(apb_entry_make(
 				    t->pool, (uintptr_t)ptr, t->index)));
 }

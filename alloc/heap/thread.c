@@ -107,9 +107,14 @@ static void thread_over(void *arg)
 	apb_thread_end();
 }
 
+/* Known to a check before the thread has anything in hand, hence the lock. */
 static struct apb_heap *without_heap(void)
 {
+	if (__atomic_load_n(&heaps()->heapless, __ATOMIC_RELAXED))
+		return NULL;
+	apb_lock(&apb_heaps_lock);
 	__atomic_store_n(&heaps()->heapless, true, __ATOMIC_RELAXED);
+	apb_unlock(&apb_heaps_lock);
 	return NULL;
 }
 
