@@ -74,6 +74,7 @@ static void catch_death(void)
 	};
 
 	sigaction(SIGABRT, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
 	if (__sanitizer_set_death_callback) {
 		__sanitizer_set_death_callback(on_death);
 		return;
@@ -204,7 +205,9 @@ static void judge(int status, const struct message *m, const char *said,
 				 WEXITSTATUS(status));
 	}
 	name_op(m, s->op, sizeof(s->op));
-	frames_top(&m->frames, s->frames, sizeof(s->frames));
+	/* where it is when time is over is chance */
+	if (strcmp(out, "timeout"))
+		frames_top(&m->frames, s->frames, sizeof(s->frames));
 }
 
 /* Read what the child said, and pass it on. */

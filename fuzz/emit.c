@@ -234,7 +234,7 @@ static void print_line(struct emit *e, const char *k, const char *indent,
 	fprintf(e->to, "%s%.*s%s%s\n", indent, (int)(at - fmt), fmt, k, at + 2);
 }
 
-void each_live(struct emit *e, const char *fmt, uint32_t except)
+size_t each_live(struct emit *e, const char *fmt, uint32_t except)
 {
 	uint32_t *block = calloc((size_t)e->t->blocks + 1, sizeof(*block));
 	size_t n = 0;
@@ -245,6 +245,7 @@ void each_live(struct emit *e, const char *fmt, uint32_t except)
 	if (block)
 		each(e, block, n, print_line, fmt);
 	free(block);
+	return n;
 }
 
 /* Calls that are a loop: how many; 0: the next one is printed by itself. */

@@ -303,10 +303,11 @@ static void emit_block(struct emit *e, const struct call *c, bool last)
 static void emit_free(struct emit *e, const struct call *c, bool last)
 {
 	const struct trace_event *v = c->event;
-	char ptr[96], size[64];
+	char ptr[96], size[64], align[64];
 	const char *p = pointer_text(e, v, ptr, sizeof(ptr));
 
 	number_text(e, v->size, size, sizeof(size));
+	number_text(e, v->align, align, sizeof(align));
 	if (v->ref == REF_BLOCK && !v->delta && !v->misuse) {
 		need(e, PART_INTACT);
 		line(e, "intact(%u);", v->old);
@@ -318,11 +319,7 @@ static void emit_free(struct emit *e, const struct call *c, bool last)
 	else if (v->kind == TRACE_FREE_SIZED)
 		line(e, "apb_free_sized(%s, %s);", p, size);
 	else
-		line(e, "apb_free_aligned_sized(%s, %s%zu%s, %s);", p,
-		     v->align > 4096 ? "hide(" : "", v->align,
-		     v->align > 4096 ? ")" : "", size);
-	if (v->align > 4096)
-		need(e, PART_HIDE);
+		line(e, "apb_free_aligned_sized(%s, %s, %s);", p, align, size);
 	if (last)
 		oracle_after(e, c);
 }

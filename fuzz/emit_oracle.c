@@ -153,11 +153,11 @@ static void after_alloc(struct emit *e, const struct trace_event *v)
 		char fmt[64];
 		enum part apart = e->o->plain ? PART_APART_PLAIN : PART_APART;
 
-		need(e, apart);
 		snprintf(fmt, sizeof(fmt), "apart(%u, %%s);", k);
 		line(e, "assert(p[%u]);", k);
-		each_live(e, fmt,
-			  v->ref == REF_BLOCK ? v->old : TRACE_NONE);
+		if (each_live(e, fmt,
+			      v->ref == REF_BLOCK ? v->old : TRACE_NONE))
+			need(e, apart);
 	}
 }
 
@@ -362,8 +362,8 @@ static void end_check(struct emit *e)
 
 static void end_content(struct emit *e)
 {
-	need(e, PART_INTACT);
-	each_live(e, "intact(%s);", TRACE_NONE);
+	if (each_live(e, "intact(%s);", TRACE_NONE))
+		need(e, PART_INTACT);
 }
 
 static const struct {

@@ -72,8 +72,11 @@ __attribute__((format(printf, 2, 3))) void line(struct emit *e, const char *fmt,
 						...);
 void need(struct emit *e, enum part part);
 bool is_scripted(const struct emit *e);
-/* Print @fmt, in which a %s stands for a block's number, for each live block. */
-void each_live(struct emit *e, const char *fmt, uint32_t except);
+/*
+ * Print @fmt, in which a %s stands for a block's number, for each live block;
+ * how many.
+ */
+size_t each_live(struct emit *e, const char *fmt, uint32_t except);
 
 /* ---- emit_calls.c */
 

@@ -20,12 +20,13 @@
 #define BENCH_WARM_UP 1000 /* inputs */
 
 static const char usage_text[] =
-	"usage: apb-replay [-v] [--no-fork] FILE|DIR...\n"
+	"usage: apb-replay [-v] [--no-fork] [--timeout N] FILE|DIR...\n"
 	"       apb-replay --minimize IN -o OUT [--seconds N]\n"
 	"       apb-replay --emit-c IN -o OUT.c [--plain] "
 	"[--kernel real|scripted]\n"
 	"       apb-replay --bench N [--threads T]\n"
 	"  -v           each operation and its result in words\n"
+	"  --timeout    seconds after which an input hangs (300)\n"
 	"  --no-fork    all in this process, for debuggers and valgrind\n"
 	"  --minimize   shrink a failing input, at most N seconds (30)\n"
 	"  --emit-c     write what an input does as a C program\n"
@@ -42,7 +43,7 @@ struct settings {
 	bool fork;
 	const char *minimize, *emit, *out;
 	struct emit_options program;
-	unsigned int seconds;
+	unsigned int seconds, timeout;
 	unsigned long bench;
 	unsigned int threads;
 	size_t inputs, findings;
@@ -86,7 +87,7 @@ static bool run_here(const struct settings *s, const struct file *file)
 static bool run_forked(const struct settings *s, const struct file *file)
 {
 	struct child_options options = {
-		.timeout = REPLAY_TIMEOUT,
+		.timeout = s->timeout,
 		.describe = s->verbose ? stdout : NULL,
 	};
 	struct child_result result;
@@ -256,6 +257,7 @@ enum {
 	OPT_PLAIN,
 	OPT_KERNEL,
 	OPT_SECONDS,
+	OPT_TIMEOUT,
 	OPT_BENCH,
 	OPT_THREADS,
 };
@@ -269,6 +271,7 @@ static void parse(struct settings *s, int argc, char **argv)
 		{"plain", no_argument, NULL, OPT_PLAIN},
 		{"kernel", required_argument, NULL, OPT_KERNEL},
 		{"seconds", required_argument, NULL, OPT_SECONDS},
+		{"timeout", required_argument, NULL, OPT_TIMEOUT},
 		{"bench", required_argument, NULL, OPT_BENCH},
 		{"threads", required_argument, NULL, OPT_THREADS},
 		{"help", no_argument, NULL, 'h'},
@@ -302,6 +305,9 @@ static void parse(struct settings *s, int argc, char **argv)
 		case OPT_SECONDS:
 			s->seconds = (unsigned int)number(optarg, "--seconds");
 			break;
+		case OPT_TIMEOUT:
+			s->timeout = (unsigned int)number(optarg, "--timeout");
+			break;
 		case OPT_BENCH:
 			s->bench = number(optarg, "--bench");
 			break;
@@ -318,7 +324,12 @@ static void parse(struct settings *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct settings s = {.fork = true, .seconds = 30, .threads = 1};
+	struct settings s = {
+		.fork = true,
+		.seconds = 30,
+		.timeout = REPLAY_TIMEOUT,
+		.threads = 1,
+	};
 	bool files;
 
 	parse(&s, argc, argv);

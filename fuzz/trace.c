@@ -187,7 +187,7 @@ static struct trace_event *open_event(enum trace_kind kind, const void *ptr,
 {
 	struct trace_event e = {
 		.kind = kind,
-		.misuse = rec.t->op_kind == OP_MISUSE,
+		.misuse = rec.t->op_kind == OP_MISUSE && kind <= TRACE_USABLE,
 		.block = TRACE_NONE,
 		.n = n,
 		.size = size,
