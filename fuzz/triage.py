@@ -84,6 +84,7 @@ class Replayed:
 
     def __init__(self, path, builds):
         self.builds = []  # that show it to fail
+        self.signatures = {}  # by build
         self.signature = None
         self.output = ""
         for build in builds:
@@ -93,12 +94,18 @@ class Replayed:
             match = SIGNATURE.search(output)
             if status == 0 or not match:
                 continue
+            signature = dict(zip(("oracle", "op", "frames"), match.groups()))
             self.builds.append(build)
+            self.signatures[build] = signature
             # With sanitizers more is seen, and sooner.
             if not self.signature or build.name == "sanitizers":
-                self.signature = dict(zip(("oracle", "op", "frames"),
-                                          match.groups()))
+                self.signature = signature
                 self.output = output
+
+    def quickest(self):
+        """The build to shrink it with: one that says the same as all."""
+        return next(build for build in self.builds
+                    if self.signatures[build] == self.signature)
 
 
 class Finding:
@@ -293,8 +300,7 @@ class Store:
         return True
 
     def _minimise(self, finding, small, replayed, seconds):
-        """By the build whose signature it is."""
-        build = replayed.builds[-1]
+        build = replayed.quickest()
         proc.run([build.replay, "--minimize", small, "-o",
                   finding.path("minimised"), "--seconds", str(seconds)],
                  timeout=seconds + REPLAY_SECONDS)

@@ -16,9 +16,9 @@ Exit status: 0 all have a program that shows them, 1 not.
 
 import os
 import re
+import resource
 import shutil
 import sys
-import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -70,7 +70,6 @@ def failing(name):
 
 def reproduce(name, seconds):
     """A row of the table, and whether the program shows the bug."""
-    begin = time.monotonic()
     build(name)
     found = failing(name)
     if not found:
@@ -79,9 +78,10 @@ def reproduce(name, seconds):
     shutil.rmtree(triage.path_of(folder), ignore_errors=True)
     store = triage.Store(folder, builds(name))
     finding = store.add(found, "corpus")
-    begin = time.monotonic()
+    begin = resource.getrusage(resource.RUSAGE_CHILDREN)
     store.complete(finding, seconds)
-    taken = time.monotonic() - begin
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    taken = end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
     program = finding.path("program.c")
     verified = bool(finding.meta.get("verified"))
     words = finding.meta.get("how") or finding.meta.get("no_program") or "-"
@@ -111,7 +111,7 @@ def main():
     status, output = proc.make("triage-targets")
     if status != 0:
         proc.usage("the build failed:\n" + output[-2000:])
-    bugs.say(ROW % ("bug", "oracle", "ops", "left", "sec", "the C program"))
+    bugs.say(ROW % ("bug", "oracle", "ops", "left", "cpu", "the C program"))
     shown = 0
     for name in names:
         row, verified = reproduce(name, seconds)
