@@ -490,6 +490,9 @@ void minimize(uint8_t *data, size_t *size, uint8_t *scratch,
 
 	memset(seen, 0, sizeof(seen));
 	drop_rest(&s);
+	/* off the real kernel, on which addresses are chance */
+	if (s.size > 1)
+		try_header(&s, 1, s.data[1] & (uint8_t)~7);
 	drop_operations(&s);
 	/* smaller numbers make more operations superfluous */
 	for (int round = 0; any && s.time(arg) && round < ROUNDS; round++) {

@@ -15,6 +15,7 @@
 
 #define FIRST_TIMEOUT 300 /* seconds for an input of which nothing is known */
 #define HANG_TIMEOUT 2 /* for what becomes of one that hangs */
+#define FIRST_TRIES 4
 #define SAVE_PERIOD 0.5 /* seconds */
 
 static double now(void)
@@ -118,7 +119,12 @@ int reproduce_minimize(const char *in, const char *out, unsigned int seconds)
 	scratch = malloc(file.size + 1);
 	if (!scratch)
 		die(in);
-	run_or_die(file.data, file.size, &sh.options, &result);
+	/* on the real kernel addresses are chance */
+	for (int i = 0; i < FIRST_TRIES; i++) {
+		run_or_die(file.data, file.size, &sh.options, &result);
+		if (result.finding)
+			break;
+	}
 	if (!result.finding) {
 		fprintf(stderr, "apb-replay: %s: no finding to minimize\n", in);
 		return 2;

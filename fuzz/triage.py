@@ -79,6 +79,10 @@ def name_of(signature):
     return "%s-%s" % (name[:NAME_LENGTH], hashlib.sha1(full).hexdigest()[:6])
 
 
+class Interrupted(Exception):
+    """Told to end while an input was looked at: it is where it was."""
+
+
 class Replayed:
     """What the replay programs say of an input."""
 
@@ -101,11 +105,13 @@ class Replayed:
             if not self.signature or build.name == "sanitizers":
                 self.signature = signature
                 self.output = output
+        if proc.stopping():
+            raise Interrupted
 
-    def quickest(self):
-        """The build to shrink it with: one that says the same as all."""
-        return next(build for build in self.builds
-                    if self.signatures[build] == self.signature)
+    def alike(self, signature):
+        """The builds that say this, the quickest first."""
+        return [build for build in self.builds
+                if self.signatures[build] == signature]
 
 
 class Finding:
@@ -256,7 +262,8 @@ class Store:
     def complete(self, finding, seconds=30):
         """Make what is missing in a folder; returns whether it is all there.
 
-        It is done anew when a smaller input has come since.
+        It is done anew when a smaller input has come since.  Raises
+        Interrupted, as add() does, on a signal; what is done stays done.
         """
         with self.lock():
             small = finding.smallest()
@@ -272,38 +279,44 @@ class Store:
             return self._complete(finding, small, of, seconds)
 
     def _complete(self, finding, small, of, seconds):
-        replayed = Replayed(small, self.builds)
-        if not replayed.builds:
+        wanted = finding.signature
+        among = Replayed(small, self.builds).alike(wanted)
+        if not among:
             # The allocator has been changed since.
             finding.save(fixed=True)
             return False
-        self._minimise(finding, small, replayed, seconds)
+        self._minimise(finding, small, among, seconds)
         again = Replayed(finding.path("minimised"), self.builds)
-        if again.signature != replayed.signature:
+        if not again.alike(wanted):
             put(finding.path("minimised"), contents(small))
-            again = replayed
+            again = Replayed(small, self.builds)
         put(finding.path("report.txt"), again.output.encode())
         put(finding.path("stack.txt"), stack(again.output).encode())
         changes = {"of": of, "fixed": False, "no_program": "", "how": "",
                    "verified": False,
-                   "replay": again.builds[0].replay}
+                   "replay": (again.alike(wanted) or among)[0].replay}
         try:
             program = reproducer.reproduce(
                 finding.path("minimised"), finding.path("program.c"),
-                again.builds)
+                again.builds or among)
             changes.update(verified=program.verified, how=program.how)
         except reproducer.Failed as failure:
             changes["no_program"] = str(failure)
         if proc.stopping():
-            return False
+            raise Interrupted
         finding.save(**changes)
         return True
 
-    def _minimise(self, finding, small, replayed, seconds):
-        build = replayed.quickest()
-        proc.run([build.replay, "--minimize", small, "-o",
-                  finding.path("minimised"), "--seconds", str(seconds)],
-                 timeout=seconds + REPLAY_SECONDS)
+    def _minimise(self, finding, small, among, seconds):
+        """In a build in which it fails again: on the real kernel that may
+        be chance."""
+        for build in among:
+            status, _output = proc.run(
+                [build.replay, "--minimize", small, "-o",
+                 finding.path("minimised"), "--seconds", str(seconds)],
+                timeout=seconds + REPLAY_SECONDS)
+            if status == 0:
+                return
         if not finding.has("minimised"):
             put(finding.path("minimised"), contents(small))
 
@@ -368,12 +381,13 @@ def main():
         print(output[-2000:], file=sys.stderr)
         proc.usage("the build failed")
     store = Store()
-    store.file_all()
-    for finding in store.findings():
-        if proc.stopping():
-            print("interrupted")
-            proc.leave(1)
-        store.complete(finding, seconds)
+    try:
+        store.file_all()
+        for finding in store.findings():
+            store.complete(finding, seconds)
+    except Interrupted:
+        print("interrupted")
+        proc.leave(1)
     if not store.findings():
         print("no findings in " + FINDINGS)
     else:

@@ -57,14 +57,15 @@ def failing(name):
     """An input of the corpus that shows it, or None."""
     inputs = engines.files(*engines.SEEDS)
     for build in builds(name):
-        for first in range(0, len(inputs), CHUNK):
+        parts = len(inputs) // CHUNK + 1
+        for first in range(parts):
             _status, output = proc.run(
-                [build.replay, "--timeout", "5",
-                 *inputs[first::len(inputs) // CHUNK + 1]], timeout=300)
+                [build.replay, "--timeout", "5", *inputs[first::parts]],
+                timeout=300)
             if match := re.search(r"^in (.*)$", output, re.M):
                 return match[1]
-            if proc.stopping() or first > len(inputs) // CHUNK + 1:
-                break
+            if proc.stopping():
+                return None
     return None
 
 
