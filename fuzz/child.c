@@ -171,9 +171,9 @@ static void name_oracle(const struct message *m, char *out, size_t len)
 static void name_op(const struct message *m, char *out, size_t len)
 {
 	snprintf(out, len, "%s",
-		 !m->begun	       ? "(begin)" :
+		 !m->begun	    ? "(begin)" :
 		 m->op_kind < OP_NR ? op_names[m->op_kind] :
-					 "(end)");
+				      "(end)");
 }
 
 static void judge(int status, const struct message *m, const char *said,

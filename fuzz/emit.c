@@ -56,6 +56,17 @@ static size_t useful(const struct trace *t)
 	return nr;
 }
 
+/* The oracle that judges a NULL settles: the call before it is the last. */
+static void drop_settle(struct emit *e)
+{
+	const struct run_finding *f = e->o->finding;
+
+	if (f && e->nr > 1 && !strcmp(f->oracle, "null-without-cause") &&
+	    e->call[e->nr - 1].event->kind == TRACE_SETTLE &&
+	    e->call[e->nr - 2].event->kind <= TRACE_ALIGNED)
+		e->nr--;
+}
+
 static int collect(struct emit *e)
 {
 	const struct trace *t = e->t;
@@ -80,6 +91,7 @@ static int collect(struct emit *e)
 		if (!e->call[e->nr - 1].nr_os++)
 			e->call[e->nr - 1].os = v;
 	}
+	drop_settle(e);
 	return 0;
 }
 

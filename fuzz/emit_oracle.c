@@ -111,7 +111,7 @@ static void after_alloc(struct emit *e, const struct trace_event *v)
 	size_t size = wanted(v, &refuse), usable;
 	unsigned int k = v->block, cls;
 
-	cls = refuse			? 1 :
+	cls = refuse		       ? 1 :
 	      v->kind == TRACE_ALIGNED ? model_class_aligned(v->align, size) :
 					 model_class(size);
 	usable = model_usable(cls, size);
@@ -130,13 +130,11 @@ static void after_alloc(struct emit *e, const struct trace_event *v)
 		     refuse == EINVAL ? "EINVAL" : "ENOMEM");
 	} else if (is(e, "align")) {
 		line(e, "assert(p[%u] && (uintptr_t)p[%u] %% %zu == 0);", k, k,
-		     v->kind == TRACE_ALIGNED && v->align > 16 ? v->align :
-								  16);
+		     v->kind == TRACE_ALIGNED && v->align > 16 ? v->align : 16);
 	} else if (is(e, "unmapped")) {
 		line(e, "assert(p[%u]);", k);
-		line(e,
-		     "memset(p[%u], 1, %zu); /* not all of it is mapped */", k,
-		     usable);
+		line(e, "memset(p[%u], 1, %zu); /* not all of it is mapped */",
+		     k, usable);
 	} else if (is(e, "usable")) {
 		line(e, "assert(%s(p[%u]) %s %zu);",
 		     e->o->plain ? "malloc_usable_size" : "apb_usable_size", k,
@@ -163,9 +161,16 @@ static void after_alloc(struct emit *e, const struct trace_event *v)
 
 /* The oracles after which what is always done with a new block would be wrong */
 static const char *const own_words[] = {
-	"null-without-cause", "fault-unreported", "must-fail", "errno",
-	"align",	      "unmapped",	  "usable",    "overlap",
-	"realloc-inplace",    "junk",
+	"null-without-cause",
+	"fault-unreported",
+	"must-fail",
+	"errno",
+	"align",
+	"unmapped",
+	"usable",
+	"overlap",
+	"realloc-inplace",
+	"junk",
 };
 
 /* ---- after other calls ------------------------------------------------ */
@@ -214,8 +219,7 @@ bool oracle_after(struct emit *e, const struct call *c)
 		return after_trim(e);
 	if (is(e, "errno"))
 		line(e, "assert(errno == %s);",
-		     v->misuse && v->kind <= TRACE_ALIGNED ? "EINVAL" :
-							      "4711");
+		     v->misuse && v->kind <= TRACE_ALIGNED ? "EINVAL" : "4711");
 	if (is(e, "misuse-wrong") && says(e, "right are"))
 		line(e, "assert(1u << report_kind & %#llx);",
 		     number_after(e, "right are "));

@@ -131,7 +131,7 @@ static const struct {
 		    "}\n\n"},
 	[PART_STATS] = {0, "static struct apb_stats s;\n\n"},
 	[PART_BEFORE] = {0, "static struct apb_stats before; /* the last call "
-			 "*/\n\n"},
+			    "*/\n\n"},
 	[PART_OTHER] = {0, "static char other[64]; /* no block */\n\n"},
 };
 

@@ -51,9 +51,9 @@ static void add_symbols(const char *file, const Elf64_Shdr *symtab,
 		if (ELF64_ST_TYPE(sym[i].st_info) != STT_FUNC ||
 		    !sym[i].st_size)
 			continue;
-		table.symbol[table.nr++] = (struct symbol){
-			sym[i].st_value, sym[i].st_size,
-			names + sym[i].st_name};
+		table.symbol[table.nr++] =
+			(struct symbol){sym[i].st_value, sym[i].st_size,
+					names + sym[i].st_name};
 	}
 	if (table.nr)
 		qsort(table.symbol, table.nr, sizeof(*table.symbol),
@@ -80,10 +80,9 @@ static void read_symbols(void)
 	section = (const void *)(file + head->e_shoff);
 	for (int i = 0; i < head->e_shnum; i++)
 		if (section[i].sh_type == SHT_SYMTAB)
-			add_symbols(file, &section[i],
-				    file +
-					    section[section[i].sh_link]
-						    .sh_offset);
+			add_symbols(
+				file, &section[i],
+				file + section[section[i].sh_link].sh_offset);
 }
 
 static int first_object(struct dl_phdr_info *info, size_t size, void *arg)

@@ -315,16 +315,14 @@ static bool shrink_bulk_alloc(struct shrink *s, size_t i)
 	if (op.size > 32768 || op.n > OPS_BULK_MAX || !op.n)
 		return shrink_field(s, i, 16, 16);
 	if (op.arg != (BULK_ARG | BULK_SIZE_MODE) || op.val >> 26)
-		any = try_record(s, i, op.kind, BULK_ARG | BULK_SIZE_MODE,
-				 op.slot,
-				 (uint32_t)(op.n - 1) << 16 |
-					 (uint32_t)op.size);
+		any = try_record(
+			s, i, op.kind, BULK_ARG | BULK_SIZE_MODE, op.slot,
+			(uint32_t)(op.n - 1) << 16 | (uint32_t)op.size);
 	any |= shrink_field(s, i, 16, 10);
 	get(s, i, &op);
 	for (size_t k = 0; k < sizeof(round) / sizeof(round[0]); k++)
 		if (op.size > round[k] &&
-		    try_val(s, i,
-			    (op.val & 0xffff0000) | (uint32_t)round[k])) {
+		    try_val(s, i, (op.val & 0xffff0000) | (uint32_t)round[k])) {
 			any = true;
 			break;
 		}

@@ -40,10 +40,10 @@ static void *table(size_t size)
 
 struct trace *trace_new(void)
 {
-	struct trace *t = mmap(
-		NULL, sizeof(*t) + TRACE_MAX * sizeof(t->event[0]),
-		PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct trace *t =
+		mmap(NULL, sizeof(*t) + TRACE_MAX * sizeof(t->event[0]),
+		     PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return t == MAP_FAILED ? NULL : t;
 }
@@ -534,8 +534,7 @@ void trace_op(struct trace *t, const struct op *op, size_t index)
 void trace_write(struct trace *t, const void *p, size_t size, unsigned int how,
 		 uint32_t val)
 {
-	struct trace_event *e =
-		open_event(TRACE_SCRIBBLE, p, how, size, 0);
+	struct trace_event *e = open_event(TRACE_SCRIBBLE, p, how, size, 0);
 
 	(void)t;
 	if (!e)

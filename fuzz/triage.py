@@ -333,6 +333,8 @@ def stack(output):
     """The part of a report that says where; there is none for an oracle."""
     lines = [line for line in output.splitlines()
              if re.match(r"\s+#\d+ ", line)]
+    # a sanitizer's has lines of the source, ours has not
+    lines = [line for line in lines if " in " in line] or lines
     if lines:
         return "\n".join(lines) + "\n"
     return ("An oracle told, when the call had come back: no stack in the "
