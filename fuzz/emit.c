@@ -285,11 +285,41 @@ static size_t emit_many(struct emit *e)
 	return block ? n : 0;
 }
 
+/* ---- threads of a plain program --------------------------------------- */
+
+static void open_turn(struct emit *e)
+{
+	fprintf(e->to, "static void turn%u(void)\n{\n", e->turn);
+	fprintf(e->turns, "\ton(%u, turn%u);\n", e->thread, e->turn);
+	e->turn++;
+}
+
+void next_turn(struct emit *e, const struct trace_event *v)
+{
+	fputs("}\n\n", e->to);
+	if (v->kind == TRACE_THREAD_END)
+		fprintf(e->turns, "\tend(%u);\n", e->thread);
+	else
+		e->thread = (unsigned int)v->n;
+	open_turn(e);
+}
+
+static bool has_threads(const struct emit *e)
+{
+	for (size_t i = 0; i < e->nr; i++)
+		if (e->call[i].event->kind == TRACE_THREAD ||
+		    e->call[i].event->kind == TRACE_THREAD_END)
+			return true;
+	return false;
+}
+
 /* ---- the body --------------------------------------------------------- */
 
 /* A line for each operation of the input would be noise: for what is odd. */
 static void emit_body(struct emit *e)
 {
+	if (e->turns)
+		open_turn(e);
 	for (e->at = 0; e->at < e->nr;) {
 		size_t n = emit_many(e);
 
@@ -300,6 +330,8 @@ static void emit_body(struct emit *e)
 		e->at += n;
 	}
 	oracle_end(e);
+	if (e->turns)
+		fputs("}\n\n", e->to);
 }
 
 /* ---- the whole -------------------------------------------------------- */
@@ -339,6 +371,8 @@ static void emit_includes(const struct emit *e, FILE *to)
 		    "#include <string.h>\n");
 	if (is_scripted(e))
 		fputs("#include <sys/mman.h>\n", to);
+	if (e->turns)
+		fputs("#include <pthread.h>\n", to);
 	if (e->t->head.locked && !e->o->plain)
 		fputs("#include <sys/single_threaded.h>\n", to);
 	fputs("#include <unistd.h>\n\n", to);
@@ -364,8 +398,8 @@ static void emit_main(const struct emit *e, FILE *to, const char *body)
 int emit_program(FILE *to, const struct trace *t, const struct emit_options *o)
 {
 	struct emit e = {.t = t, .o = o, .prefix = o->plain ? "" : "apb_"};
-	char *body = NULL;
-	size_t size;
+	char *body = NULL, *turns = NULL;
+	size_t size, turns_size;
 	int err = -1;
 
 	if (t->full) {
@@ -374,20 +408,29 @@ int emit_program(FILE *to, const struct trace *t, const struct emit_options *o)
 	}
 	if (!collect(&e))
 		e.to = open_memstream(&body, &size);
+	if (e.to && o->plain && has_threads(&e)) {
+		need(&e, PART_PTHREADS);
+		e.turns = open_memstream(&turns, &turns_size);
+	}
 	if (e.to) {
 		emit_body(&e);
 		err = fclose(e.to);
 	}
+	if (e.turns && fclose(e.turns))
+		err = -1;
 	if (!err) {
 		emit_comment(&e, to);
 		emit_includes(&e, to);
 		emit_parts(&e, to);
 		if (is_scripted(&e))
 			emit_kernel(&e, to);
-		emit_main(&e, to, body);
+		if (turns)
+			fputs(body, to);
+		emit_main(&e, to, turns ? turns : body);
 		err = ferror(to) ? -1 : 0;
 	}
 	free(body);
+	free(turns);
 	free(e.call);
 	free(e.made);
 	return err;

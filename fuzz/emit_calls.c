@@ -448,6 +448,9 @@ void emit_call(struct emit *e, const struct call *c, bool last)
 	bool armed = must_arm(e, c);
 
 	need(e, PART_BLOCKS);
+	if (e->turns &&
+	    (v->kind == TRACE_THREAD || v->kind == TRACE_THREAD_END))
+		next_turn(e, v);
 	if (e->o->plain && (v->misuse || (!makes_block(v) && !frees_block(v) &&
 					  v->kind != TRACE_FILL)))
 		return;

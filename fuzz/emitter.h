@@ -42,6 +42,7 @@ enum part {
 	PART_FAIL,
 	PART_REPORTS,
 	PART_THREADS,
+	PART_PTHREADS,
 	PART_STATS,
 	PART_BEFORE,
 	PART_OTHER,
@@ -59,6 +60,11 @@ struct emit {
 	struct made *made;
 	unsigned int needs; /* 1u << enum part */
 	unsigned int tables; /* printed so far */
+	/* plain, and there are threads: the body is functions, one after
+	 * another, and this is main(), which has the threads call them */
+	FILE *turns;
+	unsigned int turn; /* functions printed so far */
+	unsigned int thread; /* that calls the one that is printed */
 	bool faults; /* calls of the kernel fail somewhere in it */
 	bool armed; /* a fault, by the input itself */
 	bool misuse;
@@ -77,6 +83,9 @@ bool is_scripted(const struct emit *e);
  * how many.
  */
 size_t each_live(struct emit *e, const char *fmt, uint32_t except);
+
+/* Another thread goes on, or the one that runs ends. */
+void next_turn(struct emit *e, const struct trace_event *v);
 
 /* ---- emit_calls.c */
 
