@@ -383,7 +383,7 @@ static void emit_main(const struct emit *e, FILE *to, const char *body)
 {
 	fputs("int main(void)\n{\n", to);
 	if (e->o->hangs)
-		fputs("\talarm(20); /* it would not end */\n", to);
+		fputs("\talarm(10); /* it would not end */\n", to);
 	if (is_scripted(e))
 		fputs("\tassert(!apb_set_os(kernel()));\n", to);
 	if (!e->o->plain && e->misuse)

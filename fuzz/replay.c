@@ -21,7 +21,8 @@
 
 static const char usage_text[] =
 	"usage: apb-replay [-v] [--no-fork] [--timeout N] FILE|DIR...\n"
-	"       apb-replay --minimize IN -o OUT [--seconds N]\n"
+	"       apb-replay --minimize IN -o OUT [--seconds N] "
+	"[--timeout N]\n"
 	"       apb-replay --emit-c IN -o OUT.c [--plain] "
 	"[--kernel real|scripted]\n"
 	"       apb-replay --bench N [--threads T]\n"
@@ -338,9 +339,10 @@ int main(int argc, char **argv)
 	    (s.minimize || s.emit) != (s.out != NULL))
 		usage(stderr, 2);
 	if (s.minimize)
-		return reproduce_minimize(s.minimize, s.out, s.seconds);
+		return reproduce_minimize(s.minimize, s.out, s.seconds,
+					  s.timeout);
 	if (s.emit)
-		return reproduce_emit(s.emit, s.out, &s.program);
+		return reproduce_emit(s.emit, s.out, &s.program, s.timeout);
 	if (s.bench)
 		return bench(s.bench, s.threads);
 	return replay(&s, argv + optind);

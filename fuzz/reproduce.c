@@ -13,8 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#define FIRST_TIMEOUT 300 /* seconds for an input of which nothing is known */
-#define HANG_TIMEOUT 2 /* for what becomes of one that hangs */
+#define HANG_TIMEOUT 2 /* seconds for what becomes of one that hangs */
 #define FIRST_TRIES 4
 #define SAVE_PERIOD 0.5 /* seconds */
 
@@ -102,10 +101,11 @@ static void cut_tail(struct file *file, const struct child_result *result,
 		file->size = size;
 }
 
-int reproduce_minimize(const char *in, const char *out, unsigned int seconds)
+int reproduce_minimize(const char *in, const char *out, unsigned int seconds,
+		       unsigned int timeout)
 {
 	struct shrinking sh = {
-		.options = {.timeout = FIRST_TIMEOUT, .quiet = true},
+		.options = {.timeout = timeout, .quiet = true},
 		.out = out,
 	};
 	double begin = now();
@@ -196,9 +196,9 @@ static int write_program(const char *out, const struct trace *t,
 }
 
 int reproduce_emit(const char *in, const char *out,
-		   const struct emit_options *options)
+		   const struct emit_options *options, unsigned int timeout)
 {
-	struct child_options child = {.timeout = FIRST_TIMEOUT, .quiet = true};
+	struct child_options child = {.timeout = timeout, .quiet = true};
 	struct emit_options o = *options;
 	struct child_result result;
 	struct ops_header head;

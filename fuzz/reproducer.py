@@ -16,6 +16,7 @@ WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I", "alloc/include"]
 SANITIZERS = ["-g", "-fsanitize=address,undefined",
               "-fno-sanitize-recover=all"]
 EMIT_SECONDS = 60
+HANG_SECONDS = 10
 COMPILE_SECONDS = 60
 RUN_SECONDS = 40
 
@@ -53,8 +54,8 @@ class Failed(Exception):
 
 def emit(build, path, source, kernel):
     status, output = proc.run(
-        [build.replay, "--emit-c", path, "-o", source, "--kernel", kernel],
-        timeout=EMIT_SECONDS)
+        [build.replay, "--emit-c", path, "-o", source, "--kernel", kernel,
+         "--timeout", str(HANG_SECONDS)], timeout=EMIT_SECONDS)
     if status != 0:
         raise Failed(output.strip().splitlines()[-1] if output.strip()
                      else "apb-replay: " + proc.ending(status))

@@ -313,7 +313,8 @@ class Store:
         for build in among:
             status, _output = proc.run(
                 [build.replay, "--minimize", small, "-o",
-                 finding.path("minimised"), "--seconds", str(seconds)],
+                 finding.path("minimised"), "--seconds", str(seconds),
+                 "--timeout", str(TIMEOUT_SECONDS)],
                 timeout=seconds + REPLAY_SECONDS)
             if status == 0:
                 return

@@ -60,7 +60,7 @@ def failing(name):
         parts = len(inputs) // CHUNK + 1
         for first in range(parts):
             _status, output = proc.run(
-                [build.replay, "--timeout", "5", *inputs[first::parts]],
+                [build.replay, "--timeout", "3", *inputs[first::parts]],
                 timeout=300)
             if match := re.search(r"^in (.*)$", output, re.M):
                 return match[1]
