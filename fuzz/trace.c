@@ -59,12 +59,19 @@ void trace_begin(struct trace *t, const struct ops_header *head)
 	t->blocks = 0;
 	t->ops = 0;
 	t->op_kind = OP_NR;
-	t->full = t->ended = false;
+	t->full = t->ended = t->stopped = false;
 	t->head = *head;
+}
+
+void trace_stop(struct trace *t)
+{
+	t->stopped = true;
 }
 
 struct trace_event *trace_add(struct trace *t, const struct trace_event *e)
 {
+	if (t->stopped)
+		return NULL;
 	if (t->nr == TRACE_MAX) {
 		t->full = true;
 		return NULL;

@@ -73,6 +73,7 @@ struct trace {
 	uint32_t ops; /* the operation that runs */
 	enum op_kind op_kind; /* OP_NR: none */
 	bool full; /* the rest is missing */
+	bool stopped;
 	bool ended; /* the input's operations are done */
 	struct ops_header head;
 	struct trace_event event[];
@@ -85,7 +86,10 @@ void trace_free(struct trace *t);
 /* Start anew: nothing recorded, of an input with this header. */
 void trace_begin(struct trace *t, const struct ops_header *head);
 
-/* One more event, a copy of @e; what is left to fill in, or NULL if full. */
+/* Record no more: what was found is found, the rest is cleaning up. */
+void trace_stop(struct trace *t);
+
+/* One more event, a copy of @e; what is left to fill in, or NULL if no more fits or is wanted. */
 struct trace_event *trace_add(struct trace *t, const struct trace_event *e);
 
 /* A table that records in @t what goes through it to @real. */
