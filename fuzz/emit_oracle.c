@@ -85,8 +85,9 @@ static void after_refusal(struct emit *e, const struct trace_event *v)
 		return;
 	}
 	line(e, "if (!p[%u]) { /* then there is nothing left */", v->block);
-	need(e, PART_STATS);
 	line(e, "\tapb_stats(&before);");
+	if (!says(e, "arenas spare") && !says(e, "are cached"))
+		need(e, PART_STATS);
 	if (says(e, "arenas spare"))
 		line(e,
 		     "\tassert(!before.spares);\n"

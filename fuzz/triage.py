@@ -37,11 +37,10 @@ import reproducer
 FINDINGS = "build/findings"
 NOT_SHOWN = "not-reproduced"
 REPLAY_SECONDS = 60
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 20
 SIGNATURE = re.compile(r"^SIGNATURE: (.*?) \| (.*?) \| (.*)$", re.M)
 RAW = re.compile(r"(crash|timeout|oom|leak|afl)-")
 NAME_LENGTH = 70
-COLUMNS = "%-36s %-24s %-16s %5s %6s  %-16s %-16s  %s"
 
 
 def path_of(*parts):
@@ -359,19 +358,31 @@ def program_text(finding):
     return "none" if "of" in finding.meta else "to be done"
 
 
+HEADINGS = ("signature", "oracle", "operation", "count", "ops", "first seen",
+            "last seen", "C program")
+NUMBERS = ("count", "ops")
+
+
 def table(store):
-    rows = [COLUMNS % ("signature", "oracle", "operation", "count", "ops",
-                       "first seen", "last seen", "C program")]
+    """A row for each finding, and the top functions below it."""
+    rows, frames = [HEADINGS], [""]
     for finding in store.findings():
         seen = finding.seen()
         signature = finding.signature
-        rows.append(COLUMNS % (
-            finding.name, signature["oracle"], signature["op"], len(seen),
-            finding.operations(), moment(seen[0][0]), moment(seen[-1][0]),
-            program_text(finding)))
-        if signature["frames"]:
-            rows.append("    in " + signature["frames"])
-    return "\n".join(row.rstrip() for row in rows)
+        rows.append((
+            finding.name, signature["oracle"], signature["op"],
+            str(len(seen)), str(finding.operations()), moment(seen[0][0]),
+            moment(seen[-1][0]), program_text(finding)))
+        frames.append(signature["frames"])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = []
+    for row, functions in zip(rows, frames):
+        lines.append("  ".join(
+            text.rjust(width) if heading in NUMBERS else text.ljust(width)
+            for heading, text, width in zip(HEADINGS, row, widths)).rstrip())
+        if functions:
+            lines.append("    in " + functions)
+    return "\n".join(lines)
 
 
 def main():
