@@ -79,6 +79,9 @@ void oracle_before(struct emit *e, const struct call *c)
 
 static void after_refusal(struct emit *e, const struct trace_event *v)
 {
+	int refuse;
+	size_t size = wanted(v, &refuse);
+
 	if (says(e, "no OS call failed") || e->o->plain) {
 		line(e, "assert(p[%u]); /* nothing was refused to it */",
 		     v->block);
@@ -94,9 +97,9 @@ static void after_refusal(struct emit *e, const struct trace_event *v)
 		     "\t\tfor (int i = 0; i < APB_NR_POOL_SIZES; i++)\n"
 		     "\t\t\tassert(before.unused_pools[i].size != %zu ||\n"
 		     "\t\t\t       !before.unused_pools[i].nr);",
-		     model_class(v->size) <= 36 ? (size_t)16384 :
-		     v->size <= 8192		? (size_t)65536 :
-						  (size_t)131072);
+		     size <= 1024 ? (size_t)16384 :
+		     size <= 8192 ? (size_t)65536 :
+				    (size_t)131072);
 	else if (says(e, "are cached"))
 		line(e, "\tassert(!before.large_cached);");
 	else
