@@ -49,6 +49,7 @@ PACKAGES += libclang-rt-19-dev  # their run-time libraries
 PACKAGES += llvm-19             # llvm-symbolizer-19: lines in ASan's reports
 PACKAGES += clang-format-19     # make style
 PACKAGES += afl++ clang-14      # the second engine, and its compiler
+PACKAGES += lld-14              # with it the AFL++ target is instrumented
 PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
 PACKAGES += libpython3.11-dev   # apb-python3, and its tests
@@ -173,6 +174,7 @@ include fuzz/build.mk
 -include alloc/python/build.mk
 include alloc/tests/build.mk
 include alloc/tests/programs/build.mk
+-include fuzz/afl/build.mk
 -include fuzz/bugs/build.mk
 -include fuzz/explore/build.mk
 -include fuzz/record/build.mk
