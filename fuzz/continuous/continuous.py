@@ -224,7 +224,8 @@ class Driver:
         configs = self.options.configs
         turn = [configs[(self.state["slot"] + k) % len(configs)]
                 for k in range(min(self.options.jobs, len(configs)))]
-        self.workers = [self.start(config) for config in turn]
+        if self.state["spent"] < self.options.slot:
+            self.workers = [self.start(config) for config in turn]
         while not self.over() and self.state["spent"] < self.options.slot:
             time.sleep(TICK)
             for index in range(len(self.workers)):

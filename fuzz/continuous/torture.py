@@ -41,7 +41,7 @@ import prune    # noqa: E402
 POLL_SECONDS = 0.02
 FLAVOURS = ("afl", "fuzz-asan", "fuzz-release", "fuzz-msan", "harness",
             "harness-asan", "harness-msan", "release", "test", "tsan", "fuzz")
-DRIVER_SECONDS = 60  # to start, to end
+DRIVER_SECONDS = 600  # to start, to end: a merge may be first
 
 
 class Lost(Exception):
@@ -182,15 +182,15 @@ class Torture:
                 SLOT_SECONDS=str(self.options.slot), CONTINUOUS_SECONDS="0",
                 JOBS=str(self.options.jobs), PRUNE_INPUTS="20"))
 
-    def wait_for_workers(self):
-        """The driver has come up: it has workers, and they are its own."""
+    def wait_for_driver(self):
+        """It has come up, and taken over what there was."""
         deadline = time.monotonic() + DRIVER_SECONDS
         while time.monotonic() < deadline:
             if self.driver.poll() is not None:
                 raise Lost("the driver ended: status %d"
                            % self.driver.returncode)
             told = self.status()
-            if told.get("pid") == self.driver.pid and told.get("workers"):
+            if told.get("pid") == self.driver.pid:
                 return told
             time.sleep(0.1)
         raise Lost("the driver does not come up")
@@ -235,7 +235,7 @@ class Torture:
         if victim == "worker":
             return victim
         self.restart(build)
-        after = self.wait_for_workers()
+        after = self.wait_for_driver()
         if before and (after["starts"] <= before["starts"] or
                        after["seconds"] < before["seconds"] - 3 or
                        after["executions"] < before["executions"]):
@@ -349,7 +349,7 @@ def torture(options, say, planted, build):
     use = build
     try:
         run.start(build)
-        run.wait_for_workers()
+        run.wait_for_driver()
         moments = sorted(run.random.uniform(0, options.seconds)
                          for _ in range(options.kills))
         for number, moment in enumerate(moments):
@@ -361,7 +361,7 @@ def torture(options, say, planted, build):
             if want != use:  # other targets: it has to be started again
                 run.restart(want)
                 run.kills["driver"] += 1
-                run.wait_for_workers()
+                run.wait_for_driver()
                 use, what = want, "driver, other targets"
             else:
                 what = run.kill(use)
