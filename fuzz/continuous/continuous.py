@@ -53,6 +53,7 @@ class Driver:
         self.store, self.options, self.report = store, options, report
         self.workers, self.again = [], {}
         self.count = 0  # workers started
+        self.phase = "starting"
         self.done = self.new_findings = 0
         self.ticked = self.written = self.sampled = 0.0
         self.state = durable.read_json(store.path("state.json"), None) or {
@@ -226,6 +227,7 @@ class Driver:
                 for k in range(min(self.options.jobs, len(configs)))]
         if self.state["spent"] < self.options.slot:
             self.workers = [self.start(config) for config in turn]
+        self.phase = "fuzzing"
         while not self.over() and self.state["spent"] < self.options.slot:
             time.sleep(TICK)
             for index in range(len(self.workers)):
@@ -265,7 +267,12 @@ class Driver:
                 (self.state["since_prune"] >= PRUNE_SLOTS and
                  number > self.state["pruned_to"]))
 
+    def enter(self, phase):
+        self.phase = phase
+        self.show(True)
+
     def prune(self):
+        self.enter("pruning")
         try:
             kept, failing = prune.merge(self.store, self.options.build)
         except prune.Disturbed as why:
@@ -288,6 +295,7 @@ class Driver:
         slots.discard(self.store)
 
     def measure(self):
+        self.enter("measuring")
         folder = self.store.path("work", "measure")
         os.makedirs(folder, exist_ok=True)
         if found := prune.measure(self.store, self.options.build, folder):
@@ -309,13 +317,12 @@ class Driver:
             self.written = now + STATUS_SECONDS
             self.save()
             status.write(self.store, self.state, self.workers,
-                         self.options)
+                         self.options, self.phase)
 
     def run(self):
         self.ticked = time.monotonic()
         self.recover()
         self.measure()
-        self.show(True)
         try:
             while not self.over():
                 if self.slot() and not self.over():
@@ -323,7 +330,7 @@ class Driver:
                         self.prune()
                     self.measure()
                     self.pass_time()
-                self.show(True)
+            self.enter("ended")
         finally:
             for worker in self.workers:
                 worker.kill()

@@ -143,8 +143,7 @@ def clock(seconds):
 def overview(told):
     corpus = told["corpus"]
     rows = [
-        ("now", '<span class="good">fuzzing</span>' if told["running"]
-         else "between turns, or ended"),
+        ("now", html.escape(told["phase"])),
         ("as of", clock(told["time"])),
         ("since", "%s, %d starts" % (clock(told["first_start"]),
                                      told["starts"])),

@@ -72,7 +72,7 @@ def findings(store):
     return sorted(found, key=lambda f: f["time"])
 
 
-def describe(store, state, workers, options):
+def describe(store, state, workers, options, phase):
     """What status.json holds; README.md documents it."""
     measured = state["measured"] or {}
     running = [{"name": w.config.name, "executions": w.execs,
@@ -82,7 +82,7 @@ def describe(store, state, workers, options):
         "version": 1,
         "time": round(time.time(), 1),
         "pid": os.getpid(),
-        "running": bool(running),
+        "phase": phase,
         "starts": state["starts"],
         "first_start": round(state["first_start"], 1),
         "seconds": round(state["seconds"], 1),
@@ -111,8 +111,8 @@ def describe(store, state, workers, options):
     }
 
 
-def write(store, state, workers, options):
-    told = describe(store, state, workers, options)
+def write(store, state, workers, options, phase):
+    told = describe(store, state, workers, options, phase)
     durable.write_json(store.root, "status.json", told, lasting=False)
     durable.write(store.root, "index.html",
                   page.render(told, history(store),

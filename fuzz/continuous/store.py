@@ -133,6 +133,7 @@ class Store:
                     file.write(data)
         folder = self.path("seeds")
         gone = set(durable.names(folder)) - keep
+        self.seeds -= gone
         self._add({name: durable.read(os.path.join(folder, name))
                    for name in gone})
         for name in gone | self.parked:

@@ -175,12 +175,14 @@ class Torture:
                self.root, "--build", build]
         if self.options.only:
             cmd += ["--only", self.options.only]
-        self.log = open(os.path.join(proc.ROOT, self.options.dir, "log"), "ab")
-        self.driver = subprocess.Popen(
-            cmd, stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=subprocess.STDOUT, env=proc.environment(
-                SLOT_SECONDS=str(self.options.slot), CONTINUOUS_SECONDS="0",
-                JOBS=str(self.options.jobs), PRUNE_INPUTS="20"))
+        with open(os.path.join(proc.ROOT, self.options.dir, "log"),
+                  "ab") as log:
+            self.driver = subprocess.Popen(
+                cmd, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, env=proc.environment(
+                    SLOT_SECONDS=str(self.options.slot),
+                    CONTINUOUS_SECONDS="0", JOBS=str(self.options.jobs),
+                    PRUNE_INPUTS="20"))
 
     def wait_for_driver(self):
         """It has come up, and taken over what there was."""
@@ -194,6 +196,14 @@ class Torture:
                 return told
             time.sleep(0.1)
         raise Lost("the driver does not come up")
+
+    def wait_for_finding(self):
+        """The planted bug has been found: after that anything may be lost."""
+        deadline = time.monotonic() + DRIVER_SECONDS
+        while not self.status().get("findings"):
+            if time.monotonic() > deadline or proc.stopping():
+                raise Lost("the planted bug is not found")
+            time.sleep(0.1)
 
     def status(self):
         try:
@@ -359,6 +369,8 @@ def torture(options, say, planted, build):
             want = planted if options.kills <= 3 * number < \
                 2 * options.kills else build
             if want != use:  # other targets: it has to be started again
+                if use == planted:
+                    run.wait_for_finding()
                 run.restart(want)
                 run.kills["driver"] += 1
                 run.wait_for_driver()
