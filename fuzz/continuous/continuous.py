@@ -224,7 +224,7 @@ class Driver:
         """The workers of one turn; False if it did not run to its end."""
         configs = self.options.configs
         turn = [configs[(self.state["slot"] + k) % len(configs)]
-                for k in range(min(self.options.jobs, len(configs)))]
+                for k in range(self.options.jobs)]
         if self.state["spent"] < self.options.slot:
             self.workers = [self.start(config) for config in turn]
         self.phase = "fuzzing"

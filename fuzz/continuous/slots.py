@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import time
 
 import durable
 import engines
@@ -192,6 +193,7 @@ class Afl(Watched, engines.Worker):
             self.execs = max(self.execs, int(done[1]) if done else 0)
         except FileNotFoundError:
             pass
+        self.rate = self.execs / (time.monotonic() - self.started)
 
     def inputs(self):
         return [os.path.join(self.folder.own, "default", "queue")]
