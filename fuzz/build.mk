@@ -79,7 +79,11 @@ $(O)/fuzz/apb-threads: $(call objs,release,$(THREADS_SRC)) \
 		$(call harness,release) $(call lib,release)
 	$(call link,release)
 
-.PHONY: fuzz fuzz-targets corpus
+.PHONY: fuzz fuzz-targets corpus triage triage-targets
+
+# What findings are looked at with: both replay programs and their libraries.
+triage-targets: $(O)/fuzz/apb-replay $(O)/test/apb-replay \
+		$(call lib,release) $(call lib,test)
 
 fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
 	replay threads) $(addprefix $(O)/test/apb-,replay threads) \
@@ -87,6 +91,9 @@ fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
 
 fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n
 	@fuzz/fuzz.py
+
+triage: setup # findings, one folder each: shrunk, as C programs; the table
+	@fuzz/triage.py
 
 corpus: setup # merge and minimise what fuzzing found into corpus/seeds
 	@fuzz/corpus.py
