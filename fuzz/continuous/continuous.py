@@ -31,6 +31,7 @@ import prune    # noqa: E402
 import slots    # noqa: E402
 import status   # noqa: E402
 import store as stores  # noqa: E402
+import triage   # noqa: E402
 
 TICK = 0.5
 STATUS_SECONDS = 2
@@ -42,6 +43,8 @@ CORPUS_BYTES = 256 << 20
 PRUNE_GROWTH = 1.5
 PRUNE_INPUTS = 300
 PRUNE_SLOTS = 24
+FILED_AT_ONCE = 20  # findings that go through triage after one turn
+TRIAGE_SECONDS = 20
 
 
 class Full(Exception):
@@ -303,6 +306,28 @@ class Driver:
                 zip(("edges", "edges_total", "states"), found))
         slots.discard(self.store)
 
+    def file(self):
+        """Findings with an input go through triage: not those of targets from
+        elsewhere, which these programs would not show."""
+        if not self.options.triage:
+            return
+        self.enter("triage")
+        waiting = [name for name in self.store.findings()
+                   if name not in self.store.filed and
+                   os.path.exists(self.store.path("findings", name))]
+        try:
+            filing = triage.Store() if waiting else None
+            for name in waiting[:FILED_AT_ONCE]:
+                found = filing.add(self.store.path("findings", name),
+                                   "continuous, " + name.split("-", 1)[1])
+                self.store.note_filed(name)
+                if found and found.new:
+                    filing.complete(found, TRIAGE_SECONDS)
+                    self.report("%s is %s" % (name, os.path.join(
+                        triage.FINDINGS, found.name)))
+        except triage.Interrupted:
+            pass  # the next one goes on
+
     # ---- what is said ----
 
     def save(self):
@@ -326,6 +351,7 @@ class Driver:
         try:
             while not self.over():
                 if self.slot() and not self.over():
+                    self.file()
                     if self.due():
                         self.prune()
                     self.measure()
@@ -379,6 +405,7 @@ def say(text):
 
 
 def build_targets(options):
+    options.triage = not options.build
     if options.build:
         options.build = os.path.join(proc.ROOT, options.build)
     else:

@@ -10,6 +10,7 @@ lost when anything is killed.
                     ends on them; they return when the targets have changed
     pruned.log      "N SHA-1": left out of generation N by a complete merge
     findings        inputs that fail, each with a .txt that says why
+    filed.log       those of them that went through triage
     work            folders of workers and merges: what is found here at a start
                     is taken over, then removed
 
@@ -56,6 +57,9 @@ class Store:
         self.parked = set(durable.names(self.path("parked")))
         self.size = sum(os.path.getsize(os.path.join(self.corpus(), name))
                         for name in self.inputs)
+        filed = self.path("filed.log")
+        self.filed = set(durable.read(filed).decode().split("\n")
+                         if os.path.exists(filed) else ())
         self.signatures = {}
         for name in durable.names(self.path("findings")):
             if name.endswith(".txt"):
@@ -231,7 +235,12 @@ class Store:
         self._count(reason)
         return True
 
+    def note_filed(self, name):
+        """It went through triage."""
+        durable.append(self.path("filed.log"), [name])
+        self.filed.add(name)
+
     def findings(self):
-        """Their names, those with an input first."""
+        """Their names."""
         found = durable.names(self.path("findings"))
         return [name[:-4] for name in found if name.endswith(".txt")]
