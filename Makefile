@@ -62,6 +62,8 @@ BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
 BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
 BENCH_DEPS += gnuplot-nox # plots
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
+CONTRACT_DEPS := libclang-rt-14-dev # sanitizers of the compiler of AFL++
+CONTRACT_DEPS += zip # the archive of seeds
 PROGRAMS_DEPS := libpython3.11-testsuite # CPython's own tests
 PROGRAMS_DEPS += redis-server redis-tools memcached nginx-light # servers
 PROGRAMS_DEPS += git sqlite3 perl lua5.4 # commands
@@ -177,6 +179,8 @@ include alloc/tests/programs/build.mk
 -include fuzz/afl/build.mk
 -include fuzz/bugs/build.mk
 -include fuzz/explore/build.mk
+-include fuzz/continuous/build.mk
+-include fuzz/oss-fuzz/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 
