@@ -56,6 +56,7 @@ class Mutate:
                     for point in source.points for mutant in point.mutants}
         self.seconds = number("MUTATE_SECONDS", 0)
         self.limit = number("MUTATE_LIMIT", 0)
+        self.jobs = number("JOBS", proc.NCPU, 1)
         self.quick = number("MUTATE_QUICK", 0) > 0
         self.runner = running.Runner(self.build, self.quick,
                                      number("MUTATE_FUZZ_SECONDS", 2))
@@ -105,8 +106,9 @@ class Mutate:
         self.done = 0
         self.lock = threading.Lock()
         self.failure = None
-        workers = [threading.Thread(target=self.work, args=(todo, str(n), len(left)))
-                   for n in range(number("JOBS", proc.NCPU, 1))]
+        workers = [threading.Thread(target=self.work,
+                                    args=(todo, str(n), len(left)))
+                   for n in range(self.jobs)]
         for worker in workers:
             worker.start()
         for worker in workers:

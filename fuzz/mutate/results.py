@@ -6,6 +6,7 @@ soon as that is known, so that a run that is killed loses nothing but what it
 was at.
 """
 
+import fcntl
 import json
 import math
 import os
@@ -21,17 +22,19 @@ class Results:
     def __init__(self, path):
         self.path = path
         self.latest = {}  # by id
-        whole = True
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                for line in file:
-                    whole = line.endswith("\n")
-                    if whole:
-                        entry = json.loads(line)
-                        self.latest[entry["id"]] = entry
-        self.file = open(path, "a", encoding="utf-8")
-        if not whole:
-            self.file.write("\n")
+        self.file = open(path, "a+", encoding="utf-8")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError("it is running already: %s" % path) from None
+        self.file.seek(0)
+        text = self.file.read()
+        # a line that is cut off was being written when a run was killed
+        end = text.rfind("\n") + 1
+        self.file.truncate(len(text[:end].encode()))
+        for line in text[:end].splitlines():
+            entry = json.loads(line)
+            self.latest[entry["id"]] = entry
 
     def add(self, entry):
         self.latest[entry["id"]] = entry

@@ -97,5 +97,6 @@ static void choose(int argc, char **argv, char **env)
 		map_marks(path);
 }
 
-__attribute__((section(".preinit_array"), used)) static void (
-	*const first)(int argc, char **argv, char **env) = choose;
+__attribute__((section(".preinit_array"),
+	       used)) static void (*const first)(int argc, char **argv,
+						 char **env) = choose;
