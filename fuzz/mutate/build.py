@@ -324,13 +324,12 @@ class Build:
         with open(os.path.join(tree, "one.o"), "rb") as file:
             return hashlib.sha1(file.read()).digest()
 
-    def equivalent(self, source, point, mutant, worker="0", quick=False):
-        """Whether some compiler makes the very same code of it; @quick: only
-        the one that is used otherwise."""
+    def equivalent(self, source, point, mutant, worker="0"):
+        """Whether some compiler makes the very same code of it."""
         tree = self.tree("single-%s" % worker)
         paths = sorted(self.dependents.get(source.path, ()))
         originals = self.__dict__.setdefault("originals", {})
-        for n, flags in enumerate(self.single_flags()[:1 if quick else 2]):
+        for n, flags in enumerate(self.single_flags()):
             for path in paths:
                 if (n, path) not in originals:
                     originals[n, path] = self.object(tree, path, flags)

@@ -223,7 +223,7 @@ class Runner:
         return ("fuzz", how, detail(said)) if how else None
 
     def same_code(self, source, point, mutant, worker):
-        return self.build.equivalent(source, point, mutant, worker, self.quick)
+        return self.build.equivalent(source, point, mutant, worker)
 
     def judge(self, source, point, mutant, known=None, worker="0"):
         """Run it against everything: what results.py calls an entry."""
@@ -234,7 +234,8 @@ class Runner:
         compared = False
         attempts = self.attempts(source.path, number, known)
         for attempt in attempts:
-            if attempt[0] > COMPARE_SECONDS and not compared:
+            if attempt[0] > COMPARE_SECONDS and not compared and \
+                    not self.quick:
                 compared = True
                 if self.same_code(source, point, mutant, worker):
                     return dict(EQUIVALENT)
@@ -243,7 +244,8 @@ class Runner:
                     key = source.path, attempt[1]
                     self.kills[key] = self.kills.get(key, 0) + 1
                 return entry_of(killed)
-        if not compared and self.same_code(source, point, mutant, worker):
+        if not compared and not self.quick and \
+                self.same_code(source, point, mutant, worker):
             return dict(EQUIVALENT)
         if killed := self.fuzz(number, worker):
             return entry_of(killed)
