@@ -132,7 +132,9 @@ class Mutate:
         source, point, mutant = self.all[id]
         begin = time.monotonic()
         old = self.results.latest.get(id, {})
-        entry = self.runner.judge(source, point, mutant, old.get("by"), worker)
+        if old.get("source") != self.digests[source.path]:
+            old = {"by": old.get("by")}
+        entry = self.runner.judge(source, point, mutant, old, worker)
         if proc.stopping():
             return  # it may have been ended by what ends us
         entry.update(id=id, source=self.digests[source.path],

@@ -43,6 +43,7 @@ class Runner:
         self.fuzz_seconds = fuzz_seconds
         self.programs = []
         self.inputs = []
+        self.stamps = {}  # of programs
         self.kills = {}  # by (source, program)
         self.lock = threading.Lock()
 
@@ -100,6 +101,7 @@ class Runner:
                 with open(path, "w", encoding="utf-8") as file:
                     json.dump(known, file)
             fresh[name] = known[name]
+            self.stamps[name] = stamp
         for name, entry in fresh.items():
             if entry["failed"]:
                 print("mutate: %s fails without any mutant: not used" % name)
@@ -225,15 +227,19 @@ class Runner:
     def same_code(self, source, point, mutant, worker):
         return self.build.equivalent(source, point, mutant, worker)
 
-    def judge(self, source, point, mutant, known=None, worker="0"):
-        """Run it against everything: what results.py calls an entry."""
+    def judge(self, source, point, mutant, known, worker="0"):
+        """Run it against everything: what results.py calls an entry; @known is
+        the last one, of which it need not be tried again what it survived."""
         number = self.build.numbers[mutant.id]
+        tried = dict(known.get("tried", {}))
         if mutant.id in self.build.without:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
         compared = False
-        attempts = self.attempts(source.path, number, known)
+        attempts = self.attempts(source.path, number, known.get("by"))
         for attempt in attempts:
+            if tried.get(attempt[1]) == self.stamps[attempt[1]]:
+                continue
             if attempt[0] > COMPARE_SECONDS and not compared and \
                     not self.quick:
                 compared = True
@@ -249,7 +255,8 @@ class Runner:
             return dict(EQUIVALENT)
         if killed := self.fuzz(number, worker):
             return entry_of(killed)
-        return {"result": "survived", "by": "", "how": "",
+        tried.update((a[1], self.stamps[a[1]]) for a in attempts)
+        return {"result": "survived", "by": "", "how": "", "tried": tried,
                 "quick": self.quick,
                 "detail": "%d programs see it" % len(attempts)}
 
