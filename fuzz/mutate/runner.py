@@ -93,6 +93,8 @@ class Runner:
             stamp = digest(base, read("%s/unit/%s.o" % (self.out, name)))
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))
+            if self.quick and known.get(name, {}).get("cpu", 0) > SLOW_SECONDS:
+                continue
             if known.get(name, {}).get("stamp") != stamp:
                 print("mutate: tracing %s" % name, flush=True)
                 trace = self.trace_replay if name == "replay" else \
