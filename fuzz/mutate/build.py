@@ -23,6 +23,7 @@ import proc  # noqa: E402  (fuzz/ has to be in the path first)
 ROOT = proc.ROOT
 ERROR = re.compile(r"^([^\s:]+):(\d+):\d+: (?:fatal )?error: (.*)", re.M)
 CLANG = "clang-19"
+NUMBERS = 128
 
 
 class Failed(Exception):
@@ -138,8 +139,9 @@ class Sample(Project):
 
 
 class Build:
-    def __init__(self, project):
+    def __init__(self, project, fuzzed=True):
         self.project = project
+        self.fuzzed = fuzzed and project.fuzz_objects
         self.out = os.path.join(ROOT, project.out)
         os.makedirs(self.out, exist_ok=True)
         self.without = {}  # what the compiler says of a mutant, by id
@@ -175,7 +177,7 @@ class Build:
         """Compilers and flags by the name of the form."""
         forms = {"run": [self.compiler, *self.flags],
                  "trace": [self.compiler, *self.flags]}
-        if self.project.fuzz_objects:
+        if self.fuzzed:
             coverage = ["-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage="
                         "trace-cmp,trace-div,trace-gep"]
             forms["fuzz"] = [CLANG, *self.flags, *coverage]
@@ -192,7 +194,8 @@ class Build:
             lines[source.path] = {line: number for line, number
                                   in writer.lines.items()}
             self.numbers.update(writer.numbers)
-            first = writer.next
+            # with room, so that some more in a file change no other's numbers
+            first = (writer.next // NUMBERS + 2) * NUMBERS
         for path in self.project.other():
             self._put("%s/%s" % (form, path), read(path).decode())
         return lines
@@ -285,7 +288,7 @@ class Build:
                   *self.project.tool_objects, *unit, *self.project.helpers(),
                   *self.objects(form), *self.project.harness,
                   *self.project.libs])
-        if self.project.fuzz_objects:
+        if self.fuzzed:
             must([CLANG, "-pthread", "-fsanitize=fuzzer", "-o",
                   self.out + "/fuzzer", self.project.tool_objects[1],
                   self.project.fuzz_objects[0], *self.objects("fuzz"),

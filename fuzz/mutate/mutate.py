@@ -6,6 +6,7 @@ Every mutant that was not run yet is run; what became of it is kept in
 build/mutate/results.  From the environment:
 
   FILE=path             only of this file, or of the files below this folder
+  MUTATE_ID=text        only those with this in their name
   MUTATE_SAMPLE=n       n of them at random, chosen by SEED
   MUTATE_LIMIT=n        run n at most
   MUTATE_SECONDS=n      start none after so many seconds
@@ -43,7 +44,9 @@ def number(name, default, least=0):
 
 class Mutate:
     def __init__(self, project, listed):
-        self.build = building.Build(project)
+        self.quick = number("MUTATE_QUICK", 0) > 0
+        fuzz_seconds = number("MUTATE_FUZZ_SECONDS", 2)
+        self.build = building.Build(project, fuzz_seconds and not self.quick)
         self.witnesses = project.witnesses()
         self.digests = {s.path: building.digest(s.text)
                         for s in self.build.sources}
@@ -57,9 +60,7 @@ class Mutate:
         self.seconds = number("MUTATE_SECONDS", 0)
         self.limit = number("MUTATE_LIMIT", 0)
         self.jobs = number("JOBS", proc.NCPU, 1)
-        self.quick = number("MUTATE_QUICK", 0) > 0
-        self.runner = running.Runner(self.build, self.quick,
-                                     number("MUTATE_FUZZ_SECONDS", 2))
+        self.runner = running.Runner(self.build, self.quick, fuzz_seconds)
 
     def selected(self):
         """Ids; if they are a sample any first part of them is one, too."""
@@ -70,6 +71,10 @@ class Mutate:
                    self.all[i][0].path.startswith(only + "/")]
             if not ids:
                 proc.usage("FILE=%s: nothing there is mutated" % only)
+        named = os.environ.get("MUTATE_ID", "")
+        ids = [i for i in ids if named in i]
+        if not ids:
+            proc.usage("MUTATE_ID=%s: no mutant has such a name" % named)
         size = number("MUTATE_SAMPLE", 0)
         if size:
             ids = random.Random(number("SEED", 1)).sample(

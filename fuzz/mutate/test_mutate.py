@@ -204,7 +204,7 @@ class Runs(unittest.TestCase):
         for entries, values in (
                 ([one + " wrong reason"], {}), ([one + " speed"], {}),
                 ([one + " speed a", one + " speed b"], {}),
-                ([], {"FILE": "alloc/none.c"}), ([], {"MUTATE_LIMIT": "-1"}),
+                ([], {"FILE": "alloc/none.c"}), ([], {"MUTATE_ID": "none"}), ([], {"MUTATE_LIMIT": "-1"}),
                 ([], {"MUTATE_SAMPLE": "x"}), ([], {"JOBS": "0"})):
             said = self.mutate(entries, 2, **values)
             self.assertEqual(said.count("\n"), 1, said)
