@@ -54,6 +54,8 @@ PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
 PACKAGES += libpython3.11-dev   # apb-python3, and its tests
 PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
+MUTATE_DEPS := python3-clang-19 # make mutate: libclang's syntax tree
+PACKAGES += $(MUTATE_DEPS)      # and its test in make test
 
 # What only some targets need, and install beside these.
 BENCH_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # peers
@@ -181,6 +183,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/explore/build.mk
 -include fuzz/continuous/build.mk
 -include fuzz/oss-fuzz/build.mk
+-include fuzz/mutate/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 

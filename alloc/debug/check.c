@@ -461,6 +461,8 @@ static void check_ring(struct check *c)
 			if (!apb_entry(ring, struct apb_arena, ring)->dirty ||
 			    ring->next->prev != ring || ++n > c->dirty_arenas)
 				break;
+	expect(c, !n || head->next->prev == head, "arena.dirty", head,
+	       "the first has another before it");
 	expect(c, n == c->dirty_arenas, "arena.dirty", head,
 	       "%zu arenas in the ring, %zu are dirty", n, c->dirty_arenas);
 }
