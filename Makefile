@@ -174,6 +174,7 @@ include fuzz/build.mk
 include alloc/tests/build.mk
 include alloc/tests/programs/build.mk
 -include fuzz/bugs/build.mk
+-include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 
