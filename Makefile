@@ -34,7 +34,7 @@ LDFLAGS ?=
 FUZZ_SECONDS ?= 60
 ENGINE ?= libfuzzer
 JOBS ?= $(shell nproc)
-export FUZZ_SECONDS ENGINE JOBS
+export FUZZ_SECONDS ENGINE JOBS TARGET RULES
 export PYTHONDONTWRITEBYTECODE := 1
 
 # ---- Debian 12 packages, each with its reason -----------------------------

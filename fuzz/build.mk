@@ -85,8 +85,8 @@ fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
 	replay threads) $(addprefix $(O)/test/apb-,replay threads) \
 	$(O)/tsan/apb-threads
 
-fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n
-	@fuzz/fuzz.py
+fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|threads JOBS=n; TARGET=another malloc
+	@$(if $(TARGET),fuzz/foreign/foreign.py,fuzz/fuzz.py)
 
 corpus: setup # merge and minimise what fuzzing found into corpus/seeds
 	@fuzz/corpus.py

@@ -30,6 +30,7 @@ bool any_broken(struct any *r, enum rule rule, const char *fmt, ...)
 		return false;
 	}
 	r->failed = true;
+	any_note(r, "\n");
 	f->oracle = rule_words[rule].name;
 	f->op_index = r->index;
 	if (r->phase)
@@ -138,7 +139,7 @@ static void do_fault(struct any *r)
 	}
 	if (!off && !rules_faults(1u << APB_OS_MAP))
 		return;
-	set_limit(r, off		  ? SIZE_MAX :
+	set_limit(r, off		 ? SIZE_MAX :
 		     op->n <= LIMIT_NONE ? 0 :
 					   (op->n - LIMIT_NONE) * LIMIT_STEP);
 	r->limit_left = off ? 0 : FAULT_OPS + 1;
@@ -193,23 +194,51 @@ static void (*const run_op[OP_NR])(struct any *r) = {
 	[OP_THREAD_END] = do_nothing,
 };
 
-static void do_op(struct any *r)
+static void step(struct any *r)
 {
-	run_op[r->op.kind](r);
-}
-
-static void step(struct any *r, const uint8_t *data, size_t size)
-{
-	ops_decode(data, size, r->index, &r->op);
 	describe(r);
 	if (r->op.kind == OP_THREAD_END)
 		any_end_thread(r, r->op.thread);
 	else
-		any_on_thread(r, r->op.thread, do_op);
+		run_op[r->op.kind](r);
 	if (!r->failed && r->head.check_often)
 		any_verify(r);
 	count_down(r);
 	any_note(r, "\n");
+	r->index += !r->failed;
+}
+
+/* Go on, as thread @me, until it is another one's turn: then false. */
+static bool loop(struct any *r, unsigned int me);
+
+static void loop_on(struct any *r, unsigned int me)
+{
+	if (loop(r, me))
+		any_pass(r, 0, NULL);
+}
+
+static bool loop(struct any *r, unsigned int me)
+{
+	while (!r->failed && r->index < r->nr) {
+		unsigned int thread;
+
+		ops_decode(r->data, r->size, r->index, &r->op);
+		/* no thread can wait for its own end */
+		thread = r->op.kind == OP_THREAD_END ? 0 : r->op.thread;
+		if (thread != me) {
+			any_pass(r, thread, loop_on);
+			return false;
+		}
+		step(r);
+	}
+	return true;
+}
+
+static void free_all_by(struct any *r, unsigned int me)
+{
+	(void)me;
+	free_all(r);
+	any_pass(r, 0, NULL);
 }
 
 /* ---- begin and end ----------------------------------------------------- */
@@ -222,6 +251,10 @@ static void begin(struct any *r, const uint8_t *data, size_t size)
 	r->ready = true;
 	r->failed = false;
 	r->phase = NULL;
+	r->data = data;
+	r->size = size;
+	r->nr = ops_count(size);
+	r->model.thread = 0;
 	r->index = 0;
 	r->bytes = 0;
 	r->touched = 0;
@@ -237,8 +270,10 @@ static void end(struct any *r)
 	memset(&r->op, 0, sizeof(r->op));
 	any_note(r, "(end: free all)\n");
 	states_live(r->model.live, r->bytes);
-	if (r->head.threads > 1 && r->head.seed & 2)
-		any_on_thread(r, 1, free_all);
+	if (r->head.threads > 1 && r->head.seed & 2 && !r->failed) {
+		any_pass(r, 1, free_all_by);
+		any_await(r);
+	}
 	free_all(r);
 	for (unsigned int t = 1; t < OPS_THREADS && r->head.seed & 4; t++)
 		any_end_thread(r, t);
@@ -251,14 +286,11 @@ static void end(struct any *r)
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 {
 	struct any *r = &the_run;
-	size_t n = ops_count(size);
 
 	r->opt = o;
 	begin(r, data, size);
-	while (!r->failed && r->index < n) {
-		step(r, data, size);
-		r->index += !r->failed;
-	}
+	while (!loop(r, 0))
+		any_await(r);
 	end(r);
 	feedback_end();
 	return r->failed;

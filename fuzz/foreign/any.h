@@ -51,9 +51,10 @@ struct any {
 	struct ops_header head;
 	bool ready, failed;
 	const char *phase; /* beside the operations, or NULL */
+	const uint8_t *data; /* the input */
+	size_t size, nr; /* bytes, operations */
 	struct op op;
 	size_t index;
-	unsigned int thread; /* that runs */
 	unsigned int left, limit_left; /* operations until a fault ends */
 	bool limited; /* by RLIMIT_AS */
 	size_t bytes; /* live, asked for */
@@ -185,9 +186,13 @@ void any_probe(struct any *r);
 
 /* ---- any_thread.c ------------------------------------------------------- */
 
-/* Let a thread do it, and wait; 0 is the one that calls. */
-void any_on_thread(struct any *r, unsigned int thread,
-		   void (*fn)(struct any *r));
+/*
+ * Give the baton to a thread, which goes on with @fn and gives it to another
+ * one at its end; who calls must return, or any_await() it as thread 0.
+ */
+typedef void (*any_fn)(struct any *r, unsigned int thread);
+void any_pass(struct any *r, unsigned int thread, any_fn fn);
+void any_await(struct any *r);
 
 /* It ends; nothing if it has not begun. */
 void any_end_thread(struct any *r, unsigned int thread);

@@ -193,7 +193,7 @@ void any_make_aligned(struct any *r, enum any_entry entry, size_t align,
 	struct any_request q = {.size = size,
 				.align = align,
 				.maker = MADE_OTHER,
-				.enomem = RULE_ENOMEM};
+				.enomem = RULE_ALIGNED_ENOMEM};
 
 	if (!has(entry) || !set_alignment(&q, entry))
 		return;
@@ -260,8 +260,8 @@ static void resized(struct any *r, struct any_request *q, unsigned int slot,
 	usable = any_usable(r, p, q->size);
 	if (!any_judge_block(r, q, p, usable))
 		return;
-	if (p != old.ptr && model_overlaps_other(&r->model, slot, (uintptr_t)p,
-						 usable)) {
+	if (p != old.ptr &&
+	    model_overlaps_other(&r->model, slot, (uintptr_t)p, usable)) {
 		any_overlap(r, q, p, usable);
 		return;
 	}
@@ -294,6 +294,7 @@ void any_resize(struct any *r, unsigned int slot, struct any_request *q,
 	bool zero = !q->size && !q->overflow;
 	void *p;
 
+	q->enomem = RULE_REALLOC_ENOMEM;
 	if (!any_room(r, q->size) || !any_touch(r, limit))
 		return;
 	any_note(r, " of slot %u, %p, %zu bytes", slot, (void *)b->ptr,
@@ -463,8 +464,9 @@ void any_query(struct any *r)
 	usable = any_usable(r, b->ptr, b->size);
 	any_note(r, " -> slot %d, %p: %zu", slot, (void *)b->ptr, usable);
 	if (usable != b->usable)
-		any_broken(r, RULE_USABLE_CHANGES, "%p: usable size %zu, was %zu",
-			   (void *)b->ptr, usable, b->usable);
+		any_broken(r, RULE_USABLE_CHANGES,
+			   "%p: usable size %zu, was %zu", (void *)b->ptr,
+			   usable, b->usable);
 	else if (any_verify_slot(r, (unsigned int)slot, RULE_CONTENT, "now"))
 		model_fill(&r->model, (unsigned int)slot);
 }

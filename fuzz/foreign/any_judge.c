@@ -64,7 +64,8 @@ void any_judge_null(struct any *r, const struct any_request *q)
 		       q->size))
 		return;
 	if (q->err != ENOMEM)
-		any_broken(r, q->enomem, "the error is %d, not ENOMEM", q->err);
+		any_broken(r, q->overflow ? RULE_OVERFLOW_ENOMEM : q->enomem,
+			   "the error is %d, not ENOMEM", q->err);
 }
 
 /* It was served: whether that is a breach. */
@@ -78,8 +79,8 @@ static bool judge_success(struct any *r, const struct any_request *q, void *p)
 				  "%zu bytes aligned to %zu are served: %p",
 				  q->size, q->align, p);
 	if (q->size > ANY_IMPOSSIBLE)
-		return any_broken(r, RULE_MUST_FAIL,
-				  "%zu bytes are served: %p", q->size, p);
+		return any_broken(r, RULE_MUST_FAIL, "%zu bytes are served: %p",
+				  q->size, p);
 	return false;
 }
 
@@ -110,15 +111,15 @@ static bool judge_align(struct any *r, const struct any_request *q,
 	if (addr & (align - 1) &&
 	    any_broken(r,
 		       !valid	? RULE_ALIGN :
+		       !q->size ? RULE_ALIGN_ZERO :
 		       q->pages ? RULE_PAGE_ALIGN :
 				  RULE_ALIGN_ASKED,
 		       "%#zx, %zu bytes: not aligned to %zu", (size_t)addr,
 		       q->size, align))
 		return false;
 	if (!q->align && addr & (MALLOC_ALIGN - 1) &&
-	    any_broken(r, RULE_ALIGN_16,
-		       "%#zx, %zu bytes: not aligned to 16", (size_t)addr,
-		       q->size))
+	    any_broken(r, RULE_ALIGN_16, "%#zx, %zu bytes: not aligned to 16",
+		       (size_t)addr, q->size))
 		return false;
 	return true;
 }

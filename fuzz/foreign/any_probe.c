@@ -96,8 +96,8 @@ static void free_null(struct any *r)
 	err = target_errno;
 	any_leave(r, 0);
 	if (err != ANY_SENTINEL)
-		any_broken(r, RULE_FREE_ERRNO,
-			   "free(NULL) changed errno to %d", err);
+		any_broken(r, RULE_FREE_ERRNO, "free(NULL) changed errno to %d",
+			   err);
 }
 
 static void usable_null(struct any *r)
@@ -114,9 +114,21 @@ static void usable_null(struct any *r)
 static void posix_memalign_invalid(struct any *r)
 {
 	static const size_t align[] = {
-		0,    1,	      2,	    4,		  3,
-		24,   4097,	      12,	    SIZE_MAX,	  48,
-		8191, (size_t)7 << 60, SIZE_MAX - 7, PTRDIFF_MAX, 40,
+		0,
+		1,
+		2,
+		4,
+		3,
+		24,
+		4097,
+		12,
+		SIZE_MAX,
+		48,
+		8191,
+		(size_t)7 << 60,
+		SIZE_MAX - 7,
+		PTRDIFF_MAX,
+		40,
 	};
 
 	any_make_aligned(r, POSIX_MEMALIGN,
@@ -206,12 +218,14 @@ static void trim(struct any *r)
 }
 
 static void (*const probes[])(struct any *r) = {
-	zero_malloc,	       zero_calloc,	     realloc_null,
-	realloc_zero,	       realloc_giant,	     free_null,
-	usable_null,	       posix_memalign_invalid, posix_memalign_giant,
-	aligned_alloc_giant,   giant_alignment,      zero_aligned,
-	pages_giant,	       calloc_overflow,	     reallocarray_overflow,
-	trim,
+	zero_malloc,	       zero_calloc,
+	realloc_null,	       realloc_zero,
+	realloc_giant,	       free_null,
+	usable_null,	       posix_memalign_invalid,
+	posix_memalign_giant,  aligned_alloc_giant,
+	giant_alignment,       zero_aligned,
+	pages_giant,	       calloc_overflow,
+	reallocarray_overflow, trim,
 };
 
 #define PROBE_NR (sizeof(probes) / sizeof(probes[0]))

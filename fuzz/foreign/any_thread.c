@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
  * Played threads are real ones, as a library's heaps belong to them; but only
- * the one that has the baton runs, so that the order is the input's.  A thread
+ * the one that has the baton runs, so that the order is the input's.  The loop
+ * over the operations goes from thread to thread with the baton.  A thread
  * begins with its first operation and, unless it ends, is there for the inputs
- * to come as well: it costs two switches for each operation, not its making.
+ * to come as well: a change of threads costs one switch, not the making of one.
  *
- * The baton is a word for each thread that it sleeps on, and one for the caller.
- * A thread is made by the target's C library, which has to know of it.
+ * The baton is a word for each thread that it sleeps on; thread 0 is who called
+ * run_input().  A thread is made by the target's C library, which has to know
+ * of it.
  */
 #define _GNU_SOURCE /* syscall() */
 #include "any.h"
@@ -24,13 +26,12 @@
 struct player {
 	pthread_t thread;
 	bool alive;
-	_Atomic uint32_t go; /* 1: run fn, then back */
+	_Atomic uint32_t go; /* 1: has the baton */
 	struct any *r;
-	void (*fn)(struct any *r); /* NULL: end */
+	any_fn fn; /* NULL: end */
 };
 
 static struct player players[OPS_THREADS];
-static _Atomic uint32_t back;
 
 static void sleep_on(_Atomic uint32_t *word)
 {
@@ -49,21 +50,15 @@ static void *play(void *arg)
 {
 	struct player *p = arg;
 
+	if (rules_warm_up())
+		target.free(target.malloc(1));
 	for (;;) {
 		sleep_on(&p->go);
 		if (!p->fn)
 			return NULL;
-		p->fn(p->r);
-		wake(&back);
+		p->r->model.thread = (uint8_t)(p - players);
+		p->fn(p->r, (unsigned int)(p - players));
 	}
-}
-
-static void pass_to(struct player *p, struct any *r,
-		    void (*fn)(struct any *r))
-{
-	p->r = r;
-	p->fn = fn;
-	wake(&p->go);
 }
 
 static void begin_thread(struct player *p)
@@ -75,20 +70,20 @@ static void begin_thread(struct player *p)
 	p->alive = true;
 }
 
-void any_on_thread(struct any *r, unsigned int thread,
-		   void (*fn)(struct any *r))
+void any_pass(struct any *r, unsigned int thread, any_fn fn)
 {
 	struct player *p = &players[thread];
 
-	r->model.thread = (uint8_t)thread;
-	if (!thread) {
-		fn(r);
-		return;
-	}
-	if (!p->alive)
+	if (thread && !p->alive)
 		begin_thread(p);
-	pass_to(p, r, fn);
-	sleep_on(&back);
+	p->r = r;
+	p->fn = fn;
+	wake(&p->go);
+}
+
+void any_await(struct any *r)
+{
+	sleep_on(&players[0].go);
 	r->model.thread = 0;
 }
 
@@ -99,7 +94,7 @@ void any_end_thread(struct any *r, unsigned int thread)
 	if (!p->alive)
 		return;
 	feedback_thread_end(true, r->model.live);
-	pass_to(p, r, NULL);
+	any_pass(r, thread, NULL);
 	target.thread_join(p->thread, NULL);
 	p->alive = false;
 }

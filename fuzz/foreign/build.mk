@@ -12,8 +12,6 @@ foreign.cflags = $(BASE) -O2 -DCOVER_GRANULE_SHIFT=3
 foreign.ldflags =
 $(eval $(call flavour,foreign))
 
-FOREIGN_PROGRAMS := $(O)/fuzz/apb-replay-any $(O)/fuzz/apb-fuzz-any
-
 $(O)/fuzz/apb-replay-any: $(call objs,foreign,fuzz/replay.c $(FOREIGN_SRC))
 	$(call link,foreign)
 
@@ -23,3 +21,7 @@ foreign-fuzz.ldflags = -fsanitize=fuzzer
 $(O)/fuzz/apb-fuzz-any: \
 		$(call objs,foreign,fuzz/target_libfuzzer.c $(FOREIGN_SRC))
 	$(call link,foreign-fuzz)
+
+$(O)/fuzz/apb-fuzz-any-afl: $(call objs,afl,fuzz/target_afl.c) \
+		$(call objs,foreign,$(FOREIGN_SRC))
+	$(call link,afl)

@@ -91,8 +91,8 @@ static void *hook_mmap(void *addr, size_t size, int prot, int flags, int fd,
 {
 	if (fails(APB_OS_MAP))
 		return MAP_FAILED;
-	return (void *)done(APB_OS_MAP, syscall(SYS_mmap, addr, size, prot,
-						flags, fd, at));
+	return (void *)done(APB_OS_MAP,
+			    syscall(SYS_mmap, addr, size, prot, flags, fd, at));
 }
 
 static int hook_munmap(void *addr, size_t size)
@@ -113,8 +113,8 @@ static void *hook_mremap(void *addr, size_t size, size_t to, int flags, ...)
 	va_end(ap);
 	if (fails(APB_OS_REMAP))
 		return MAP_FAILED;
-	return (void *)done(APB_OS_REMAP, syscall(SYS_mremap, addr, size, to,
-						  flags, place));
+	return (void *)done(APB_OS_REMAP,
+			    syscall(SYS_mremap, addr, size, to, flags, place));
 }
 
 static int hook_madvise(void *addr, size_t size, int advice)
@@ -200,9 +200,9 @@ static bool make_writable(uintptr_t from, uintptr_t to, int prot)
 }
 
 struct tables {
-	const ElfW(Sym) *symbols;
+	const ElfW(Sym) * symbols;
 	const char *strings;
-	const ElfW(Rela) *rela, *jump;
+	const ElfW(Rela) * rela, *jump;
 	size_t nr_rela, nr_jump;
 };
 
@@ -236,7 +236,7 @@ static void find_tables(const struct link_map *map, struct tables *t)
 }
 
 static unsigned int patch_slots(const struct link_map *map,
-				const struct tables *t, const ElfW(Rela) *rela,
+				const struct tables *t, const ElfW(Rela) * rela,
 				size_t nr)
 {
 	unsigned int patched = 0;

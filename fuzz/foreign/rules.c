@@ -16,8 +16,16 @@ const struct rule_words rule_words[RULE_NR] = {
 			   "C23 7.24.3.2, POSIX calloc, reallocarray: a "
 			   "product that overflows is refused"},
 	[RULE_ENOMEM] = {"errno-enomem", false,
-			 "POSIX malloc, calloc, realloc, reallocarray, "
-			 "aligned_alloc: errno is ENOMEM"},
+			 "POSIX malloc, calloc: errno is ENOMEM"},
+	[RULE_OVERFLOW_ENOMEM] = {"overflow-enomem", false,
+				  "POSIX calloc, reallocarray: errno is "
+				  "ENOMEM, also of a product that overflows"},
+	[RULE_REALLOC_ENOMEM] = {"realloc-enomem", false,
+				 "POSIX realloc, reallocarray: errno is "
+				 "ENOMEM"},
+	[RULE_ALIGNED_ENOMEM] = {"aligned-enomem", false,
+				 "POSIX.1-2024 aligned_alloc, memalign(3): "
+				 "errno is ENOMEM"},
 	[RULE_FREE_ERRNO] = {"errno-free", false,
 			     "POSIX.1-2024 free: errno is not modified"},
 	[RULE_FREE_ERRNO_FAULT] = {"errno-free-fault", false,
@@ -29,6 +37,9 @@ const struct rule_words rule_words[RULE_NR] = {
 	[RULE_ALIGN_ASKED] = {"align-asked", false,
 			      "ISO C aligned_alloc, POSIX posix_memalign: "
 			      "aligned as asked for"},
+	[RULE_ALIGN_ZERO] = {"align-zero", false,
+			     "ISO C 7.22.3: a block of 0 bytes is as one of "
+			     "some other size, so aligned as asked for"},
 	[RULE_OVERLAP] = {"overlap", false,
 			  "ISO C 7.22.3: objects disjoint from all others"},
 	[RULE_ZERO] = {"zero", false, "ISO C calloc: all bits zero"},
@@ -119,6 +130,11 @@ bool rules_size(size_t size)
 	return !deadly || size < deadly->from || size >= deadly->to;
 }
 
+bool rules_warm_up(void)
+{
+	return deadly && deadly->first;
+}
+
 /* ---- what is asked for -------------------------------------------------- */
 
 static void set_level(bool glibc)
@@ -150,6 +166,8 @@ static bool set_word(const char *text, size_t len)
 		set_level(false);
 	else if (is_word(text, len, "glibc"))
 		set_level(true);
+	else if (is_word(text, len, "none"))
+		memset(holds, 0, sizeof(holds));
 	else if (is_word(text, len, "known"))
 		strictly = true;
 	else if (*text == '+' || *text == '-')
@@ -167,7 +185,8 @@ const char *rules_set(const char *text)
 		size_t len = strcspn(text, ",");
 
 		if (!set_word(text, len))
-			return "must be strict or glibc, +rule, -rule, known";
+			return "must be a list of strict, glibc, none, +rule, "
+			       "-rule, known";
 		text += len + (text[len] == ',');
 	}
 	memset(passes, 0, sizeof(passes));

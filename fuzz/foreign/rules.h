@@ -6,7 +6,7 @@
  *   strict  ISO C11, C17, C23 and POSIX.1-2024
  *   glibc   and what glibc's manual and manual pages say beyond these
  *
- * RULES is a comma-separated list: a level first (strict if none), then changes
+ * RULES is a comma-separated list: a level first (strict, glibc, or none), then changes
  * to it, "+rule" and "-rule"; "known" holds a library to those rules too that it
  * is known not to keep (rules_known.c).  A breach that is known is counted and
  * otherwise passed over.
@@ -27,10 +27,14 @@ enum rule {
 	RULE_MUST_FAIL,
 	RULE_OVERFLOW,
 	RULE_ENOMEM,
+	RULE_OVERFLOW_ENOMEM,
+	RULE_REALLOC_ENOMEM,
+	RULE_ALIGNED_ENOMEM,
 	RULE_FREE_ERRNO,
 	RULE_FREE_ERRNO_FAULT,
 	RULE_ALIGN,
 	RULE_ALIGN_ASKED,
+	RULE_ALIGN_ZERO,
 	RULE_OVERLAP,
 	RULE_ZERO,
 	RULE_CONTENT,
@@ -79,11 +83,13 @@ extern const unsigned int rules_nr_known;
  * @calls: of the kernel, that are not made to fail; a mask of 1u << enum
  *	   apb_os_call
  * @from, @to: sizes that are not asked for
+ * @first: calls during a thread's first request are not made to fail
  */
 struct rule_deadly {
 	const char *library;
 	unsigned int calls;
 	size_t from, to;
+	bool first;
 	const char *why;
 };
 extern const struct rule_deadly rules_deadly[];
@@ -103,6 +109,9 @@ unsigned int rules_faults(unsigned int calls);
 
 /* Whether the target may be asked for so much. */
 bool rules_size(size_t size);
+
+/* Whether a thread is to have had memory before anything fails. */
+bool rules_warm_up(void);
 
 /* It was broken, but it does not hold; counted if that is known. */
 void rule_passed(enum rule rule);

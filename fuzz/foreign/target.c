@@ -66,8 +66,8 @@ static const struct {
 static const struct link_map *before[MAX_OBJECTS];
 static size_t nr_before;
 
-__attribute__((noreturn, format(printf, 1, 2))) static void
-die(const char *fmt, ...)
+__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt,
+								...)
 {
 	va_list ap;
 
@@ -159,9 +159,9 @@ static void open_libc(void)
 		die("%s", dlerror());
 	target.errno_location =
 		(int *(*)(void))dlsym(handle, "__errno_location");
-	target.thread_create = (int (*)(pthread_t *, const pthread_attr_t *,
-					void *(*)(void *), void *))
-		dlsym(handle, "pthread_create");
+	target.thread_create =
+		(int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+			 void *))dlsym(handle, "pthread_create");
 	target.thread_join =
 		(int (*)(pthread_t, void **))dlsym(handle, "pthread_join");
 	find_functions(handle);
@@ -170,8 +170,8 @@ static void open_libc(void)
 
 static void open_library(void)
 {
-	void *handle = dlopen(target.path,
-			      RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+	void *handle =
+		dlopen(target.path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
 	const struct link_map *map;
 
 	if (!handle)
