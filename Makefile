@@ -60,6 +60,8 @@ BENCH_DEPS += libtbbmalloc2 libclang-rt-19-dev # peers; the second has Scudo
 BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
 BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
 BENCH_DEPS += gnuplot-nox # plots
+FOREIGN_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # TARGET=
+FOREIGN_DEPS += libtbbmalloc2 libclang-rt-19-dev # the same; Scudo
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
 PROGRAMS_DEPS := libpython3.11-testsuite # CPython's own tests
 PROGRAMS_DEPS += redis-server redis-tools memcached nginx-light # servers

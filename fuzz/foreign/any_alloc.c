@@ -254,7 +254,11 @@ static void resized(struct any *r, struct any_request *q, unsigned int slot,
 
 	if (q->size > ANY_IMPOSSIBLE || q->overflow) {
 		any_judge_block(r, q, p, 1);
-		r->failed = true; /* a block that nobody can have: stop */
+		if (r->failed)
+			return;
+		/* nobody knows what it is now */
+		drop(r, slot);
+		target.free(p);
 		return;
 	}
 	usable = any_usable(r, p, q->size);

@@ -42,6 +42,12 @@ void any_judge_null(struct any *r, const struct any_request *q)
 				   q->err);
 		return;
 	}
+	if (q->align > ANY_ALIGN) {
+		if (q->err != EINVAL && q->err != ENOMEM)
+			any_broken(r, q->enomem, "the error is %d, not ENOMEM",
+				   q->err);
+		return;
+	}
 	if (!q->size && !q->overflow) {
 		if (!any_starved(r))
 			any_broken(r, RULE_ZERO_SIZE, "NULL for 0 bytes");
@@ -55,10 +61,7 @@ void any_judge_null(struct any *r, const struct any_request *q)
 			   q->size, q->align);
 		return;
 	}
-	if (q->align > ANY_ALIGN && (q->err == EINVAL || q->err == ENOMEM))
-		return;
-	if (q->size < ANY_BIG && q->align <= ANY_ALIGN && !q->overflow &&
-	    !any_starved(r) &&
+	if (q->size < ANY_BIG && !q->overflow && !any_starved(r) &&
 	    any_broken(r, RULE_NULL,
 		       "NULL for %zu bytes, but no call of the kernel failed",
 		       q->size))
@@ -74,7 +77,7 @@ static bool judge_success(struct any *r, const struct any_request *q, void *p)
 	if (q->overflow)
 		return any_broken(r, RULE_OVERFLOW,
 				  "a product that overflows is served: %p", p);
-	if (q->refuse && q->why != RULE_PTRDIFF)
+	if (q->refuse)
 		return any_broken(r, q->why,
 				  "%zu bytes aligned to %zu are served: %p",
 				  q->size, q->align, p);
@@ -164,8 +167,6 @@ bool any_judge_block(struct any *r, const struct any_request *q, void *p,
 	    any_broken(r, RULE_PVALLOC_SIZE, "%p: %zu usable bytes of %zu", p,
 		       usable, q->least))
 		return false;
-	if (q->size > PTRDIFF_MAX)
-		any_broken(r, RULE_PTRDIFF, "%zu bytes: %p", q->size, p);
 	return judge_align(r, q, addr);
 }
 

@@ -47,7 +47,7 @@ class Target:
         self.rules = rules
         self.short = re.sub(r"[^A-Za-z0-9.]+", "-",
                             os.path.basename(name)).strip("-")
-        self.folder = "build/foreign/" + self.short
+        self.folder = "build/foreign/fuzz-" + self.short
         self.corpus = self.folder + "/corpus"
 
     def settings(self):

@@ -72,8 +72,6 @@ const struct rule_words rule_words[RULE_NR] = {
 	[RULE_ALIGN_16] = {"align-16", true,
 			   "C11 7.22.3, glibc manual 3.2.3.6: every block "
 			   "is aligned to 16 on 64-bit systems"},
-	[RULE_PTRDIFF] = {"ptrdiff-max", true,
-			  "malloc(3): more than PTRDIFF_MAX bytes are refused"},
 	[RULE_USABLE] = {"usable", true,
 			 "malloc_usable_size(3): at least the size asked for"},
 	[RULE_USABLE_OVERLAP] = {"usable-overlap", true,

@@ -40,6 +40,7 @@ const struct rule_known rules_known[] = {
 	{"tbbmalloc", RULE_ZERO_SIZE,
 	 "aligned functions refuse 0 bytes: EINVAL"},
 	{"tbbmalloc", RULE_ALIGNED_ENOMEM, "valloc(), pvalloc(): EINVAL"},
+	{"tbbmalloc", RULE_MUST_FAIL, "realloc() of a large block overflows"},
 	{"scudo", RULE_ALIGNED_SIZE,
 	 "as C11 had it, which left that undefined"},
 	{"scudo", RULE_ALIGNED_ENOMEM, "errno is left alone"},

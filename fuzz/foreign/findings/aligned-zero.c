@@ -7,7 +7,7 @@
 
 int main(void)
 {
-	void *p = aligned_alloc(is(0), 100);
+	void *p = aligned_alloc(is(0), is(0));
 
-	SHOW(!p, "aligned_alloc(0, 100) = %p", p);
+	SHOW(!p, "aligned_alloc(0, 0) = %p", p);
 }
