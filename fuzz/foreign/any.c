@@ -10,7 +10,7 @@
 /* Operations after which a fault that goes on failing disarms itself. */
 #define FAULT_OPS 8
 /* From this number on an address space limit leaves some room. */
-#define LIMIT_NONE 8
+#define LIMIT_NONE 14
 #define LIMIT_STEP ((size_t)1 << 20)
 
 /* 2 MiB; never on a heap. */
@@ -87,7 +87,7 @@ void any_leave(struct any *r, size_t size)
 
 	hooks_leave();
 	hooks_counts(&after);
-	if (memcmp(&after, &r->before, sizeof(after)))
+	if (after.all != r->before.all)
 		states_kernel(r->op.kind, size, &r->before, &after);
 }
 

@@ -8,10 +8,23 @@
 
 /* ---- new blocks --------------------------------------------------------- */
 
+/* posix_memalign() failed: it leaves what it was to set. */
+static void judge_memptr(struct any *r, const struct any_request *q)
+{
+	if (q->memptr && q->memptr != r)
+		any_broken(r, RULE_MEMALIGN_PTR,
+			   "posix_memalign returned %d and set *memptr to %p",
+			   q->err, q->memptr);
+	else if (!q->memptr)
+		any_broken(r, RULE_MEMALIGN_SAME,
+			   "posix_memalign returned %d and set *memptr to NULL",
+			   q->err);
+}
+
 void any_fill(struct any *r, struct any_request *q,
 	      void *(*call)(struct any *r, struct any_request *q))
 {
-	int slot = model_slot_to_fill(&r->model, r->op.slot);
+	int slot = model_slot_to_fill(&r->model, r->op.slot), returned;
 	void *p;
 
 	if (slot < 0 || !any_room(r, q->size) ||
@@ -20,17 +33,12 @@ void any_fill(struct any *r, struct any_request *q,
 	any_enter(r);
 	q->err = 0;
 	p = call(r, q);
+	returned = q->err;
 	if (!q->err)
 		q->err = target_errno;
 	any_leave(r, q->size);
-	if (!p && q->memptr && q->memptr != r)
-		any_broken(r, RULE_MEMALIGN_PTR,
-			   "posix_memalign returned %d and set *memptr to %p",
-			   q->err, q->memptr);
-	else if (!p && !q->memptr && q->enomem == RULE_MEMALIGN_ENOMEM)
-		any_broken(r, RULE_MEMALIGN_SAME,
-			   "posix_memalign returned %d and set *memptr to NULL",
-			   q->err);
+	if (returned)
+		judge_memptr(r, q);
 	any_take(r, q, (unsigned int)slot, p);
 }
 

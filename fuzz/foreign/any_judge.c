@@ -170,12 +170,16 @@ bool any_judge_block(struct any *r, const struct any_request *q, void *p,
 	return judge_align(r, q, addr);
 }
 
-static bool judge_zero(struct any *r, const struct any_request *q, void *p)
+/* A live block under it would look like a lack of zeroes. */
+static bool judge_zero(struct any *r, const struct any_request *q, void *p,
+		       size_t usable)
 {
 	size_t at = q->size ? content_check_zero(p, q->size) : CONTENT_OK;
 
 	if (at == CONTENT_OK)
 		return true;
+	if (cover_any(&r->model.cover, (uintptr_t)p, usable))
+		return any_overlap(r, q, p, usable);
 	any_broken(r, RULE_ZERO, "%p: byte %zu of %zu is %#x", p, at, q->size,
 		   ((uint8_t *)p)[at]);
 	return false;
@@ -205,10 +209,7 @@ bool any_take(struct any *r, const struct any_request *q, unsigned int slot,
 	usable = any_usable(r, p, q->size);
 	if (!any_judge_block(r, q, p, usable))
 		return refuse_block(r, p);
-	/* a live block under it would look like a lack of zeroes */
-	if (q->zero && cover_any(&r->model.cover, (uintptr_t)p, usable))
-		return any_overlap(r, q, p, usable);
-	if (q->zero && !judge_zero(r, q, p))
+	if (q->zero && !judge_zero(r, q, p, usable))
 		return refuse_block(r, p);
 	if (!model_add_usable(&r->model, slot, p, q->size, usable, q->align,
 			      q->maker))

@@ -32,6 +32,7 @@ struct player {
 };
 
 static struct player players[OPS_THREADS];
+static _Atomic uint32_t started;
 
 static void sleep_on(_Atomic uint32_t *word)
 {
@@ -52,6 +53,7 @@ static void *play(void *arg)
 
 	if (rules_warm_up())
 		target.free(target.malloc(1));
+	wake(&started);
 	for (;;) {
 		sleep_on(&p->go);
 		if (!p->fn)
@@ -63,10 +65,13 @@ static void *play(void *arg)
 
 static void begin_thread(struct player *p)
 {
+	hooks_lift(true);
 	if (target.thread_create(&p->thread, NULL, play, p)) {
 		fputs("apb: no thread is to be had\n", stderr);
 		_Exit(2);
 	}
+	sleep_on(&started);
+	hooks_lift(false);
 	p->alive = true;
 }
 

@@ -58,6 +58,7 @@ static bool fails(enum apb_os_call call)
 	if (!inside)
 		return false;
 	now.calls[call]++;
+	now.all++;
 	if (!is_hit(call))
 		return false;
 	now.failed[call]++;
@@ -307,16 +308,18 @@ static void set_limit(size_t bytes)
 
 void hooks_enter(void)
 {
-	if (limit != SIZE_MAX)
-		set_limit(limit);
 	inside = true;
 }
 
 void hooks_leave(void)
 {
 	inside = false;
+}
+
+void hooks_lift(bool lift)
+{
 	if (limit != SIZE_MAX)
-		set_limit(RLIM_INFINITY);
+		set_limit(lift ? RLIM_INFINITY : limit);
 }
 
 void hooks_counts(struct hook_counts *counts)
@@ -354,4 +357,5 @@ void hooks_limit(size_t slack)
 {
 	/* none: less than there is will do */
 	limit = slack && slack != SIZE_MAX ? mapped_now() + slack : slack;
+	set_limit(limit == SIZE_MAX ? RLIM_INFINITY : limit);
 }

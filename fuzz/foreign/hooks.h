@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct hook_counts {
+	uint64_t all; /* calls */
 	uint64_t calls[APB_OS_NR];
 	uint64_t failed[APB_OS_NR]; /* of these; for whatever reason */
 };
@@ -41,9 +42,12 @@ void hooks_counts(struct hook_counts *counts);
 void hooks_fault(const struct apb_fault *fault);
 
 /*
- * Between hooks_enter() and hooks_leave(), no more than @slack bytes beyond what
- * the process has mapped now (RLIMIT_AS).  SIZE_MAX: no limit.
+ * No more than @slack bytes beyond what the process has mapped now (RLIMIT_AS).
+ * SIZE_MAX: no limit.
  */
 void hooks_limit(size_t slack);
+
+/* Lift the limit for something of the harness's own; put it back. */
+void hooks_lift(bool lift);
 
 #endif /* APB_FOREIGN_HOOKS_H */
