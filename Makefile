@@ -34,7 +34,7 @@ LDFLAGS ?=
 FUZZ_SECONDS ?= 60
 ENGINE ?= libfuzzer
 JOBS ?= $(shell nproc)
-export FUZZ_SECONDS ENGINE JOBS
+export FUZZ_SECONDS ENGINE JOBS TARGET RULES
 export PYTHONDONTWRITEBYTECODE := 1
 
 # ---- Debian 12 packages, each with its reason -----------------------------
@@ -63,6 +63,8 @@ BENCH_DEPS += libtbbmalloc2 libclang-rt-19-dev # peers; the second has Scudo
 BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
 BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
 BENCH_DEPS += gnuplot-nox # plots
+FOREIGN_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # TARGET=
+FOREIGN_DEPS += libtbbmalloc2 libclang-rt-19-dev # the same; Scudo
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
 CONTRACT_DEPS := libclang-rt-14-dev # sanitizers of the compiler of AFL++
 CONTRACT_DEPS += zip # the archive of seeds
@@ -184,6 +186,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/continuous/build.mk
 -include fuzz/oss-fuzz/build.mk
 -include fuzz/mutate/build.mk
+-include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 
