@@ -106,14 +106,22 @@ $(O)/fuzz/apb-threads: $(call objs,release,$(THREADS_SRC)) \
 		$(call harness,release) $(call lib,release)
 	$(call link,release)
 
-.PHONY: fuzz fuzz-targets faults corpus
+.PHONY: fuzz fuzz-targets faults corpus triage triage-targets
+
+# What findings are looked at with: both replay programs and their libraries.
+triage-targets: $(O)/fuzz/apb-replay $(O)/test/apb-replay \
+		$(call lib,release) $(call lib,test)
 
 fuzz-targets: $(addprefix $(O)/fuzz/apb-,fuzz-asan fuzz-release fuzz-afl \
-	fuzz-shim-asan fuzz-shim-afl replay threads) $(O)/fuzz/apb-mutator.so $(addprefix $(O)/test/apb-,replay threads) \
+	fuzz-shim-asan fuzz-shim-afl replay threads) \
+	$(O)/fuzz/apb-mutator.so $(addprefix $(O)/test/apb-,replay threads) \
 	$(O)/tsan/apb-threads
 
-fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|both|threads JOBS=n
-	@fuzz/fuzz.py
+fuzz: setup # fuzz on all cores: FUZZ_SECONDS=60 ENGINE=libfuzzer|afl|both|threads JOBS=n TARGET=another malloc
+	@$(if $(TARGET),fuzz/foreign/foreign.py,fuzz/fuzz.py)
+
+triage: setup # findings, one folder each: shrunk, as C programs; the table
+	@fuzz/triage.py
 
 faults: setup # the corpus with each call of the system failing: FAULTS=once|from|all
 	@fuzz/faults.py

@@ -65,14 +65,14 @@ class Worker:
 
     covers = "edges"  # what cov counts
 
-    def __init__(self, name, cmd, env):
+    def __init__(self, name, cmd, env, logs=LOGS):
         self.name = name
         self.execs = self.rate = self.cov = self.total = self.corpus = 0
         self.found = []  # failing inputs
         self.broken = False  # ended by itself, without one
-        self.features = os.path.join(LOGS, name + ".features")
+        self.features = os.path.join(logs, name + ".features")
         unlink(self.features)
-        self.log = os.path.join(LOGS, name + ".log")
+        self.log = os.path.join(logs, name + ".log")
         self.started = time.monotonic()
         self.process = proc.spawn(
             cmd, proc.environment(APB_FEATURES_OUT=self.features, **env),

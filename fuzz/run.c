@@ -89,6 +89,14 @@ static void describe(struct run *r)
 	fflush(r->opt->describe);
 }
 
+static void observe(struct run *r, const struct op *op)
+{
+	const struct run_observer *o = r->opt->observer;
+
+	if (o)
+		o->op(op, r->index, o->arg);
+}
+
 /* ---- faults ----------------------------------------------------------- */
 
 void run_failures(const struct run *r, struct failures *f)
@@ -258,6 +266,7 @@ static void step(struct run *r, const uint8_t *data, size_t size)
 
 	ops_decode(data, size, r->index, &r->op);
 	describe(r);
+	observe(r, &r->op);
 	run_switch(r, r->op.thread);
 	r->reports = 0;
 	run_failures(r, &before);
@@ -385,6 +394,7 @@ int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 	if (!r->failed) {
 		r->op.kind = OP_CHECK;
 		r->phase = "(end)";
+		observe(r, NULL);
 		run_note(r, "(end: free all, settle, trim)");
 		run_end(r);
 		run_note(r, "\n");

@@ -57,6 +57,17 @@ struct run_finding {
 	char detail[400];
 };
 
+/* Is told what an input does beside calling the allocator. */
+struct op;
+struct run_observer {
+	/* operation number @index begins; NULL: the end */
+	void (*op)(const struct op *op, size_t index, void *arg);
+	/* a freed block is written to; @how and @val as in run_freed.c */
+	void (*write)(const void *p, size_t size, unsigned int how,
+		      uint32_t val, void *arg);
+	void *arg;
+};
+
 struct run_options {
 	bool allow_real_kernel; /* else such inputs run on the simulated one */
 	bool fill; /* SIMOS_FILL: content independent of earlier inputs */
@@ -68,6 +79,7 @@ struct run_options {
 	void (*on_finding)(const struct run_finding *f, void *arg);
 	void *arg;
 	const struct apb_api *api; /* NULL: the real one */
+	const struct run_observer *observer; /* or NULL */
 	/*
 	 * A call of the system that fails beside what the input makes fail;
 	 * one with @from ends where the operations do.  Also counted: on the

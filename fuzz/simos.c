@@ -23,6 +23,7 @@
 #define _GNU_SOURCE /* MAP_FIXED_NOREPLACE */
 #include "simos.h"
 
+#include "initialised.h"
 #include "os/fault.h"
 #include "poison.h"
 #include "simspace.h"
@@ -164,8 +165,10 @@ static void unpoison_range(struct range r)
 static void clear(struct range r)
 {
 	if (range_pages(r) > CLEAR_PAGES &&
-	    !madvise(page_addr(r.start), bytes_of(r), MADV_DONTNEED))
+	    !madvise(page_addr(r.start), bytes_of(r), MADV_DONTNEED)) {
+		initialised(page_addr(r.start), bytes_of(r));
 		return;
+	}
 	memset(page_addr(r.start), 0, bytes_of(r));
 }
 
@@ -258,6 +261,8 @@ static void hand_out(struct range r, bool zero)
 	if (!(sim.flags & SIMOS_FILL) && range_pages(r) > SIMOS_SCRIBBLE_PAGES)
 		some.end = r.start + SIMOS_SCRIBBLE_PAGES;
 	scribble(some, SALT_MAP);
+	/* to MSan nothing of that is there to be read */
+	uninitialised(page_addr(some.start), bytes_of(some));
 }
 
 static void take_back(struct range r)

@@ -35,11 +35,25 @@ $(O)/bugs/$(1)/alloc/%.$(2).o: $(O)/bugs/$(1)/alloc/%.c $(O)/$(2)/flags \
 		-I$(O)/bugs/$(1)/alloc $$($(2).cflags) -c -o $$@ $$<
 endef
 
+# $(call bug-replay,NAME,FLAVOUR): apb-replay, and the library for C programs.
+define bug-replay
+$(O)/bugs/$(1)/$(2)/libapb.a: $$(call bug-objs,$(1),$(2))
+	@mkdir -p $$(@D)
+	$$(archive)
+
+$(O)/bugs/$(1)/$(2)/apb-replay: $$(call objs,$(2),$$(REPLAY_SRC)) \
+		$$(call harness,$(2)) $(O)/bugs/$(1)/$(2)/libapb.a
+	$$(call link,$(2))
+endef
+
 define bug
 $(call bug-flavour,$(1),fuzz-asan)
 $(call bug-flavour,$(1),afl-compiled)
 $(call bug-flavour,$(1),tsan)
 $(call bug-flavour,$(1),release)
+$(call bug-flavour,$(1),test)
+$(call bug-replay,$(1),release)
+$(call bug-replay,$(1),test)
 
 $(O)/bugs/$(1)/apb-fuzz-asan: $$(call bug-objs,$(1),fuzz-asan) \
 		$$(call objs,harness-asan,fuzz/target_libfuzzer.c) \
@@ -76,9 +90,12 @@ endef
 
 $(foreach b,$(BUGS),$(eval $(call bug,$(b))))
 
-.PHONY: bugs bug-targets
+.PHONY: bugs bug-targets bugs-reproduce
 
 bug-targets: $(BUG_TARGETS)
 
 bugs: setup # planted bugs: ENGINE=libfuzzer|afl|both SEEDS=1 BUG=NN
 	+@fuzz/bugs/bugs.py
+
+bugs-reproduce: setup # C programs that show them: BUG=NN BUGS_SECONDS=20
+	+@fuzz/bugs/reproduce.py
