@@ -56,6 +56,13 @@ static bool open_at(const struct apb_flat_entry *entry)
 	return true;
 }
 
+void apb_flat_open(uintptr_t addr)
+{
+	if (!apb_flat.tried)
+		reserve();
+	open_at(entry_at(addr));
+}
+
 /* An arena's entries lie in one chunk; a pool's lie one after the other. */
 static size_t nr_entries(const struct apb_pool *pool)
 {

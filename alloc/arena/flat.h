@@ -115,6 +115,10 @@ static inline bool apb_flat_live(const struct apb_flat_entry *at,
 void apb_flat_set(const struct apb_pool *pool);
 void apb_flat_clear(const struct apb_pool *pool);
 
+/* Get ready for arenas at @addr, as the first pool there does; for harnesses that
+ * want every input to find the same. */
+void apb_flat_open(uintptr_t addr);
+
 /* Whether that is so for @pool, as far as it must be; for apb_check(). */
 bool apb_flat_right(const struct apb_pool *pool);
 
