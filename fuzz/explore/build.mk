@@ -74,7 +74,7 @@ endef
 $(foreach b,$(EXPLORE_BUGS),$(eval $(call explore-bug,$(b),$(shell \
 	sed -n 's/^+++ b\///p' fuzz/explore/bugs/$(b).patch))))
 
-.PHONY: explore explore-bugs explore-targets explore-bug-targets
+.PHONY: explore explore-bugs explore-fuzz explore-targets explore-bug-targets
 
 explore-targets: $(addprefix $(O)/explore/,apb-explore test-explore \
 	apb-fuzz-explore)
@@ -87,3 +87,10 @@ explore: setup # all schedules of small scenarios: EXPLORE_SECONDS=60
 
 explore-bugs: setup # find the planted ordering bugs by their schedules
 	+@fuzz/explore/bugs.py
+
+explore-fuzz: setup # libFuzzer on inputs with schedules: FUZZ_SECONDS=60
+	@$(MAKE) $(PARALLEL) $(O)/explore/apb-fuzz-explore
+	@mkdir -p $(O)/explore/corpus
+	$(O)/explore/apb-fuzz-explore -max_total_time=$(FUZZ_SECONDS) \
+		-rss_limit_mb=0 -detect_leaks=0 -max_len=1024 \
+		-artifact_prefix=$(O)/explore/ $(O)/explore/corpus corpus/seeds

@@ -235,6 +235,7 @@ int main(int argc, char **argv)
 	unsigned int nr = 0;
 	int opt;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'l':
