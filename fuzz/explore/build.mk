@@ -4,7 +4,7 @@
 # with what is here in place of TSan's run time.  What is explored (scenarios,
 # toys) is compiled as the allocator is, the explorer as the harness.
 
-EXPLORE_SECONDS ?= 60
+EXPLORE_SECONDS ?= 120
 export EXPLORE_SECONDS
 
 EXPLORE_SCENES := fuzz/explore/toys.c $(wildcard fuzz/explore/scene_*.c)
@@ -81,7 +81,7 @@ explore-targets: $(addprefix $(O)/explore/,apb-explore test-explore \
 
 explore-bug-targets: $(EXPLORE_BUGS:%=$(O)/explore/bugs/%/apb-explore)
 
-explore: setup # all schedules of small scenarios: EXPLORE_SECONDS=60
+explore: setup # all schedules of small scenarios: EXPLORE_SECONDS=120
 	@$(MAKE) $(PARALLEL) $(O)/explore/apb-explore
 	@$(O)/explore/apb-explore --seconds $(EXPLORE_SECONDS)
 

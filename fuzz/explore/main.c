@@ -51,7 +51,7 @@ struct settings {
 
 struct totals {
 	unsigned int scenarios, unfinished, findings;
-	uint64_t schedules, runs;
+	uint64_t schedules, classes, runs;
 };
 
 static double now(void)
@@ -96,6 +96,7 @@ static bool explore_one(const struct settings *set, const struct program *p,
 	fflush(stdout);
 	totals->scenarios++;
 	totals->schedules += r->schedules;
+	totals->classes += r->classes;
 	totals->runs += r->runs;
 	totals->unfinished += !r->found && !r->complete;
 	totals->findings += r->found;
@@ -136,12 +137,13 @@ static int explore_all(const struct settings *set, const struct program **list,
 		explore_one(set, list[i], left > 0 ? left / (more - i) : 0.01,
 			    false, &t, r);
 	}
-	printf("%u scenarios, %lu schedules%s, %lu runs, %.1f s; %u not "
-	       "finished, %u findings\n",
-	       t.scenarios, (unsigned long)t.schedules,
-	       set->mode == EXPLORE_ALL	  ? " (up to equivalence)" :
-	       set->mode == EXPLORE_PLAIN ? " (without reduction)" :
-					    " (of few preemptions)",
+	printf("%u scenarios, %lu schedules", t.scenarios,
+	       (unsigned long)t.schedules);
+	if (set->mode == EXPLORE_ALL)
+		printf(" (up to equivalence)");
+	else
+		printf(" (of %lu classes)", (unsigned long)t.classes);
+	printf(", %lu runs, %.1f s; %u not finished, %u findings\n",
 	       (unsigned long)t.runs, now() - begin, t.unfinished, t.findings);
 	return t.findings ? 1 : 0;
 }

@@ -196,6 +196,30 @@ static void end_takeover_two(unsigned int t)
 	world_make(3, SOLO);
 }
 
+/* The heap is taken, or not, by one who frees another of its blocks. */
+static void end_takeover_more_begin(void)
+{
+	three();
+	sched_play(0);
+	world_make(3, SOLO);
+	sched_play(2);
+	apb_thread_end();
+	sched_play(1);
+	apb_trim();
+}
+
+static void end_takeover_more(unsigned int t)
+{
+	if (!t) {
+		apb_thread_end();
+	} else if (t == 1) {
+		world_free(0);
+	} else {
+		world_free(3);
+		world_make(4, SOLO);
+	}
+}
+
 /* Nobody has a heap yet. */
 static void first(unsigned int t)
 {
@@ -314,6 +338,15 @@ static void trim_end(unsigned int t)
 		apb_thread_end();
 }
 
+/* A thread ends, one trims, one begins. */
+static void trim_end_begin(unsigned int t)
+{
+	if (t == 2)
+		world_make(4, SOLO);
+	else
+		trim_end(t);
+}
+
 static void trim_both(unsigned int t)
 {
 	(void)t;
@@ -353,6 +386,33 @@ static void stop_both(unsigned int t)
 	(void)t;
 	apb_stop();
 	apb_resume();
+}
+
+static void stop_end(unsigned int t)
+{
+	if (!t)
+		apb_thread_end();
+	else if (t == 1)
+		world_make(4, SOLO);
+	else
+		stop(0);
+}
+
+/* An option that concerns all heaps. */
+static void option(unsigned int t)
+{
+	if (t) {
+		world_make(2, PAIR);
+		world_free(2);
+	} else {
+		apb_set_option(APB_OPT_SETTLE_PERIOD, 4);
+	}
+}
+
+static void option_end(void)
+{
+	world_end(2);
+	apb_set_option(APB_OPT_SETTLE_PERIOD, 0);
 }
 
 static void check(unsigned int t)
@@ -422,6 +482,10 @@ const struct program scenes_heap[] = {
 	 end_takeover_begin, end_takeover_two, end_three},
 	{"end-takeover-3", "a thread ends, one begins, one frees its block", 3,
 	 end_takeover_begin, end_takeover, end_three},
+	{"end-takeover-more",
+	 "the same, and who begins frees a block of it, "
+	 "too",
+	 3, end_takeover_more_begin, end_takeover_more, end_three},
 	{"first", "the first malloc() of two threads", 2, world_begin, first,
 	 end_two},
 	{"trim", "a block is freed by another thread while its owner trims", 2,
@@ -434,6 +498,8 @@ const struct program scenes_heap[] = {
 	 2, trim_takeover_begin, trim_takeover, end_two},
 	{"trim-end", "one thread trims, the other ends", 2, two, trim_end,
 	 end_two},
+	{"trim-end-begin", "one thread trims, one ends, one begins", 3,
+	 end_takeover_begin, trim_end_begin, end_three},
 	{"trim-both", "two threads trim", 2, two, trim_both, end_two},
 	{"trim-idle",
 	 "a block of an idle heap is freed while another thread "
@@ -454,6 +520,10 @@ const struct program scenes_heap[] = {
 	{"stop-3", "the same, and a third thread allocates", 3, three,
 	 stop_three, end_three},
 	{"stop-both", "two threads stop the world", 2, two, stop_both, end_two},
+	{"stop-end", "the world is stopped while a thread ends, one begins", 3,
+	 end_takeover_begin, stop_end, end_three},
+	{"option", "an option of all heaps is set while another refills", 2,
+	 two, option, option_end},
 	{"check", "apb_check() while a block is posted", 2, two, check,
 	 end_two},
 	{"check-new", "apb_check() while a thread without heap frees", 2,

@@ -47,18 +47,21 @@ class Explorer(unittest.TestCase):
         self.assertIn("0 not finished, 0 findings", output)
 
     def test_not_finished_is_said(self):
-        status, output = run(EXPLORE, "--seconds", "0.2", "refill-3-more")
+        status, output = run(EXPLORE, "--seconds", "0.2", "refill-3-most")
         self.assertEqual(status, 0, output)
         self.assertIn("1 not finished", output)
 
-    def test_plain_finds_no_more(self):
-        """Without reduction, as far as one second goes."""
-        status, output = run(EXPLORE, "--plain", "--seconds", "1", "refill")
+    def test_bounds(self):
+        """Few preemptions show all classes there are, and no other."""
+        for name, bound, classes in (("refill", 3, 13), ("bound", 2, 8)):
+            status, output = run(EXPLORE, "--bound", str(bound),
+                                 "--seconds", "60", name)
+            self.assertEqual(status, 0, output)
+            self.assertIn("(of %d classes)" % classes, output)
+            self.assertIn("0 not finished", output)
+        status, output = run(EXPLORE, "--plain", "--seconds", "0.2", "refill")
         self.assertEqual(status, 0, output)
-        status, output = run(EXPLORE, "--bound", "1", "--seconds", "30",
-                             "refill")
-        self.assertEqual(status, 0, output)
-        self.assertIn("0 not finished", output)
+        self.assertIn("1 not finished", output)
 
     def test_list(self):
         status, output = run(EXPLORE, "--list")
