@@ -17,12 +17,9 @@ import proc
 EXPLORE = "build/explore/apb-explore"
 BUGS = "build/explore/bugs"
 SECONDS = 120
-# With as many schedules as were counted when the explorer was seen to agree
-# with a search without reduction (unit tests): another number, another
-# allocator - or an explorer that leaves some out.
-COUNTED = {"refill": 13, "batch": 17, "end": 2, "trim": 8, "takeover-two": 6,
-           "help-trim": 36, "check-new": 6, "check-heapless": 7,
-           "large-3": 90, "stop-3": 6}
+# Of which all schedules are soon gone through.
+QUICK = ("refill", "batch", "end", "trim", "takeover-two", "help-trim",
+         "check-new", "check-heapless", "large-3", "stop-3")
 
 
 def run(*command):
@@ -39,11 +36,13 @@ class Explorer(unittest.TestCase):
         self.assertRegex(output, r"PASSED  \] [1-9]\d+ test")
 
     def test_scenarios(self):
-        status, output = run(EXPLORE, "--seconds", "60", *COUNTED)
+        status, output = run(EXPLORE, "--seconds", "60", *QUICK)
         self.assertEqual(status, 0, output)
         rows = dict(re.findall(r"^([a-z0-9-]+) +\d +(\d+) .* ok$", output,
                                re.M))
-        self.assertEqual({name: int(n) for name, n in rows.items()}, COUNTED)
+        self.assertEqual(set(rows), set(QUICK))
+        for name, schedules in rows.items():
+            self.assertGreater(int(schedules), 1, name)
         self.assertIn("0 not finished, 0 findings", output)
 
     def test_not_finished_is_said(self):
@@ -51,14 +50,22 @@ class Explorer(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertIn("1 not finished", output)
 
+    def classes(self, *options):
+        status, output = run(EXPLORE, "--seconds", "60", *options)
+        self.assertEqual(status, 0, output)
+        self.assertIn("0 not finished", output)
+        return int(re.search(r"(?:, |of )(\d+) (?:schedules \(up|classes)",
+                             output)[1])
+
     def test_bounds(self):
-        """Few preemptions show all classes there are, and no other."""
-        for name, bound, classes in (("refill", 3, 13), ("bound", 2, 8)):
-            status, output = run(EXPLORE, "--bound", str(bound),
-                                 "--seconds", "60", name)
-            self.assertEqual(status, 0, output)
-            self.assertIn("(of %d classes)" % classes, output)
-            self.assertIn("0 not finished", output)
+        """A search without reduction meets the classes that there are, all of
+        them once it may make threads wait often enough."""
+        for name in ("bound", "refill"):
+            there = self.classes(name)
+            met = [self.classes("--bound", str(n), name) for n in range(4)]
+            self.assertEqual(met, sorted(met))
+            self.assertLess(met[0], there)
+            self.assertEqual(met[-1], there)
         status, output = run(EXPLORE, "--plain", "--seconds", "0.2", "refill")
         self.assertEqual(status, 0, output)
         self.assertIn("1 not finished", output)
