@@ -131,10 +131,13 @@ static void idle_begin(void)
 
 static void takeover(unsigned int t)
 {
-	if (t)
+	if (t) {
 		world_free(0);
-	else
-		world_make(2, SOLO);
+		return;
+	}
+	/* more than the last thread has left in the bin */
+	for (unsigned int i = 2; i < 9; i++)
+		world_make(i, SOLO);
 }
 
 /* Two new threads, one heap that is idle. */
@@ -173,6 +176,16 @@ static void end_takeover_begin(void)
 	world_make(2, SMALL);
 	sched_play(0);
 	world_make(0, SOLO);
+}
+
+/* The same, but it holds so much that it is settled. */
+static void end_takeover_cold_begin(void)
+{
+	end_takeover_begin();
+	for (unsigned int i = 20; i < 32; i++)
+		world_make(i, SOLO);
+	for (unsigned int i = 20; i < 32; i++)
+		world_free(i);
 }
 
 static void end_takeover(unsigned int t)
@@ -423,6 +436,14 @@ static void check(unsigned int t)
 		world_expect(!apb_check(NULL), "check", "apb_check() failed");
 }
 
+static void check_end(unsigned int t)
+{
+	if (t)
+		apb_thread_end();
+	else
+		check(0);
+}
+
 /*
  * A thread that has no heap yet frees a block while another one checks: it has
  * the block in hand, and no heap shows that.
@@ -480,6 +501,8 @@ const struct program scenes_heap[] = {
 	 3, takeover_two_begin, takeover_three, end_three},
 	{"end-takeover", "a thread ends, another one begins", 2,
 	 end_takeover_begin, end_takeover_two, end_three},
+	{"end-takeover-cold", "the same, of a heap with much to give back", 2,
+	 end_takeover_cold_begin, end_takeover_two, end_three},
 	{"end-takeover-3", "a thread ends, one begins, one frees its block", 3,
 	 end_takeover_begin, end_takeover, end_three},
 	{"end-takeover-more",
@@ -525,6 +548,8 @@ const struct program scenes_heap[] = {
 	{"option", "an option of all heaps is set while another refills", 2,
 	 two, option, option_end},
 	{"check", "apb_check() while a block is posted", 2, two, check,
+	 end_two},
+	{"check-end", "apb_check() while a thread ends", 2, two, check_end,
 	 end_two},
 	{"check-new", "apb_check() while a thread without heap frees", 2,
 	 check_new_begin, check, end_two},
