@@ -69,7 +69,7 @@ def failing(name):
             if match := re.search(r"^in (.*)$", output, re.M):
                 return match[1]
             if proc.stopping():
-                return None
+                raise triage.Interrupted
     return None
 
 
@@ -119,8 +119,9 @@ def main():
     plant.say(ROW % ("bug", "oracle", "ops", "left", "cpu", "the C program"))
     shown = 0
     for name in names:
-        row, verified = reproduce(name, seconds)
-        if proc.stopping():
+        try:
+            row, verified = reproduce(name, seconds)
+        except triage.Interrupted:
             plant.say("interrupted")
             proc.leave(1)
         plant.say(row)
