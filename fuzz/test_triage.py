@@ -128,7 +128,7 @@ class Store(Planted):
         data = HEADER + record(MALLOC, 0, 100)
         finding = store.add(put("d", data), "test", remove=True)
         self.assertEqual(finding.name, triage.NOT_SHOWN)
-        self.assertEqual(triage.contents(finding.inputs()[0]), data)
+        self.assertEqual(triage.contents(finding.latest()), data)
         self.assertFalse(store.complete(finding))
 
     def test_raw(self):
