@@ -355,6 +355,8 @@ def moment(when):
 
 
 def program_text(finding):
+    if finding.name == NOT_SHOWN:
+        return "none"
     if finding.meta.get("fixed"):
         return "no longer fails"
     if finding.meta.get("verified"):
