@@ -24,6 +24,7 @@ struct message {
 	size_t op_index;
 	int op_kind; /* OP_NR: the end */
 	struct frames frames;
+	struct trace *trace; /* the child's, or NULL */
 };
 
 #define SAID_MAX 65536 /* of what the child says, this much is looked at */
@@ -42,6 +43,8 @@ static void on_finding(const struct run_finding *f, void *arg)
 	struct message *m = arg;
 
 	m->finding = *f;
+	if (m->trace)
+		trace_found(m->trace, f);
 	snprintf(m->oracle, sizeof(m->oracle), "%s", f->oracle);
 	m->found = true;
 	fflush(NULL);
@@ -238,6 +241,7 @@ int child_run(const uint8_t *data, size_t size, const struct child_options *o,
 	}
 	message->found = message->begun = false;
 	message->op_index = 0;
+	message->trace = o->trace;
 	message->frames.nr = 0;
 	err = memfd_create("stderr", MFD_CLOEXEC);
 	if (err < 0)

@@ -163,7 +163,7 @@ static void loop_head(struct emit *e, const uint32_t *block, size_t n)
 		fprintf(e->to, "\tfor (int k = %u; k <= %u; k", block[0],
 			block[n - 1]);
 	else
-		fprintf(e->to, "\tfor (int k = %u; k >= (int)%u; k", block[0],
+		fprintf(e->to, "\tfor (int k = %u; k >= %u; k", block[0],
 			block[n - 1]);
 	if (step == 1 || step == -1)
 		fprintf(e->to, "%s", step > 0 ? "++" : "--");

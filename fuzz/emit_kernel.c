@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define PAGES ((int64_t)(SIMOS_SPACE / 4096))
+
 static const char kernel_text[] =
 	"#define SPACE ((char *)0x57fff8000000)\n"
 	"#define PAGES 65536\n\n"
@@ -140,6 +142,7 @@ static void emit_answers(const struct emit *e, FILE *to)
 	static const char *const call[APB_OS_NR] = {
 		"APB_OS_MAP", "APB_OS_UNMAP", "APB_OS_PURGE", "APB_OS_REMAP"};
 	size_t nr = 0;
+	int64_t page;
 
 	fputs("/* The kernel's answers, in their order; the last: none. */\n"
 	      "static const struct answer {\n"
@@ -153,11 +156,12 @@ static void emit_answers(const struct emit *e, FILE *to)
 
 		if (v->kind != TRACE_OS)
 			continue;
+		/* of the real kernel, an address says nothing */
+		page = v->delta / 4096;
+		if (v->n != APB_OS_MAP || v->null || page < 0 || page >= PAGES)
+			page = 0;
 		fprintf(to, "\t{%s, %zu, %lld, %d, %d},\n", call[v->n], v->size,
-			v->n == APB_OS_MAP && !v->null ?
-				(long long)v->delta / 4096 :
-				0LL,
-			v->null, v->align != 0);
+			(long long)page, v->null, v->align != 0);
 		nr++;
 	}
 	fprintf(to, "\t{-1, 0, 0, 0, 0},\n};\n#define NR_ANSWERS %zu\n", nr);

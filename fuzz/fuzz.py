@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """`make fuzz`: build, replay the corpus, fuzz on all cores, say what came out.
 
-From the environment: FUZZ_SECONDS, ENGINE (libfuzzer, afl or threads), JOBS.  Fuzzing
+From the environment: FUZZ_SECONDS, ENGINE (libfuzzer, afl, both or
+threads), JOBS.  Fuzzing
 ends when the time is over, at the first finding, or on SIGINT or SIGTERM, in
 each case with a summary.  Exit status: 0 clean, 1 a finding, 2 bad values or
 something missing.
@@ -98,12 +99,13 @@ def status_text(workers, left, found):
                 max(w.corpus for w in workers), found)
 
 
-def watch(workers, deadline):
+def watch(workers, deadline, harvest):
     """Until the time is over, a finding, or a signal."""
     line = StatusLine()
     while not proc.stopping():
         for worker in workers:
             worker.watch()
+        harvest.now_and_then()
         found = sum(bool(w.found or w.broken) for w in workers)
         line.show(status_text(workers, deadline - time.monotonic(), found))
         if found or time.monotonic() > deadline:
@@ -260,7 +262,8 @@ def main():
     jobs = proc.number("JOBS", proc.NCPU, 1024)
     engine = os.environ.get("ENGINE", "libfuzzer")
     if engine not in engines.ENGINES:
-        proc.usage("ENGINE=%s: must be libfuzzer, afl or threads" % engine)
+        proc.usage("ENGINE=%s: must be libfuzzer, afl, both or threads"
+                   % engine)
 
     proc.catch_signals()
     status, _output = proc.make("fuzz-targets", show=True)
@@ -280,17 +283,17 @@ def main():
         interrupted()
 
     before = known_inputs()
+    harvest = engines.Harvest()
     start = time.monotonic()
     workers = []
     try:
-        for index in range(jobs):
-            workers.append(engines.ENGINES[engine](index))
-        watch(workers, start + seconds)
+        for worker in engines.start(engine, jobs):
+            workers.append(worker)
+        watch(workers, start + seconds, harvest)
     finally:
         stop(workers)
     proc.rearm()
-    if engine == "afl":
-        engines.harvest()
+    harvest.poll()
     taken = max(0.001, time.monotonic() - start)
     findings = {path: w for w in workers for path in w.found}
     broken = [w for w in workers if w.broken]

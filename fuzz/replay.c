@@ -4,6 +4,7 @@
  * failing one, writes it as a C program; measures the speed of the harness.
  */
 #include "child.h"
+#include "eachfault.h"
 #include "files.h"
 #include "ops.h"
 #include "reproduce.h"
@@ -26,6 +27,7 @@ static const char usage_text[] =
 	"       apb-replay --emit-c IN -o OUT.c [--plain] "
 	"[--kernel real|scripted]\n"
 	"       apb-replay --bench N [--threads T]\n"
+	"       apb-replay --each-fault [options] FILE|DIR...\n"
 	"  -v           each operation and its result in words\n"
 	"  --timeout    seconds after which an input hangs (300)\n"
 	"  --no-fork    all in this process, for debuggers and valgrind\n"
@@ -35,6 +37,7 @@ static const char usage_text[] =
 	"  --kernel     the program runs on the real kernel (default), or "
 	"brings along\n"
 	"               the answers that the simulated one gave\n"
+	"  --each-fault with each call of the system failing in turn\n"
 	"  --bench      run N random inputs of 64 operations, print the "
 	"speed\n"
 	"  --threads    played by T threads (1, 2, 4 or 8)\n";
@@ -333,6 +336,8 @@ int main(int argc, char **argv)
 	};
 	bool files;
 
+	if (argc > 1 && each_fault_main && !strcmp(argv[1], "--each-fault"))
+		return each_fault_main(argc - 1, argv + 1);
 	parse(&s, argc, argv);
 	files = optind < argc;
 	if (!!s.minimize + !!s.emit + (s.bench != 0) + files != 1 ||

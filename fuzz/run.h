@@ -7,6 +7,8 @@
 #ifndef APB_FUZZ_RUN_H
 #define APB_FUZZ_RUN_H
 
+#include "watch.h"
+
 #include <apb/apb.h>
 #include <stdio.h>
 
@@ -45,6 +47,9 @@ struct apb_api {
 /* The real one. */
 extern const struct apb_api apb_api;
 
+/* What a target tests, if it is linked with something that says so. */
+extern const struct apb_api *const target_api __attribute__((weak));
+
 struct run_finding {
 	const char *oracle; /* short, stable, a constant */
 	size_t op_index; /* from 0; the number of operations: at the end */
@@ -75,7 +80,19 @@ struct run_options {
 	void *arg;
 	const struct apb_api *api; /* NULL: the real one */
 	const struct run_observer *observer; /* or NULL */
+	/*
+	 * A call of the system that fails beside what the input makes fail;
+	 * one with @from ends where the operations do.  Also counted: on the
+	 * real kernel failures are known as those of the simulated one are.
+	 */
+	const struct watch_fault *fault;
 };
+
+/* Of the last input: how many calls of the system it made, if that was to be
+ * counted; and which one it was that options.fault made fail, or APB_OS_NR. */
+uint64_t run_calls(enum apb_os_call *hit);
+/* And how many of them failed. */
+uint64_t run_failed_calls(void);
 
 /* Run an input: 0, or 1 after a finding. */
 int run_input(const uint8_t *data, size_t size, const struct run_options *o);

@@ -66,7 +66,8 @@ class Values(unittest.TestCase):
 
     def test_engine(self):
         for value in ("foo", "", "AFL"):
-            self.check("ENGINE=%s: must be libfuzzer, afl or threads" % value,
+            self.check("ENGINE=%s: must be libfuzzer, afl, both or "
+                       "threads" % value,
                        ENGINE=value)
 
 

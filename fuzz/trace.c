@@ -60,12 +60,8 @@ void trace_begin(struct trace *t, const struct ops_header *head)
 	t->ops = 0;
 	t->op_kind = OP_NR;
 	t->full = t->ended = t->stopped = false;
+	t->suspect = TRACE_NONE;
 	t->head = *head;
-}
-
-void trace_stop(struct trace *t)
-{
-	t->stopped = true;
 }
 
 struct trace_event *trace_add(struct trace *t, const struct trace_event *e)
@@ -518,6 +514,20 @@ const struct apb_api *trace_api(struct trace *t, const struct apb_api *real)
 	memset(rec.heap, 0, sizeof(rec.heap));
 	rec.thread = 0;
 	return &rec.api;
+}
+
+void trace_found(struct trace *t, const struct run_finding *f)
+{
+	const char *at = f->detail;
+
+	t->stopped = true;
+	while ((at = strstr(at, "0x"))) {
+		uint32_t block = lookup(strtoull(at, NULL, 16));
+
+		if (block != TRACE_NONE)
+			t->suspect = block;
+		at += 2;
+	}
 }
 
 void trace_op(struct trace *t, const struct op *op, size_t index)

@@ -74,6 +74,7 @@ struct trace {
 	enum op_kind op_kind; /* OP_NR: none */
 	bool full; /* the rest is missing */
 	bool stopped;
+	uint32_t suspect; /* the block that a finding is about, or TRACE_NONE */
 	bool ended; /* the input's operations are done */
 	struct ops_header head;
 	struct trace_event event[];
@@ -86,8 +87,11 @@ void trace_free(struct trace *t);
 /* Start anew: nothing recorded, of an input with this header. */
 void trace_begin(struct trace *t, const struct ops_header *head);
 
-/* Record no more: what was found is found, the rest is cleaning up. */
-void trace_stop(struct trace *t);
+/*
+ * Something was found: record no more, the rest is cleaning up; and remember
+ * the block whose address the detail names (the last, if it names several).
+ */
+void trace_found(struct trace *t, const struct run_finding *f);
 
 /* One more event, a copy of @e; what is left to fill in, or NULL if no more fits or is wanted. */
 struct trace_event *trace_add(struct trace *t, const struct trace_event *e);

@@ -8,6 +8,7 @@
  * cannot be looked at; what is out may then be there as well.
  */
 #include "api/lock.h"
+#include "arena/flat.h"
 #include "debug/walk.h"
 #include "heap/remote.h"
 
@@ -326,6 +327,8 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	expect(c, pool->used, "pool.used", pool, "no block out");
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
+	expect(c, apb_flat_right(pool), "flat.entry", pool,
+	       "the flat map has something else");
 }
 
 static void check_arena(struct apb_arena *arena, void *arg)
@@ -366,6 +369,13 @@ static void check_arena(struct apb_arena *arena, void *arg)
 			       !!apb_arena_pool(arena, slot)->owner,
 		       "pool.unused", apb_arena_pool(arena, slot),
 		       "owner and mask differ");
+	for (slot = apb_first_slot(arena->kind); slot < apb_arena_slots(arena);
+	     slot++)
+		expect(c,
+		       !(arena->unused >> slot & 1) ||
+			       apb_flat_right(apb_arena_pool(arena, slot)),
+		       "flat.entry", apb_arena_pool(arena, slot),
+		       "unused, but in the flat map");
 	if (!c->failed)
 		apb_walk_pools(arena, check_pool, c);
 }
@@ -451,6 +461,8 @@ static void check_ring(struct check *c)
 			if (!apb_entry(ring, struct apb_arena, ring)->dirty ||
 			    ring->next->prev != ring || ++n > c->dirty_arenas)
 				break;
+	expect(c, !n || head->next->prev == head, "arena.dirty", head,
+	       "the first has another before it");
 	expect(c, n == c->dirty_arenas, "arena.dirty", head,
 	       "%zu arenas in the ring, %zu are dirty", n, c->dirty_arenas);
 }

@@ -42,7 +42,7 @@ static void on_finding(const struct run_finding *f, void *arg)
 {
 	(void)arg;
 	found = *f;
-	trace_stop(trace);
+	trace_found(trace, f);
 }
 
 static void on_op(const struct op *op, size_t index, void *arg)

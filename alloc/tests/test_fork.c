@@ -134,6 +134,21 @@ static void grandchild(void)
 		_exit(21);
 }
 
+/* The heaps of threads that are no more are nobody's. */
+static bool alone(void)
+{
+	const struct apb_node *node = apb_state.heaps.all;
+
+	for (; node; node = node->next) {
+		const struct apb_heap *heap =
+			apb_entry(node, struct apb_heap, node);
+
+		if (heap->attached != (heap == apb_tls))
+			return false;
+	}
+	return true;
+}
+
 /* Ends with status 0 if all is well. */
 static void child(size_t i)
 {
@@ -143,6 +158,8 @@ static void child(size_t i)
 
 	signal(SIGALRM, SIG_DFL);
 	alarm(HANG_SECONDS);
+	if (!alone())
+		_exit(15);
 	if (i % 4 == 0 && apb_check(NULL))
 		_exit(10);
 	for (k = 0; k < NR_OF(inherited); k++) {

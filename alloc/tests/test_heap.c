@@ -350,6 +350,8 @@ static void test_changing_the_period(void **ctx)
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 4095), 0);
 	assert_true(capacity(4) >= 4095);
 	assert_true(capacity(5) >= 4095);
+	assert_int_equal(info(1)->want, 4095);
+	assert_int_equal(info(56)->want, 4095);
 	for (i = 0; i < 3000; i++)
 		apb_free(p[i]);
 	assert_true(bin_length(4) >= 3000);
@@ -360,6 +362,8 @@ static void test_changing_the_period(void **ctx)
 	assert_int_equal(apb_set_option(APB_OPT_SETTLE_PERIOD, 0), 0);
 	assert_int_equal(info(4)->want, first(4));
 	assert_int_equal(capacity(5), first(5));
+	assert_int_equal(info(1)->want, first(1));
+	assert_int_equal(info(56)->want, first(56));
 	assert_int_equal(capacity(4), bin_length(4));
 	assert_whole();
 	apb_malloc(64);

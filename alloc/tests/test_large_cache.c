@@ -172,6 +172,38 @@ static void test_split_and_join(void **ctx)
 	assert_whole();
 }
 
+/* A block that grows takes whole MiBs of what is cached behind it, no more. */
+static void test_growing_into_the_cache(void **ctx)
+{
+	size_t left;
+	char *p, *q;
+
+	(void)ctx;
+	for (left = 5; left; left--) {
+		learnt(1, 0);
+		p = apb_malloc(7 * MIB);
+		apb_free(p);
+		q = apb_malloc(2 * MIB);
+		assert_ptr_equal(q, p);
+		fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+		assert_ptr_equal(apb_realloc(q, (7 - left) * MIB + 4096), p);
+		assert_int_equal(stats_now().large_cached_bytes,
+				 (left - 1) * MIB);
+		assert_whole();
+	}
+	for (left = 4; left; left--) {
+		learnt(1, 0);
+		p = apb_malloc(7 * MIB);
+		apb_free(p);
+		q = apb_malloc(2 * MIB);
+		fault_arm(APB_FAULT_FROM, FAULT_ALL, 1);
+		assert_ptr_equal(apb_realloc(q, (7 - left) * MIB), p);
+		assert_int_equal(stats_now().large_cached_bytes, left * MIB);
+		assert_int_equal(stats_now().large_slack_bytes, 0);
+		assert_whole();
+	}
+}
+
 static void test_alignment(void **ctx)
 {
 	unsigned int i, hits = 0;
@@ -672,6 +704,7 @@ int main(void)
 		cmocka_unit_test(test_same_size_no_call),
 		cmocka_unit_test(test_similar_sizes),
 		cmocka_unit_test(test_split_and_join),
+		cmocka_unit_test(test_growing_into_the_cache),
 		cmocka_unit_test(test_alignment),
 		cmocka_unit_test(test_zeroes),
 		cmocka_unit_test(test_double_free),

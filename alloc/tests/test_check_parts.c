@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of apb_check(), as in test_check.c: where one invariant is several
+ * conditions, each of them is broken alone; and lists that never end.
+ */
+#include "checkscene.h"
+
+/* All is right for 1 << 11 bytes, but the class has five times 1 << 9. */
+static void rotation_beyond(void)
+{
+	POKE(sc.medium->rotate, 11);
+	POKE(sc.medium->inverse, 1);
+}
+
+DAMAGE(base_far_beyond, POKE(sc.full->base, sc.full->base + MIB))
+
+/* heap.h: a list of empty batches, and meta.h's lists, in a circle */
+static void batches_in_a_circle(void)
+{
+	static struct apb_batch circle;
+
+	circle.next = &circle;
+	POKE(own()->batches, &circle);
+}
+
+DAMAGE(chunks_in_a_circle,
+       POKE(apb_state.meta.chunks->next, apb_state.meta.chunks))
+
+static void pieces_in_a_circle(void)
+{
+	unsigned int order = 0;
+
+	while (!apb_state.meta.free[order])
+		order++;
+	POKE(apb_state.meta.free[order]->next, apb_state.meta.free[order]);
+}
+
+/* arena.h */
+static void ring_in_a_circle(void)
+{
+	POKE(sc.arena->ring.next, &sc.arena->ring);
+	POKE(sc.arena->ring.prev, &sc.arena->ring);
+}
+
+DAMAGE(ring_without_way_back, POKE(as()->dirty.next->prev, NULL))
+
+static void arenas_more_in_all(void)
+{
+	POKE(as()->nr, as()->nr + 1);
+	POKE(as()->total, as()->total + 1);
+	POKE(as()->highwater, as()->nr);
+}
+
+static void sparse_bytes_more(void)
+{
+	POKE(as()->sparse_bytes, as()->sparse_bytes + 4096);
+	POKE(as()->sparse.high, as()->sparse_bytes);
+}
+
+/* retain.h */
+DAMAGE(dirty_below_low, POKE(as()->retain.low, as()->dirty_bytes + 1))
+DAMAGE(dirty_above_high, POKE(as()->retain.high, as()->dirty_bytes - 1))
+DAMAGE(sparse_below_low, POKE(as()->sparse.low, as()->sparse_bytes + 1))
+
+/* large.h */
+static struct apb_larges *larges(void)
+{
+	return &apb_state.larges;
+}
+
+static struct apb_large *cached(void)
+{
+	return apb_map_large(larges()->cache[0].addr);
+}
+
+/* The cache is made to say that it lies a page further. */
+static void cached_odd(void)
+{
+	uintptr_t addr = larges()->cache[0].addr;
+
+	/* its descriptor and kind are those of the same MiB */
+	POKE(larges()->cache[0].addr, addr + 4096);
+}
+
+DAMAGE(cached_has_size, POKE(cached()->size, 4096))
+DAMAGE(idle_more, POKE(larges()->nr_idle, larges()->nr_cached + 1))
+DAMAGE(cache_has_low, POKE(larges()->retain.low, 1))
+DAMAGE(cache_over_its_bound,
+       POKE(apb_policy.large_cache, larges()->cached_bytes - 1))
+DAMAGE(slack_more, POKE(larges()->slack, larges()->slack + 4096))
+
+static void large_beyond_its_mapping(void)
+{
+	POKE(sc.large->size, sc.large->mapped + 4096);
+}
+
+DAMAGE(mapped_odd, POKE(sc.large->mapped, sc.large->mapped + 16))
+
+static const struct damage damages[] = {
+	{"pool.geometry", rotation_beyond},
+	{"pool.geometry", base_far_beyond},
+	{"heap.out", batches_in_a_circle},
+	{"meta.used", chunks_in_a_circle},
+	{"meta.bytes", pieces_in_a_circle},
+	{"arena.dirty", ring_in_a_circle},
+	{"arena.dirty", ring_without_way_back},
+	{"arenas.counts", arenas_more_in_all},
+	{"sparse.bytes", sparse_bytes_more},
+	{"retain.level", dirty_below_low},
+	{"retain.level", dirty_above_high},
+	{"retain.level", sparse_below_low},
+	{"large.cached", cached_odd},
+	{"large.cached", cached_has_size},
+	{"large.cached", idle_more},
+	{"large.cached", cache_has_low},
+	{"large.cached", cache_over_its_bound},
+	{"large.bytes", slack_more},
+	{"large.shape", large_beyond_its_mapping},
+	{"large.shape", mapped_odd},
+};
+
+DAMAGE_TEST(test_parts, "")
+USE_TEST(test_check_changes_nothing)
+
+/* Of two the one is told that is looked at first. */
+static void test_first_is_told(void **ctx)
+{
+	struct apb_violation v;
+
+	(void)ctx;
+	make_scene();
+	slack_more();
+	POKE(apb_state.os.mapped, apb_state.os.mapped + 1);
+	assert_int_equal(apb_check(&v), -1);
+	assert_string_equal(v.invariant, "large.bytes");
+	assert_int_equal(v.addr, (uintptr_t)larges());
+	assert_non_null(strstr(v.text, "blocks"));
+	assert_null(strstr(v.text, "os.mapped"));
+	undo_pokes();
+	assert_whole();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_parts, undo_after),
+		cmocka_unit_test_teardown(test_check_changes_nothing,
+					  undo_after),
+		cmocka_unit_test_teardown(test_first_is_told, undo_after),
+	};
+
+	return cmocka_run_group_tests_name("check", tests, NULL, test_teardown);
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of what the options write: complaints, reports, and the statistics
+ * at exit, on a stderr that takes little, is somebody else's by then, or is not
+ * there.
+ */
+#define _GNU_SOURCE /* memfd_create(), program_invocation_short_name */
+#include "testlib.h"
+
+#include "api/options.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define COPY 200 /* the first file descriptor that the copy may have */
+
+/* ---- complaints -------------------------------------------------------- */
+
+static void parse(void *list)
+{
+	apb_options_parse(list);
+}
+
+static void assert_says(char *list, const char *wanted)
+{
+	struct child c;
+
+	run_child(&c, parse, list);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, wanted);
+}
+
+static void test_complaints(void **ctx)
+{
+	char list[600], want[600];
+
+	(void)ctx;
+	assert_says("foo=1", "apb: APB_OPTIONS: unknown option 'foo'\n");
+	assert_says("stats=3", "apb: APB_OPTIONS: bad value: 'stats=3'\n");
+	assert_says("stats", "apb: APB_OPTIONS: no name=value: 'stats'\n");
+	assert_says("a~ \x7f\x1f\x80=1",
+		    "apb: APB_OPTIONS: unknown option 'a~ \?\?\?'\n");
+	/* 64 bytes of each are shown */
+	memset(list, 'x', 64);
+	strcpy(list + 64, "=");
+	memset(list + 65, 'y', 64);
+	list[129] = '\0';
+	snprintf(want, sizeof(want),
+		 "apb: APB_OPTIONS: unknown option '%.64s'\n", list);
+	assert_says(list, want);
+	memmove(list + 1, list, 65);
+	snprintf(want, sizeof(want),
+		 "apb: APB_OPTIONS: unknown option '%.64s'\n", list);
+	assert_says(list, want);
+	strcpy(list, "stats=");
+	memset(list + 6, 'y', 100);
+	list[106] = '\0';
+	snprintf(want, sizeof(want),
+		 "apb: APB_OPTIONS: bad value: 'stats=%.64s'\n", list + 6);
+	assert_says(list, want);
+	list[70] = '\0';
+	assert_says(list, want);
+	strcpy(want + strlen(want) - 3, "'\n");
+	list[69] = '\0';
+	assert_says(list, want);
+}
+
+static void parse_in_pieces(void *list)
+{
+	write_faults.at_most = 5;
+	write_faults.interrupted = 3;
+	apb_options_parse(list);
+	_exit(write_faults.interrupted != 0);
+}
+
+/* A write of nothing is the end, whatever errno was before. */
+static void parse_to_nobody(void *list)
+{
+	write_faults.interrupted = 1;
+	write_faults.nothing = 1;
+	apb_options_parse(list);
+	_exit(write_faults.nothing != 0);
+}
+
+static void report_to_nobody(void *unused)
+{
+	char *p = apb_malloc(100);
+
+	(void)unused;
+	apb_options_parse("misuse=return");
+	write_faults.interrupted = 1;
+	write_faults.nothing = 1;
+	apb_free(p + 1);
+	_exit(write_faults.nothing != 0);
+}
+
+static void abort_to_nobody(void *p)
+{
+	write_faults.interrupted = 1;
+	write_faults.nothing = 1;
+	apb_free((char *)p + 1);
+}
+
+static void print_to_nobody(void *unused)
+{
+	(void)unused;
+	write_faults.interrupted = 1;
+	write_faults.nothing = 1;
+	errno = 0;
+	_exit(apb_stats_print(STDERR_FILENO) != -1 || errno != EIO);
+}
+
+static void test_takes_little(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	run_child(&c, parse_in_pieces, "foo=1");
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
+}
+
+static void test_takes_nothing(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	run_child(&c, parse_to_nobody, "foo=1");
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "");
+	run_child(&c, report_to_nobody, NULL);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "");
+	run_child(&c, abort_to_nobody, apb_malloc(100));
+	assert_true(died_of(&c, SIGABRT));
+	assert_string_equal(c.err, "");
+	run_child(&c, print_to_nobody, NULL);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "");
+}
+
+/* ---- statistics at exit ------------------------------------------------ */
+
+/* What is done between the option and the exit. */
+static void (*meanwhile)(void);
+
+static void end_with(void *list)
+{
+	apb_options_parse(list);
+	if (meanwhile)
+		meanwhile();
+	exit(0);
+}
+
+/* Whether all of them come, and nothing else. */
+static bool has_statistics(char *list, void (*what)(void))
+{
+	static const char first[] = "apb: statistics of ";
+	const char *at, *last = "# blocks settled";
+	char name[100];
+	struct child c;
+	int pid = 0, end = 0;
+
+	meanwhile = what;
+	run_child(&c, end_with, list);
+	assert_int_equal(c.status, 0);
+	if (!c.len)
+		return false;
+	assert_int_equal(
+		sscanf(c.err,
+		       "apb: statistics of %99[^,], process %d, at exit%n",
+		       name, &pid, &end),
+		2);
+	assert_true(!strncmp(c.err, first, strlen(first)) && end > 0 &&
+		    pid > 1);
+	assert_string_equal(name, program_invocation_short_name);
+	assert_int_equal(c.err[end], '\n');
+	at = strstr(c.err, last);
+	assert_non_null(at);
+	assert_null(strchr(strchr(at, '\n') + 1, '\n'));
+	return true;
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void check_copy(void)
+{
+	if (!is_open(COPY) || is_open(COPY + 1) ||
+	    fcntl(COPY, F_GETFD) != FD_CLOEXEC)
+		_exit(2);
+}
+
+static void check_no_copy(void)
+{
+	if (is_open(COPY))
+		_exit(2);
+}
+
+static void close_stderr(void)
+{
+	close(STDERR_FILENO);
+}
+
+/* The number of the copy, but not its file. */
+static void reuse_copy(void)
+{
+	int fd = memfd_create("other", 0);
+
+	if (fd < 0 || dup2(fd, COPY) != COPY)
+		_exit(2);
+}
+
+static void close_copy(void)
+{
+	close(COPY);
+}
+
+static void test_at_exit(void **ctx)
+{
+	(void)ctx;
+	assert_false(has_statistics("", NULL));
+	assert_false(has_statistics("stats=0", check_no_copy));
+	assert_true(has_statistics("stats=1", check_copy));
+	assert_true(has_statistics("stats=1,stats=1", check_copy));
+	assert_false(has_statistics("stats=1,stats=0", check_no_copy));
+	assert_true(has_statistics("stats=1", close_stderr));
+	assert_false(has_statistics("stats=1", reuse_copy));
+	assert_false(has_statistics("stats=1", close_copy));
+}
+
+static void end_with_few_files(void *list)
+{
+	struct rlimit limit = {100, 100};
+
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		_exit(2);
+	end_with(list);
+}
+
+static void end_without_stderr(void *list)
+{
+	close(STDERR_FILENO);
+	end_with(list);
+}
+
+static void test_at_exit_few_files(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	meanwhile = close_stderr;
+	run_child(&c, end_with_few_files, "stats=1");
+	assert_int_equal(c.status, 0);
+	assert_int_equal(strncmp(c.err, "apb: statistics of ", 19), 0);
+	meanwhile = NULL;
+	run_child(&c, end_without_stderr, "stats=1");
+	assert_int_equal(c.status, 0);
+	assert_int_equal(c.len, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_complaints),
+		cmocka_unit_test(test_takes_little),
+		cmocka_unit_test(test_takes_nothing),
+		cmocka_unit_test(test_at_exit),
+		cmocka_unit_test(test_at_exit_few_files),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, test_teardown);
+}

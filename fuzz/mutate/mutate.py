@@ -1,0 +1,214 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""`make mutate`: the mutation score of the allocator.
+
+Every mutant that was not run yet is run; what became of it is kept in
+build/mutate/results.  From the environment:
+
+  FILE=path             only of this file, or of the files below this folder
+  MUTATE_ID=text        only those with this in their name
+  MUTATE_SAMPLE=n       n of them at random, chosen by SEED
+  MUTATE_LIMIT=n        run n at most
+  MUTATE_SECONDS=n      start none after so many seconds
+  MUTATE_FUZZ_SECONDS=n how long one that lives so far is fuzzed (2; 0: not)
+  MUTATE_QUICK=1        without the slow programs and without fuzzing; what
+                        lives is run again when this is not set
+  JOBS=n                at the same time
+
+Exit status: 0; 1 if one survives that is not in the list, or an entry of the
+list is stale; 2 for what cannot be done.
+"""
+
+import os
+import queue
+import random
+import sys
+import threading
+import time
+
+import build as building
+import results as keeping
+import runner as running
+from build import proc
+
+LIST = "fuzz/mutate/survivors.txt"
+
+
+def number(name, default, least=0):
+    value = os.environ.get(name) or str(default)
+    if not value.isdigit() or int(value) < least:
+        proc.usage("%s=%s: must be a whole number from %d on"
+                   % (name, value, least))
+    return int(value)
+
+
+class Mutate:
+    def __init__(self, project, listed):
+        self.quick = number("MUTATE_QUICK", 0) > 0
+        fuzz_seconds = number("MUTATE_FUZZ_SECONDS", 2)
+        self.build = building.Build(project, fuzz_seconds and not self.quick)
+        self.witnesses = project.witnesses()
+        self.digests = {s.path: building.digest(s.text)
+                        for s in self.build.sources}
+        self.results = keeping.Results(
+            os.path.join(self.build.out, "results"))
+        self.survivors = keeping.Survivors(
+            os.path.join(building.ROOT, listed))
+        self.all = {mutant.id: (source, point, mutant)
+                    for source in self.build.sources
+                    for point in source.points for mutant in point.mutants}
+        self.seconds = number("MUTATE_SECONDS", 0)
+        self.limit = number("MUTATE_LIMIT", 0)
+        self.jobs = number("JOBS", proc.NCPU, 1)
+        self.runner = running.Runner(self.build, self.quick, fuzz_seconds)
+
+    def selected(self):
+        """Ids; if they are a sample any first part of them is one, too."""
+        ids = list(self.all)
+        only = os.environ.get("FILE", "").rstrip("/")
+        if only:
+            ids = [i for i in ids if self.all[i][0].path == only or
+                   self.all[i][0].path.startswith(only + "/")]
+            if not ids:
+                proc.usage("FILE=%s: nothing there is mutated" % only)
+        named = os.environ.get("MUTATE_ID", "")
+        ids = [i for i in ids if named in i]
+        if not ids:
+            proc.usage("MUTATE_ID=%s: no mutant has such a name" % named)
+        size = number("MUTATE_SAMPLE", 0)
+        if size:
+            ids = random.Random(number("SEED", 1)).sample(
+                ids, min(size, len(ids)))
+        return ids
+
+    def known(self, id):
+        return self.results.known(id, self.digests[self.all[id][0].path],
+                                  self.witnesses)
+
+    def settled(self, id):
+        """Whether nothing more is to be known."""
+        entry = self.known(id)
+        return entry and (self.quick or not entry.get("quick"))
+
+    # ---- running ---------------------------------------------------------
+
+    def run(self, ids):
+        left = [i for i in ids if not self.settled(i)]
+        print("mutate: %d mutants, %d of them known" % (
+            len(ids), len(ids) - len(left)), flush=True)
+        if self.limit:
+            left = left[:self.limit]
+        if not left:
+            return
+        self.build.prepare()
+        self.build.forget_trees()
+        self.build.compile()
+        self.runner.trace()
+        todo = queue.SimpleQueue()
+        for i in left:
+            todo.put(i)
+        self.begin = time.monotonic()
+        self.done = 0
+        self.lock = threading.Lock()
+        self.failure = None
+        workers = [threading.Thread(target=self.work,
+                                    args=(todo, str(n), len(left)))
+                   for n in range(self.jobs)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if self.failure:
+            raise self.failure
+
+    def work(self, todo, worker, total):
+        try:
+            while not proc.stopping() and not self.failure:
+                if self.seconds and \
+                        time.monotonic() - self.begin > self.seconds:
+                    break
+                self.one(todo.get_nowait(), worker, total)
+        except queue.Empty:
+            pass
+        except Exception as error:  # of a thread: told by who waits for it
+            self.failure = error
+
+    def one(self, id, worker, total):
+        source, point, mutant = self.all[id]
+        begin = time.monotonic()
+        old = self.results.latest.get(id, {})
+        if old.get("source") != self.digests[source.path]:
+            old = {"by": old.get("by")}
+        entry = self.runner.judge(source, point, mutant, old, worker)
+        if proc.stopping():
+            return  # it may have been ended by what ends us
+        entry.update(id=id, source=self.digests[source.path],
+                     witnesses=self.witnesses, line=point.line,
+                     seconds=round(time.monotonic() - begin, 3))
+        with self.lock:
+            self.results.add(entry)
+            self.done += 1
+            if self.done % 100 == 0:
+                print("mutate: %d of %d, %d s" % (
+                    self.done, total, time.monotonic() - self.begin),
+                      flush=True)
+            if entry["result"] == keeping.SURVIVED and \
+                    id not in self.survivors.entries:
+                self.show(id)
+
+    # ---- telling ---------------------------------------------------------
+
+    def show(self, id):
+        source, point, mutant = self.all[id]
+        print("survived: %s:%d: %s" % (source.path, point.line, id))
+        print("    -%s" % source.squeezed(point.start, point.end)[:150])
+        print("    +%s" % mutant.text[:150], flush=True)
+
+    def report(self, ids):
+        scores, total = {}, keeping.Score()
+        for i in ids:
+            path = self.all[i][0].path
+            for score in (scores.setdefault(path, keeping.Score()), total):
+                score.add(i, self.known(i), self.survivors)
+        columns = keeping.Score.COLUMNS
+        form = "%-24s" + "%10s" * len(columns) + "%10s"
+        print(form % ("", *columns, "score"))
+        for path, score in sorted(scores.items()):
+            print(form % (path, *score.count.values(), score.percent()))
+        print(form % ("all", *total.count.values(), total.percent()))
+        if total.count["run"] < len(self.all):
+            print("mutate: a sample: the score is %s with 95 %% confidence, "
+                  "if it was chosen at random" % total.interval())
+        unlisted = [i for i in ids if (self.known(i) or {}).get("result") ==
+                    keeping.SURVIVED and i not in self.survivors.entries]
+        for i in unlisted:
+            self.show(i)
+        stale = list(self.survivors.stale(self.all, self.results))
+        for i, why in stale:
+            print("stale: %s: %s" % (i, why))
+        print("mutate: %d of %d mutants run, score %s, %d survivors not "
+              "listed, %d listed but open, %d stale entries" % (
+                  total.count["run"], len(ids), total.percent(),
+                  len(unlisted), total.open, len(stale)))
+        return bool(unlisted or stale)
+
+
+def main():
+    proc.catch_signals()
+    project, listed = building.Project(), LIST
+    if sys.argv[1:]:
+        if len(sys.argv) != 3 or sys.argv[1] != "--sample":
+            proc.usage("mutate.py [--sample LIST]")
+        project, listed = building.Sample(), sys.argv[2]
+    try:
+        mutate = Mutate(project, listed)
+        ids = mutate.selected()
+        mutate.run(ids)
+    except (ValueError, building.Failed) as error:
+        print("apb: mutate: %s" % error, file=sys.stderr)
+        proc.leave(2)
+    proc.leave(1 if mutate.report(ids) else 0)
+
+
+if __name__ == "__main__":
+    main()
