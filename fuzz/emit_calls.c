@@ -279,7 +279,9 @@ static void emit_refused(struct emit *e, const struct trace_event *v)
 		line(e, "/* NULL: the kernel refused */");
 	if (resizes(v) && v->ref == REF_BLOCK && !v->misuse) {
 		need(e, PART_INTACT);
-		line(e, "if (!p[%u])\n\t\tintact(%u);", v->block, v->old);
+		need(e, PART_STAYS);
+		line(e, "stays(%u, %u, %zu);", v->old, v->block,
+		     wanted(v, &refuse));
 	}
 }
 
