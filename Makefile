@@ -34,7 +34,7 @@ LDFLAGS ?=
 FUZZ_SECONDS ?= 60
 ENGINE ?= libfuzzer
 JOBS ?= $(shell nproc)
-export FUZZ_SECONDS ENGINE JOBS
+export FUZZ_SECONDS ENGINE JOBS TARGET RULES
 export PYTHONDONTWRITEBYTECODE := 1
 
 # ---- Debian 12 packages, each with its reason -----------------------------
@@ -49,6 +49,7 @@ PACKAGES += libclang-rt-19-dev  # their run-time libraries
 PACKAGES += llvm-19             # llvm-symbolizer-19: lines in ASan's reports
 PACKAGES += clang-format-19     # make style
 PACKAGES += afl++ clang-14      # the second engine, and its compiler
+PACKAGES += lld-14              # with it the AFL++ target is instrumented
 PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
 PACKAGES += libpython3.11-dev   # apb-python3, and its tests
@@ -62,7 +63,11 @@ BENCH_DEPS += libtbbmalloc2 libclang-rt-19-dev # peers; the second has Scudo
 BENCH_DEPS += sqlite3 git perl lua5.4 gawk # programs measured and recorded
 BENCH_DEPS += redis-server redis-tools # the same; redis-benchmark
 BENCH_DEPS += gnuplot-nox # plots
+FOREIGN_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # TARGET=
+FOREIGN_DEPS += libtbbmalloc2 libclang-rt-19-dev # the same; Scudo
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
+CONTRACT_DEPS := libclang-rt-14-dev # sanitizers of the compiler of AFL++
+CONTRACT_DEPS += zip # the archive of seeds
 PROGRAMS_DEPS := libpython3.11-testsuite # CPython's own tests
 PROGRAMS_DEPS += redis-server redis-tools memcached nginx-light # servers
 PROGRAMS_DEPS += git sqlite3 perl lua5.4 # commands
@@ -175,8 +180,13 @@ include fuzz/build.mk
 -include alloc/python/build.mk
 include alloc/tests/build.mk
 include alloc/tests/programs/build.mk
+-include fuzz/afl/build.mk
 -include fuzz/bugs/build.mk
+-include fuzz/explore/build.mk
+-include fuzz/continuous/build.mk
+-include fuzz/oss-fuzz/build.mk
 -include fuzz/mutate/build.mk
+-include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 

@@ -41,14 +41,15 @@
 #endif
 
 /*
- * The first slots of an arena hold metadata, never blocks: the header and the
- * descriptors, two cache lines each, of which the second has the blocks' state
- * bytes if they are few; the pools' bitmaps; and groups of lines for the state
- * bytes of pools with more blocks, one group for each pool there can be.
+ * The first slots of an arena hold metadata, never blocks, a page or more of
+ * each kind: the header and the descriptors; a line for the state bytes of each
+ * pool that has few blocks; the pools' bitmaps; and groups of lines for the
+ * state bytes of pools with more blocks, one for each pool there can be.
  */
 #define APB_MAX_POOLS (APB_ARENA >> APB_POOL_SHIFT_SMALL)
 #define APB_META_BYTES ((size_t)48 << 10)
-#define APB_SLOT_SHIFT 7
+#define APB_SLOT_SHIFT 6
+#define APB_FEW_OFFSET APB_PAGE
 #define APB_STATES_FEW 64
 #define APB_BITS_OFFSET (2 * APB_PAGE)
 #define APB_BITS_WORDS 8
@@ -56,6 +57,16 @@
 #define APB_GROUP_LINES 8
 /* So no pool has more blocks: those of 16 bytes leave half their pool alone. */
 #define APB_MAX_BLOCKS (APB_GROUP_LINES * APB_CACHE_LINE)
+
+/*
+ * The flat map's table: 32 bytes for each of the smallest pools.  The largest
+ * covers 256 GiB, the smallest that is tried if there is no room 4 GiB.  Made
+ * writable in chunks, each for 32 MiB.
+ */
+#define APB_FLAT_ENTRY_SHIFT 5
+#define APB_FLAT_BYTES_MAX ((size_t)512 << 20)
+#define APB_FLAT_BYTES_MIN ((size_t)8 << 20)
+#define APB_FLAT_CHUNK ((size_t)64 << 10)
 
 /* Classes 1..32 in steps of 16, then four to a doubling. */
 #define APB_CLASS_STEP_SHIFT 4
@@ -93,6 +104,13 @@
 #define APB_NR_SPARSE 32
 #define APB_SPARSE_MAX 4 /* blocks out of such a pool */
 
+/*
+ * Heaps of threads that have ended which keep what is in their bins, and how
+ * much that may be of each.
+ */
+#define APB_WARM_HEAPS 4
+#define APB_WARM_BYTES ((size_t)128 << 10)
+
 /* Empty batches that a heap keeps. */
 #define APB_BATCHES_KEPT 4
 
@@ -104,7 +122,9 @@
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
 #define APB_BATCH_MAX 62
+#ifndef APB_QUEUE_MAX /* small: where all schedules are gone through */
 #define APB_QUEUE_MAX 256
+#endif
 #define APB_NR_OUT 32u
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
@@ -170,12 +190,19 @@ static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT,
 static_assert(APB_META_BYTES % ((size_t)1 << APB_POOL_SHIFT_SMALL) == 0 &&
 		      APB_META_BYTES <= (size_t)1 << APB_POOL_SHIFT_MEDIUM,
 	      "metadata fills whole slots of the smallest pools");
-static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_BITS_OFFSET &&
+static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_FEW_OFFSET &&
+		      APB_FEW_OFFSET + APB_MAX_POOLS * APB_STATES_FEW <=
+			      APB_BITS_OFFSET &&
 		      APB_BITS_OFFSET + APB_MAX_POOLS * APB_BITS_WORDS * 8 <=
 			      APB_STATES_OFFSET &&
 		      APB_STATES_OFFSET + APB_MAX_POOLS * APB_MAX_BLOCKS <=
 			      APB_META_BYTES,
 	      "metadata does not overlap");
+static_assert((APB_FLAT_CHUNK >> APB_FLAT_ENTRY_SHIFT << APB_POOL_SHIFT_SMALL) %
+				      APB_ARENA ==
+			      0 &&
+		      APB_FLAT_BYTES_MIN % (APB_FLAT_CHUNK * 64) == 0,
+	      "chunks of the flat map are of whole arenas");
 static_assert(APB_MAX_BLOCKS <= APB_BITS_WORDS * 64,
 	      "a bitmap has a bit for each block");
 static_assert(APB_POOL_SMALL_MAX * APB_BIN_FIRST_MIN > APB_BIN_FIRST_BYTES &&

@@ -62,7 +62,7 @@ def main():
     if proc.make("fuzz-targets", show=True)[0] != 0:
         proc.usage("the build failed")
     engines.prepare("libfuzzer")
-    engines.harvest()
+    engines.Harvest().poll()
     committed = engines.files(*engines.SEEDS)
     old = [path for path in committed if is_fuzzed(path)]
     given = [path for path in committed if not is_fuzzed(path)]

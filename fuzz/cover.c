@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #define REGION ((size_t)1 << COVER_REGION_SHIFT)
+#define GRANULE ((size_t)1 << COVER_GRANULE_SHIFT)
 #define BIG ((size_t)256 << 20) /* from here on: the list */
 
 enum what {
@@ -97,8 +98,9 @@ static inline bool walk(struct cover *c, uintptr_t addr, size_t size,
 
 		if (left > REGION)
 			left = REGION;
-		if (r && !within(r, (addr - base) >> COVER_GRANULE_SHIFT,
-				 (left + 15) >> COVER_GRANULE_SHIFT, what))
+		if (r &&
+		    !within(r, (addr - base) >> COVER_GRANULE_SHIFT,
+			    (left + GRANULE - 1) >> COVER_GRANULE_SHIFT, what))
 			return false;
 		addr = base + REGION;
 	}

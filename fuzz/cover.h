@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which memory the live blocks cover, in granules of 16 bytes, so that an
+ * Which memory the live blocks cover, in granules of 16 bytes (apb's), so that an
  * overlap is found exactly and at once.
  *
  * The address space is divided into regions of 64 MiB, each with a bitmap.
@@ -15,7 +15,9 @@
 #define COVER_REGIONS 256
 #define COVER_BUCKETS 1024 /* power of two, well above COVER_REGIONS */
 #define COVER_REGION_SHIFT 26
+#ifndef COVER_GRANULE_SHIFT /* of 8 bytes for other allocators (foreign/) */
 #define COVER_GRANULE_SHIFT 4
+#endif
 #define COVER_WORDS (1 << (COVER_REGION_SHIFT - COVER_GRANULE_SHIFT - 6))
 
 struct cover_region {

@@ -22,6 +22,8 @@ FINDINGS = "build/findings"
 LOGS = "build/fuzz/logs"
 AFL_IN = "build/fuzz/afl-in"
 AFL_OUT = "build/fuzz/afl"
+AFL_MUTATOR = "build/fuzz/apb-mutator.so"
+AFL_SYNC_MINUTES = 1  # the least that it takes
 AFL_ENVIRONMENT = {
     "AFL_SKIP_CPUFREQ": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
     "AFL_FORCE_UI": "1", "AFL_NO_AFFINITY": "1", "AFL_FAST_CAL": "1"}
@@ -63,14 +65,14 @@ class Worker:
 
     covers = "edges"  # what cov counts
 
-    def __init__(self, name, cmd, env):
+    def __init__(self, name, cmd, env, logs=LOGS):
         self.name = name
         self.execs = self.rate = self.cov = self.total = self.corpus = 0
         self.found = []  # failing inputs
         self.broken = False  # ended by itself, without one
-        self.features = os.path.join(LOGS, name + ".features")
+        self.features = os.path.join(logs, name + ".features")
         unlink(self.features)
-        self.log = os.path.join(LOGS, name + ".log")
+        self.log = os.path.join(logs, name + ".log")
         self.started = time.monotonic()
         self.process = proc.spawn(
             cmd, proc.environment(APB_FEATURES_OUT=self.features, **env),
@@ -174,13 +176,19 @@ class Afl(Worker):
     SCREENS = 16384
 
     def __init__(self, index):
+        """The first one is the main instance: it also takes in what libFuzzer
+        finds, and the secondary ones take in what it has."""
         self.out = "%s/%d" % (AFL_OUT, index)
         self.screen = ""
-        role = ["-M", str(index), "-d"] if index == 0 else ["-S", str(index)]
+        role = ["-M", str(index), "-F", CORPUS] if index == 0 else \
+            ["-S", str(index)]
         super().__init__("afl-%d" % index, [
             "afl-fuzz", "-i", AFL_IN, "-o", AFL_OUT, *role,
             "-t", "10000+", "-G", str(AFL_MAX_LEN), "--",
-            "build/fuzz/apb-fuzz-afl"], AFL_ENVIRONMENT)
+            "build/fuzz/apb-fuzz-afl"],
+            {**AFL_ENVIRONMENT, "AFL_SYNC_TIME": str(AFL_SYNC_MINUTES),
+             "AFL_CUSTOM_MUTATOR_LIBRARY": os.path.join(proc.ROOT,
+                                                        AFL_MUTATOR)})
         os.set_blocking(self.process.stdout.fileno(), False)
 
     def output(self):
@@ -255,7 +263,15 @@ class Threads(Worker):
         self.rate = self.execs / (time.monotonic() - self.started)
 
 
-ENGINES = {"libfuzzer": LibFuzzer, "afl": Afl, "threads": Threads}
+ENGINES = {"libfuzzer": (LibFuzzer,), "afl": (Afl,),
+           "both": (LibFuzzer, Afl), "threads": (Threads,)}
+
+
+def start(engine, jobs):
+    """So many workers, one of each kind at least, one after the other."""
+    kinds = ENGINES[engine]
+    for index in range(max(jobs, len(kinds))):
+        yield kinds[index % len(kinds)](index // len(kinds))
 
 
 def unlink(path):
@@ -286,7 +302,8 @@ def prepare(engine):
     """Folders; for AFL++ also one that holds all inputs known."""
     for folder in (CORPUS, FINDINGS, LOGS):
         os.makedirs(os.path.join(proc.ROOT, folder), exist_ok=True)
-    if engine == "afl":
+    if Afl in ENGINES[engine]:
+        Harvest().poll()  # of a run that was killed
         for folder in (AFL_IN, AFL_OUT):
             shutil.rmtree(os.path.join(proc.ROOT, folder), ignore_errors=True)
         os.makedirs(os.path.join(proc.ROOT, AFL_IN))
@@ -305,14 +322,31 @@ def replay(program, inputs, seconds):
     return "", ""
 
 
-def harvest():
-    """Copy what AFL++ found of new inputs into the shared corpus."""
-    known = {digest(path) for path in files(CORPUS, *SEEDS)}
-    for path in files(AFL_OUT):
-        name = os.path.basename(path)
-        if "/queue/" not in path or not name.startswith("id:"):
-            continue
-        key = digest(path)
-        if key not in known:
-            known.add(key)
-            copy(path, CORPUS, key)
+class Harvest:
+    """Copies what AFL++ finds of new inputs into the shared corpus, where
+    libFuzzer's processes find it while they run."""
+
+    PERIOD = 5.0
+
+    def __init__(self):
+        self.known = {digest(path) for path in files(CORPUS, *SEEDS)}
+        self.seen = set()
+        self.next = 0.0
+
+    def poll(self):
+        """Everything that is new."""
+        for path in files(AFL_OUT):
+            name = os.path.basename(path)
+            if path in self.seen or "/queue/" not in path or \
+                    not name.startswith("id:"):
+                continue
+            self.seen.add(path)
+            key = digest(path)
+            if key not in self.known:
+                self.known.add(key)
+                copy(path, CORPUS, key)
+
+    def now_and_then(self):
+        if time.monotonic() >= self.next:
+            self.poll()
+            self.next = time.monotonic() + self.PERIOD

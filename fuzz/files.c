@@ -7,10 +7,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define MAX_SIZE (OPS_HEADER_SIZE + (size_t)OPS_MAX_OPS * OPS_RECORD_SIZE)
 
@@ -52,7 +54,7 @@ void file_free(struct file *file)
 	file->data = NULL;
 }
 
-int file_write(const char *path, const uint8_t *data, size_t size)
+static int write_all(const char *path, const uint8_t *data, size_t size)
 {
 	FILE *f = fopen(path, "wb");
 	bool ok;
@@ -61,6 +63,22 @@ int file_write(const char *path, const uint8_t *data, size_t size)
 		return -1;
 	ok = fwrite(data, 1, size, f) == size;
 	return fclose(f) || !ok ? -1 : 0;
+}
+
+int file_write(const char *path, const uint8_t *data, size_t size)
+{
+	char *name;
+	int err;
+
+	if (asprintf(&name, "%s.tmp-%d", path, (int)getpid()) < 0)
+		return -1;
+	err = write_all(name, data, size);
+	if (!err)
+		err = rename(name, path);
+	if (err)
+		unlink(name);
+	free(name);
+	return err;
 }
 
 static int wanted(const struct dirent *entry)

@@ -18,7 +18,10 @@ struct file {
 int file_read(const char *path, struct file *file);
 void file_free(struct file *file);
 
-/* Write a file; 0, or -1 with errno set. */
+/*
+ * Write a file, whole or not at all: 0, or -1 with errno set and what was there
+ * before.
+ */
 int file_write(const char *path, const uint8_t *data, size_t size);
 
 /*

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """`make fuzz`: build, replay the corpus, fuzz on all cores, say what came out.
 
-From the environment: FUZZ_SECONDS, ENGINE (libfuzzer, afl or threads), JOBS.  Fuzzing
+From the environment: FUZZ_SECONDS, ENGINE (libfuzzer, afl, both or
+threads), JOBS.  Fuzzing
 ends when the time is over, at the first finding, or on SIGINT or SIGTERM, in
 each case with a summary.  Exit status: 0 clean, 1 a finding, 2 bad values or
 something missing.
@@ -15,6 +16,7 @@ import time
 
 import engines
 import proc
+import triage
 
 BUILD_REPLAY = "build/test/apb-replay"
 RELEASE_REPLAY = "build/fuzz/apb-replay"
@@ -33,11 +35,6 @@ def say(text):
 
 def plural(count, word):
     return "%d %s%s" % (count, word, "" if count == 1 else "s")
-
-
-def operations(path):
-    """Number of records: 8 bytes each, behind a header of as many."""
-    return max(0, os.path.getsize(os.path.join(proc.ROOT, path)) // 8 - 1)
 
 
 def clock(seconds):
@@ -102,12 +99,13 @@ def status_text(workers, left, found):
                 max(w.corpus for w in workers), found)
 
 
-def watch(workers, deadline):
+def watch(workers, deadline, harvest):
     """Until the time is over, a finding, or a signal."""
     line = StatusLine()
     while not proc.stopping():
         for worker in workers:
             worker.watch()
+        harvest.now_and_then()
         found = sum(bool(w.found or w.broken) for w in workers)
         line.show(status_text(workers, deadline - time.monotonic(), found))
         if found or time.monotonic() > deadline:
@@ -177,16 +175,6 @@ def tail(path, count):
     return lines[-count:]
 
 
-def replays(path):
-    """The replay program that shows @path to fail, what it printed, why."""
-    for program in (BUILD_REPLAY, RELEASE_REPLAY):
-        status, output = proc.run([program, "-v", path], timeout=60)
-        if status != 0:
-            return (program, output,
-                    engines.reason(output) or proc.ending(status))
-    return None, "", ""
-
-
 def words(output):
     """The operations, from apb-replay -v; both ends if they are many."""
     lines = output.splitlines()
@@ -197,42 +185,48 @@ def words(output):
         print("  " + line)
 
 
-def minimize(program, path):
-    """A smaller input that fails too, or the same."""
-    small = os.path.join(engines.FINDINGS,
-                         "min-" + os.path.basename(path))
-    engines.unlink(small)
-    proc.run([program, "--minimize", path, "-o", small, "--seconds",
-              str(MINIMIZE_SECONDS)], timeout=MINIMIZE_SECONDS + 30)
-    proc.rearm()  # that may have been cut short by a signal
-    return small if os.path.exists(os.path.join(proc.ROOT, small)) else path
+def file_finding(store, path, origin, reason, remove=True):
+    """File a failing input; None if a signal came first, or there is none."""
+    try:
+        return store.add(path, "%s: %s" % (origin, reason), remove)
+    except (triage.Interrupted, FileNotFoundError):
+        say("input: %s, make triage looks at it" % path)
+        return None
 
 
-def report(path, origin, reason):
+def report(store, finding, origin, reason):
     """Everything that is to be said on a finding."""
-    program, output, why = replays(path)
-    say("finding by %s: %s" % (origin, why or reason))
-    say("input: " + path)
-    if not program:
-        say("apb-replay does not show it; the target that found it does:")
+    if finding.name == triage.NOT_SHOWN:
+        say("finding by %s: %s" % (origin, reason))
+        say("input: " + os.path.relpath(finding.inputs()[0], proc.ROOT))
+        say("apb-replay does not show it; the target that found it may:")
         print("  build/fuzz/apb-fuzz-%s %s"
               % ("release" if "release" in origin else "asan",
-                 shlex.quote(path)))
+                 shlex.quote(os.path.relpath(finding.inputs()[0],
+                                             proc.ROOT))))
         return
-    small = minimize(program, path)
-    if small == path:
-        say("could not be made smaller")
-    else:
-        program_small, output_small, _why = replays(small)
-        if program_small:
-            program, output = program_small, output_small
-        else:
-            say("the minimised input does not fail: kept as it was")
-            small = path
-    say("minimised to %s: %s" % (plural(operations(small), "operation"),
-                                 small))
+    try:
+        store.complete(finding, MINIMIZE_SECONDS)
+    except triage.Interrupted:
+        proc.rearm()
+        say("interrupted; make triage does the rest")
+    small = os.path.join(finding.folder, "minimised"
+                         if finding.has("minimised") else "input")
+    output = triage.contents(finding.path("report.txt")).decode(
+        errors="replace") if finding.has("report.txt") else ""
+    say("finding by %s: %s" % (origin, engines.reason(output) or reason))
+    say("%s, seen %s, in %s" % ("a new one" if finding.new else "known",
+                                plural(finding.count, "time"),
+                                finding.folder))
+    say("minimised to %s: %s" % (plural(triage.operations(
+        os.path.join(proc.ROOT, small)), "operation"), small))
+    if finding.has("program.c"):
+        say("as a C program, which %s: %s" % (
+            "shows it" if finding.meta.get("verified") else
+            "does not show it", os.path.join(finding.folder, "program.c")))
     say("replay it with:")
-    print("  %s -v %s" % (program, shlex.quote(small)))
+    print("  %s -v %s" % (finding.meta.get("replay", BUILD_REPLAY),
+                          shlex.quote(small)))
     say("which says:")
     words(output)
     sys.stdout.flush()
@@ -268,7 +262,8 @@ def main():
     jobs = proc.number("JOBS", proc.NCPU, 1024)
     engine = os.environ.get("ENGINE", "libfuzzer")
     if engine not in engines.ENGINES:
-        proc.usage("ENGINE=%s: must be libfuzzer, afl or threads" % engine)
+        proc.usage("ENGINE=%s: must be libfuzzer, afl, both or threads"
+                   % engine)
 
     proc.catch_signals()
     status, _output = proc.make("fuzz-targets", show=True)
@@ -278,24 +273,27 @@ def main():
         proc.usage("the build failed")
     engines.prepare(engine)
     bad = replay_corpus()
+    store = triage.Store()
     if bad:
-        report(bad, "replay of the corpus", "")
+        finding = file_finding(store, bad, "corpus", bad, remove=False)
+        if finding:
+            report(store, finding, "replay of the corpus", "")
         proc.leave(1)
     if proc.stopping():
         interrupted()
 
     before = known_inputs()
+    harvest = engines.Harvest()
     start = time.monotonic()
     workers = []
     try:
-        for index in range(jobs):
-            workers.append(engines.ENGINES[engine](index))
-        watch(workers, start + seconds)
+        for worker in engines.start(engine, jobs):
+            workers.append(worker)
+        watch(workers, start + seconds, harvest)
     finally:
         stop(workers)
     proc.rearm()
-    if engine == "afl":
-        engines.harvest()
+    harvest.poll()
     taken = max(0.001, time.monotonic() - start)
     findings = {path: w for w in workers for path in w.found}
     broken = [w for w in workers if w.broken]
@@ -304,11 +302,13 @@ def main():
         say("%s ended without an input; the end of %s:" % (worker.name,
                                                            worker.log))
         print("\n".join("  " + line for line in tail(worker.log, 20)))
-    if findings:
-        first, *others = findings
-        report(first, findings[first].name, findings[first].reason())
-        for path in others:
-            say("another one, by %s: %s" % (findings[path].name, path))
+    filed = {}
+    for path, worker in findings.items():
+        finding = file_finding(store, path, worker.name, worker.reason())
+        if finding and finding.name not in filed:
+            filed[finding.name] = finding, worker
+    for finding, worker in filed.values():
+        report(store, finding, worker.name, worker.reason())
     proc.leave(1 if findings or broken else 0)
 
 

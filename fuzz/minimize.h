@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes a failing input small: fewer operations first, then smaller numbers
- * in those that are left.
+ * Makes a failing input small: fewer operations first, then smaller sizes and
+ * counts in those that are left, then fewer slots and threads, then a plainer
+ * header; again, as long as it gets smaller.
  */
 #ifndef APB_FUZZ_MINIMIZE_H
 #define APB_FUZZ_MINIMIZE_H

@@ -146,12 +146,12 @@ static void count(struct model *m, const struct block *b, int sign)
 }
 
 static void settle_in(struct model *m, struct block *b, void *ptr, size_t size,
-		      unsigned int cls)
+		      size_t usable, unsigned int cls)
 {
 	b->ptr = ptr;
 	b->size = size;
 	b->filled = size;
-	b->usable = model_usable(cls, size);
+	b->usable = usable;
 	b->cls = (uint8_t)cls;
 	b->whole = false;
 	b->thread = m->thread;
@@ -161,12 +161,13 @@ static void settle_in(struct model *m, struct block *b, void *ptr, size_t size,
 	count(m, b, 1);
 }
 
-bool model_add(struct model *m, unsigned int slot, void *ptr, size_t size,
-	       size_t align, unsigned int cls)
+bool model_add_usable(struct model *m, unsigned int slot, void *ptr,
+		      size_t size, size_t usable, size_t align,
+		      unsigned int cls)
 {
 	struct block *b = &m->blocks[m->live];
 
-	if (!cover_add(&m->cover, (uintptr_t)ptr, model_usable(cls, size)))
+	if (!cover_add(&m->cover, (uintptr_t)ptr, usable))
 		return false;
 	if (bit(m->used_bits, slot))
 		unlink_freed(m, slot);
@@ -175,8 +176,15 @@ bool model_add(struct model *m, unsigned int slot, void *ptr, size_t size,
 	m->used_bits[slot / 64] |= UINT64_C(1) << slot % 64;
 	b->slot = (uint16_t)slot;
 	b->align = align;
-	settle_in(m, b, ptr, size, cls);
+	settle_in(m, b, ptr, size, usable, cls);
 	return true;
+}
+
+bool model_add(struct model *m, unsigned int slot, void *ptr, size_t size,
+	       size_t align, unsigned int cls)
+{
+	return model_add_usable(m, slot, ptr, size, model_usable(cls, size),
+				align, cls);
 }
 
 void model_remove(struct model *m, unsigned int slot)
@@ -192,21 +200,28 @@ void model_remove(struct model *m, unsigned int slot)
 	push_freed(m, slot);
 }
 
-bool model_resize(struct model *m, unsigned int slot, void *ptr, size_t size,
-		  unsigned int cls)
+bool model_resize_usable(struct model *m, unsigned int slot, void *ptr,
+			 size_t size, size_t usable, unsigned int cls)
 {
 	struct block *b = model_block(m, slot);
 
 	cover_remove(&m->cover, (uintptr_t)b->ptr, b->usable);
-	if (!cover_add(&m->cover, (uintptr_t)ptr, model_usable(cls, size))) {
+	if (!cover_add(&m->cover, (uintptr_t)ptr, usable)) {
 		cover_add(&m->cover, (uintptr_t)b->ptr, b->usable);
 		return false;
 	}
 	count(m, b, -1);
 	if (b->ptr != ptr)
 		b->align = 16;
-	settle_in(m, b, ptr, size, cls);
+	settle_in(m, b, ptr, size, usable, cls);
 	return true;
+}
+
+bool model_resize(struct model *m, unsigned int slot, void *ptr, size_t size,
+		  unsigned int cls)
+{
+	return model_resize_usable(m, slot, ptr, size, model_usable(cls, size),
+				   cls);
 }
 
 /* ---- content ---------------------------------------------------------- */

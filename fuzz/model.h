@@ -94,6 +94,14 @@ int model_slot_to_take(struct model *m, uint16_t slot);
 bool model_add(struct model *m, unsigned int slot, void *ptr, size_t size,
 	       size_t align, unsigned int cls);
 
+/*
+ * The same of an allocator whose classes the model does not know: @usable is
+ * what it says, @cls is free for the caller's use.
+ */
+bool model_add_usable(struct model *m, unsigned int slot, void *ptr,
+		      size_t size, size_t usable, size_t align,
+		      unsigned int cls);
+
 /* The block in @slot is gone. */
 void model_remove(struct model *m, unsigned int slot);
 
@@ -104,6 +112,8 @@ void model_remove(struct model *m, unsigned int slot);
  */
 bool model_resize(struct model *m, unsigned int slot, void *ptr, size_t size,
 		  unsigned int cls);
+bool model_resize_usable(struct model *m, unsigned int slot, void *ptr,
+			 size_t size, size_t usable, unsigned int cls);
 
 /*
  * Before a resize that must keep the first @limit bytes: write the pattern

@@ -5,6 +5,8 @@
  */
 #include "ops.h"
 
+#include "simos.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -74,6 +76,8 @@ static const uint8_t threads_of[8] = {1, 1, 1, 1, 1, 2, 4, OPS_THREADS};
 
 /* Flags of the simulated kernel that stand in the header's byte 1. */
 #define SIM_FLAGS_1 0xc0
+/* The one that does not stand where its bit is. */
+#define FEW_MAPPINGS 0x08
 
 /* An option operation with an arg from here on is about the newer ones. */
 #define NEW_OPTION_ARG 0xc0
@@ -151,6 +155,8 @@ void ops_header(const uint8_t *data, size_t size, struct ops_header *h)
 		.locked = (b[3] & 0xe0) == 0xe0,
 		.seed = le32(b + 4),
 	};
+	if (b[1] & FEW_MAPPINGS)
+		h->sim_flags |= SIMOS_FEW;
 }
 
 void ops_encode_header(uint8_t out[OPS_HEADER_SIZE], const struct ops_header *h)
@@ -167,6 +173,8 @@ void ops_encode_header(uint8_t out[OPS_HEADER_SIZE], const struct ops_header *h)
 		if (threads_of[i] == h->threads)
 			out[2] |= (uint8_t)(i << 5);
 	out[3] = (h->check_often ? 0x1f : 0) | (h->locked ? 0xe0 : 0);
+	if (h->sim_flags & SIMOS_FEW)
+		out[1] |= FEW_MAPPINGS;
 	put_le32(out + 4, h->seed);
 }
 

@@ -104,9 +104,10 @@ def environment(**more):
 
 
 def spawn(cmd, env=None, **options):
+    options.setdefault("stdin", subprocess.DEVNULL)
     return subprocess.Popen(
-        cmd, stdin=subprocess.DEVNULL, start_new_session=True, cwd=ROOT,
-        preexec_fn=_child, env=env or environment(), **options)
+        cmd, start_new_session=True, cwd=ROOT, preexec_fn=_child,
+        env=env or environment(), **options)
 
 
 def signal_group(process, number):

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * apb-replay: runs inputs, says what they do and what was found; shrinks a
- * failing one; measures the speed of the harness.
+ * failing one, writes it as a C program; measures the speed of the harness.
  */
 #include "child.h"
+#include "eachfault.h"
 #include "files.h"
-#include "minimize.h"
 #include "ops.h"
+#include "reproduce.h"
 #include "run.h"
 
 #include <errno.h>
@@ -16,18 +17,27 @@
 #include <time.h>
 
 #define REPLAY_TIMEOUT 300 /* seconds for an input */
-#define MINIMIZE_TIMEOUT 20 /* for one that is to be minimized */
-#define HANG_TIMEOUT 2 /* for what becomes of one that hangs */
 #define BENCH_OPS 64
 #define BENCH_WARM_UP 1000 /* inputs */
 
 static const char usage_text[] =
-	"usage: apb-replay [-v] [--no-fork] FILE|DIR...\n"
-	"       apb-replay --minimize IN -o OUT [--seconds N]\n"
+	"usage: apb-replay [-v] [--no-fork] [--timeout N] FILE|DIR...\n"
+	"       apb-replay --minimize IN -o OUT [--seconds N] "
+	"[--timeout N]\n"
+	"       apb-replay --emit-c IN -o OUT.c [--plain] "
+	"[--kernel real|scripted]\n"
 	"       apb-replay --bench N [--threads T]\n"
+	"       apb-replay --each-fault [options] FILE|DIR...\n"
 	"  -v           each operation and its result in words\n"
+	"  --timeout    seconds after which an input hangs (300)\n"
 	"  --no-fork    all in this process, for debuggers and valgrind\n"
 	"  --minimize   shrink a failing input, at most N seconds (30)\n"
+	"  --emit-c     write what an input does as a C program\n"
+	"  --plain      with the standard functions, for any malloc\n"
+	"  --kernel     the program runs on the real kernel (default), or "
+	"brings along\n"
+	"               the answers that the simulated one gave\n"
+	"  --each-fault with each call of the system failing in turn\n"
 	"  --bench      run N random inputs of 64 operations, print the "
 	"speed\n"
 	"  --threads    played by T threads (1, 2, 4 or 8)\n";
@@ -35,8 +45,9 @@ static const char usage_text[] =
 struct settings {
 	bool verbose;
 	bool fork;
-	const char *minimize, *out;
-	unsigned int seconds;
+	const char *minimize, *emit, *out;
+	struct emit_options program;
+	unsigned int seconds, timeout;
 	unsigned long bench;
 	unsigned int threads;
 	size_t inputs, findings;
@@ -54,11 +65,6 @@ __attribute__((noreturn)) static void die(const char *what)
 {
 	fprintf(stderr, "apb-replay: %s: %s\n", what, strerror(errno));
 	exit(2);
-}
-
-static double now(void)
-{
-	return seconds(CLOCK_MONOTONIC);
 }
 
 /* ---- replay ----------------------------------------------------------- */
@@ -85,7 +91,7 @@ static bool run_here(const struct settings *s, const struct file *file)
 static bool run_forked(const struct settings *s, const struct file *file)
 {
 	struct child_options options = {
-		.timeout = REPLAY_TIMEOUT,
+		.timeout = s->timeout,
 		.describe = s->verbose ? stdout : NULL,
 	};
 	struct child_result result;
@@ -93,8 +99,12 @@ static bool run_forked(const struct settings *s, const struct file *file)
 	if (child_run(file->data, file->size, &options, &result))
 		die("fork");
 	/* an oracle has told, a sanitizer too; of a signal nobody has */
-	if (result.finding && !result.has_op)
-		fprintf(stderr, "FINDING: %s\n", result.signature);
+	if (result.finding && !result.has_detail)
+		fprintf(stderr, "FINDING: %s: op #%zu %s\n",
+			result.signature.oracle, result.op_index,
+			result.signature.op);
+	if (result.finding)
+		signature_print(&result.signature, stderr);
 	return result.finding;
 }
 
@@ -128,93 +138,6 @@ static int replay(struct settings *s, char **paths)
 	       s->inputs == 1 ? "" : "s", s->findings,
 	       s->findings == 1 ? "" : "s");
 	return s->findings ? 1 : 0;
-}
-
-/* ---- minimize --------------------------------------------------------- */
-
-struct shrinking {
-	struct child_options options;
-	char signature[64];
-	double end; /* when time is out */
-	size_t runs;
-};
-
-static bool fails_alike(const uint8_t *data, size_t size, void *arg)
-{
-	struct shrinking *sh = arg;
-	struct child_result result;
-
-	sh->runs++;
-	if (child_run(data, size, &sh->options, &result))
-		die("fork");
-	return result.finding && !strcmp(result.signature, sh->signature);
-}
-
-static bool time_left(void *arg)
-{
-	return now() < ((struct shrinking *)arg)->end;
-}
-
-static void print_words(const struct file *file)
-{
-	struct op op;
-	char buf[160];
-
-	for (size_t i = 0; i < ops_count(file->size); i++) {
-		ops_decode(file->data, file->size, i, &op);
-		printf("  #%zu %s\n", i, ops_describe(&op, buf, sizeof(buf)));
-	}
-}
-
-/* What follows the operation that failed has no part in it. */
-static void cut_tail(struct file *file, const struct child_result *result,
-		     struct shrinking *sh)
-{
-	size_t size =
-		OPS_HEADER_SIZE + (result->op_index + 1) * OPS_RECORD_SIZE;
-
-	if (result->has_op && size < file->size &&
-	    fails_alike(file->data, size, sh))
-		file->size = size;
-}
-
-static int minimize_file(const struct settings *s)
-{
-	struct shrinking sh = {
-		.options = {.timeout = REPLAY_TIMEOUT, .quiet = true}};
-	double begin = now();
-	struct child_result result;
-	uint8_t *scratch;
-	size_t before;
-	struct file file;
-
-	if (file_read(s->minimize, &file))
-		die(s->minimize);
-	scratch = malloc(file.size + 1);
-	if (!scratch || child_run(file.data, file.size, &sh.options, &result))
-		die(s->minimize);
-	if (!result.finding) {
-		fprintf(stderr, "apb-replay: %s: no finding to minimize\n",
-			s->minimize);
-		return 2;
-	}
-	snprintf(sh.signature, sizeof(sh.signature), "%s", result.signature);
-	sh.options.timeout = HANG_TIMEOUT;
-	if (strcmp(sh.signature, "timeout"))
-		sh.options.timeout += (unsigned int)(2 * (now() - begin));
-	sh.end = now() + s->seconds;
-	before = ops_count(file.size);
-	cut_tail(&file, &result, &sh);
-	minimize(file.data, &file.size, scratch, fails_alike, time_left, &sh);
-	if (file_write(s->out, file.data, file.size))
-		die(s->out);
-	printf("%s: %s: %zu operations -> %zu, %zu runs, %.1f s\n", s->out,
-	       sh.signature, before, ops_count(file.size), sh.runs,
-	       now() - begin);
-	print_words(&file);
-	free(scratch);
-	file_free(&file);
-	return 0;
 }
 
 /* ---- bench ------------------------------------------------------------ */
@@ -320,10 +243,25 @@ static unsigned int threads_number(const char *text)
 	return (unsigned int)n;
 }
 
+static enum emit_kernel kernel_name(const char *text)
+{
+	if (!strcmp(text, "real"))
+		return EMIT_KERNEL_REAL;
+	if (!strcmp(text, "scripted"))
+		return EMIT_KERNEL_SCRIPTED;
+	fprintf(stderr, "apb-replay: --kernel: must be real or scripted: %s\n",
+		text);
+	exit(2);
+}
+
 enum {
 	OPT_NO_FORK = 256,
 	OPT_MINIMIZE,
+	OPT_EMIT,
+	OPT_PLAIN,
+	OPT_KERNEL,
 	OPT_SECONDS,
+	OPT_TIMEOUT,
 	OPT_BENCH,
 	OPT_THREADS,
 };
@@ -333,7 +271,11 @@ static void parse(struct settings *s, int argc, char **argv)
 	static const struct option options[] = {
 		{"no-fork", no_argument, NULL, OPT_NO_FORK},
 		{"minimize", required_argument, NULL, OPT_MINIMIZE},
+		{"emit-c", required_argument, NULL, OPT_EMIT},
+		{"plain", no_argument, NULL, OPT_PLAIN},
+		{"kernel", required_argument, NULL, OPT_KERNEL},
 		{"seconds", required_argument, NULL, OPT_SECONDS},
+		{"timeout", required_argument, NULL, OPT_TIMEOUT},
 		{"bench", required_argument, NULL, OPT_BENCH},
 		{"threads", required_argument, NULL, OPT_THREADS},
 		{"help", no_argument, NULL, 'h'},
@@ -355,8 +297,20 @@ static void parse(struct settings *s, int argc, char **argv)
 		case OPT_MINIMIZE:
 			s->minimize = optarg;
 			break;
+		case OPT_EMIT:
+			s->emit = optarg;
+			break;
+		case OPT_PLAIN:
+			s->program.plain = true;
+			break;
+		case OPT_KERNEL:
+			s->program.kernel = kernel_name(optarg);
+			break;
 		case OPT_SECONDS:
 			s->seconds = (unsigned int)number(optarg, "--seconds");
+			break;
+		case OPT_TIMEOUT:
+			s->timeout = (unsigned int)number(optarg, "--timeout");
 			break;
 		case OPT_BENCH:
 			s->bench = number(optarg, "--bench");
@@ -374,16 +328,26 @@ static void parse(struct settings *s, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct settings s = {.fork = true, .seconds = 30, .threads = 1};
+	struct settings s = {
+		.fork = true,
+		.seconds = 30,
+		.timeout = REPLAY_TIMEOUT,
+		.threads = 1,
+	};
 	bool files;
 
+	if (argc > 1 && each_fault_main && !strcmp(argv[1], "--each-fault"))
+		return each_fault_main(argc - 1, argv + 1);
 	parse(&s, argc, argv);
 	files = optind < argc;
-	if ((s.minimize != NULL) + (s.bench != 0) + files != 1 ||
-	    (s.minimize != NULL) != (s.out != NULL))
+	if (!!s.minimize + !!s.emit + (s.bench != 0) + files != 1 ||
+	    (s.minimize || s.emit) != (s.out != NULL))
 		usage(stderr, 2);
 	if (s.minimize)
-		return minimize_file(&s);
+		return reproduce_minimize(s.minimize, s.out, s.seconds,
+					  s.timeout);
+	if (s.emit)
+		return reproduce_emit(s.emit, s.out, &s.program, s.timeout);
 	if (s.bench)
 		return bench(s.bench, s.threads);
 	return replay(&s, argv + optind);

@@ -5,6 +5,7 @@
 #include "debug/inspect.h"
 #include "feedback.h"
 #include "heap/thread.h"
+#include "os/os.h"
 #include "simos.h"
 
 #include <errno.h>
@@ -88,6 +89,14 @@ static void describe(struct run *r)
 	fflush(r->opt->describe);
 }
 
+static void observe(struct run *r, const struct op *op)
+{
+	const struct run_observer *o = r->opt->observer;
+
+	if (o)
+		o->op(op, r->index, o->arg);
+}
+
 /* ---- faults ----------------------------------------------------------- */
 
 void run_failures(const struct run *r, struct failures *f)
@@ -102,6 +111,17 @@ void run_failures(const struct run *r, struct failures *f)
 		f->n[i] += stats.failed[i];
 }
 
+void run_learn_failures(struct run *r, const struct failures *before)
+{
+	struct failures now;
+
+	run_failures(r, &now);
+	if (now.n[APB_OS_UNMAP] > before->n[APB_OS_UNMAP])
+		r->kept = true;
+	if (now.n[APB_OS_PURGE] > before->n[APB_OS_PURGE])
+		r->unpurged = true;
+}
+
 static void set_fault(struct run *r, enum layer layer,
 		      const struct apb_fault *fault)
 {
@@ -114,6 +134,9 @@ static void set_fault(struct run *r, enum layer layer,
 
 static void disarm(struct run *r)
 {
+	if (r->watch.fault.from)
+		r->watch.fault.call = 0;
+	simos_lift_limit();
 	for (int i = 0; i < LAYER_NR; i++) {
 		r->left[i] = 0;
 		if (r->armed[i])
@@ -230,10 +253,7 @@ static void after_op(struct run *r, const struct failures *before)
 		hit = true;
 		feedback_fault(r->op.kind, (enum apb_os_call)i);
 	}
-	if (now.n[APB_OS_UNMAP] > before->n[APB_OS_UNMAP])
-		r->kept = true;
-	if (now.n[APB_OS_PURGE] > before->n[APB_OS_PURGE])
-		r->unpurged = true;
+	run_learn_failures(r, before);
 	if (hit && r->op.kind != OP_CHECK)
 		run_check(r);
 	else if (r->head.check_often)
@@ -246,6 +266,7 @@ static void step(struct run *r, const uint8_t *data, size_t size)
 
 	ops_decode(data, size, r->index, &r->op);
 	describe(r);
+	observe(r, &r->op);
 	run_switch(r, r->op.thread);
 	r->reports = 0;
 	run_failures(r, &before);
@@ -273,8 +294,12 @@ static void begin_kernel(struct run *r)
 			_Exit(2);
 		}
 		os = simos_ops();
+	} else if (r->opt->fault) {
+		os = &apb_os_kernel;
 	}
 	watch_init(&r->watch, os, run_freed_unmapped, r);
+	if (r->opt->fault)
+		r->watch.fault = *r->opt->fault;
 	if (r->api->set_os(os ? &r->watch.ops : NULL))
 		run_fail(r, "leak-mapping",
 			 "memory is mapped before the input begins");
@@ -334,6 +359,21 @@ static void abandon(struct run *r)
 	r->api->reset();
 }
 
+uint64_t run_calls(enum apb_os_call *hit)
+{
+	*hit = the_run.watch.hit;
+	return the_run.watch.calls;
+}
+
+uint64_t run_failed_calls(void)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < APB_OS_NR; i++)
+		n += the_run.watch.failed[i];
+	return n;
+}
+
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 {
 	struct run *r = &the_run;
@@ -354,6 +394,7 @@ int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 	if (!r->failed) {
 		r->op.kind = OP_CHECK;
 		r->phase = "(end)";
+		observe(r, NULL);
 		run_note(r, "(end: free all, settle, trim)");
 		run_end(r);
 		run_note(r, "\n");

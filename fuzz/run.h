@@ -7,6 +7,8 @@
 #ifndef APB_FUZZ_RUN_H
 #define APB_FUZZ_RUN_H
 
+#include "watch.h"
+
 #include <apb/apb.h>
 #include <stdio.h>
 
@@ -45,11 +47,25 @@ struct apb_api {
 /* The real one. */
 extern const struct apb_api apb_api;
 
+/* What a target tests, if it is linked with something that says so. */
+extern const struct apb_api *const target_api __attribute__((weak));
+
 struct run_finding {
 	const char *oracle; /* short, stable, a constant */
 	size_t op_index; /* from 0; the number of operations: at the end */
 	char words[160]; /* the operation */
 	char detail[400];
+};
+
+/* Is told what an input does beside calling the allocator. */
+struct op;
+struct run_observer {
+	/* operation number @index begins; NULL: the end */
+	void (*op)(const struct op *op, size_t index, void *arg);
+	/* a freed block is written to; @how and @val as in run_freed.c */
+	void (*write)(const void *p, size_t size, unsigned int how,
+		      uint32_t val, void *arg);
+	void *arg;
 };
 
 struct run_options {
@@ -63,7 +79,20 @@ struct run_options {
 	void (*on_finding)(const struct run_finding *f, void *arg);
 	void *arg;
 	const struct apb_api *api; /* NULL: the real one */
+	const struct run_observer *observer; /* or NULL */
+	/*
+	 * A call of the system that fails beside what the input makes fail;
+	 * one with @from ends where the operations do.  Also counted: on the
+	 * real kernel failures are known as those of the simulated one are.
+	 */
+	const struct watch_fault *fault;
 };
+
+/* Of the last input: how many calls of the system it made, if that was to be
+ * counted; and which one it was that options.fault made fail, or APB_OS_NR. */
+uint64_t run_calls(enum apb_os_call *hit);
+/* And how many of them failed. */
+uint64_t run_failed_calls(void);
 
 /* Run an input: 0, or 1 after a finding. */
 int run_input(const uint8_t *data, size_t size, const struct run_options *o);

@@ -46,6 +46,7 @@ void run_freed_unmapped(void *run, uintptr_t addr, size_t size)
 static bool scribble(struct run *r, const struct freed_block *f,
 		     unsigned int how, uint32_t val)
 {
+	const struct run_observer *o = r->opt->observer;
 	void *p = (void *)f->ptr;
 
 	/*
@@ -56,6 +57,8 @@ static bool scribble(struct run *r, const struct freed_block *f,
 	    !simos_is_mapped(p, f->usable) ||
 	    cover_any(&r->model.cover, f->ptr, f->usable))
 		return false;
+	if (o)
+		o->write(p, f->usable, how % 4, val, o->arg);
 	switch (how % 4) {
 	case 0:
 		memset(p, (int)(val & 0xff), f->usable);

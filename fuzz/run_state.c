@@ -279,8 +279,9 @@ void run_trim(struct run *r)
 
 /* ---- reset and end ---------------------------------------------------- */
 
-static void reset(struct run *r, bool may_be_refused)
+static void reset(struct run *r)
 {
+	uint64_t refused = r->watch.failed[APB_OS_UNMAP];
 	size_t mapped;
 	int err;
 
@@ -299,7 +300,7 @@ static void reset(struct run *r, bool may_be_refused)
 	r->kept = false;
 	r->unpurged = false;
 	mapped = r->real ? 0 : mapped_by_kernel();
-	if (err && !may_be_refused)
+	if (err && r->watch.failed[APB_OS_UNMAP] == refused)
 		run_fail(r, "reset", "failed with errno %d", errno);
 	else if (!r->real && (err != 0) != (mapped != 0))
 		run_fail(r, "leak-mapping", "reset returned %d, %zu mapped",
@@ -317,7 +318,7 @@ void run_reset(struct run *r)
 {
 	struct apb_stats stats;
 
-	reset(r, r->armed[LAYER_KERNEL]);
+	reset(r);
 	if (r->failed)
 		return;
 	read_stats(r, &stats);
@@ -375,8 +376,10 @@ void run_end(struct run *r)
 {
 	const char *violation;
 	struct apb_stats stats;
+	struct failures before;
 
 	r->reports = 0;
+	run_failures(r, &before);
 	/*
 	 * A look at everything takes as long as 64 operations do: some inputs
 	 * end with one before the frees, some with one after them.
@@ -392,12 +395,13 @@ void run_end(struct run *r)
 	run_settle(r);
 	if (r->head.seed % 8 == 5)
 		run_self_check(r);
+	run_learn_failures(r, &before);
 	check_drained(r);
 	if (!r->failed)
 		trim(r);
 	if (r->failed)
 		return;
-	reset(r, false);
+	reset(r);
 	if (r->reports)
 		run_fail(r, "misuse-false",
 			 "a correct free was reported as misuse of kind %d, %p",

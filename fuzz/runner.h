@@ -105,6 +105,8 @@ run_fail(struct run *r, const char *oracle, const char *fmt, ...);
 	} while (0)
 
 void run_failures(const struct run *r, struct failures *f);
+/* What was refused since @before is not given back. */
+void run_learn_failures(struct run *r, const struct failures *before);
 
 /* ---- run_alloc.c */
 

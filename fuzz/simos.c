@@ -23,6 +23,7 @@
 #define _GNU_SOURCE /* MAP_FIXED_NOREPLACE */
 #include "simos.h"
 
+#include "initialised.h"
 #include "os/fault.h"
 #include "poison.h"
 #include "simspace.h"
@@ -56,6 +57,7 @@ static struct {
 	uint64_t seed, rng;
 	uint64_t clock; /* ms */
 	unsigned int flags;
+	uint32_t most; /* mappings */
 	struct simos_stats stats;
 	struct apb_fault_state fault;
 	char violation[160];
@@ -163,8 +165,10 @@ static void unpoison_range(struct range r)
 static void clear(struct range r)
 {
 	if (range_pages(r) > CLEAR_PAGES &&
-	    !madvise(page_addr(r.start), bytes_of(r), MADV_DONTNEED))
+	    !madvise(page_addr(r.start), bytes_of(r), MADV_DONTNEED)) {
+		initialised(page_addr(r.start), bytes_of(r));
 		return;
+	}
 	memset(page_addr(r.start), 0, bytes_of(r));
 }
 
@@ -215,6 +219,28 @@ static void scribble(struct range r, uint64_t salt)
 #define SALT_MAP UINT64_C(0x6d61700000000000)
 #define SALT_PURGE UINT64_C(0x7075726765000000)
 
+/* Whether there are too many mappings without @erased and with @added, of
+ * which either may be empty. */
+static bool too_many(struct range erased, struct range added)
+{
+	int nr = (int)sim.space.nr;
+
+	if (sim.most == SIMSPACE_RANGES)
+		return false;
+	if (range_pages(erased))
+		nr += simspace_erase_adds(&sim.space, erased);
+	if (range_pages(added))
+		nr += simspace_insert_adds(&sim.space, added);
+	return nr > (int)sim.most;
+}
+
+static int refuse(void)
+{
+	sim.stats.refused++;
+	errno = ENOMEM;
+	return -1;
+}
+
 /* Map @r, which is vacant; make it what the caller is told it is. */
 static void hand_out(struct range r, bool zero)
 {
@@ -235,6 +261,8 @@ static void hand_out(struct range r, bool zero)
 	if (!(sim.flags & SIMOS_FILL) && range_pages(r) > SIMOS_SCRIBBLE_PAGES)
 		some.end = r.start + SIMOS_SCRIBBLE_PAGES;
 	scribble(some, SALT_MAP);
+	/* to MSan nothing of that is there to be read */
+	uninitialised(page_addr(some.start), bytes_of(some));
 }
 
 static void take_back(struct range r)
@@ -352,7 +380,7 @@ static const char *resolve_mapped(const void *addr, size_t size,
 static void *sim_map(void *ctx, void *hint, size_t size, bool *zero)
 {
 	bool hit = begin(APB_OS_MAP);
-	struct range r;
+	struct range r, none = {0, 0};
 
 	(void)ctx;
 	*zero = false;
@@ -368,12 +396,11 @@ static void *sim_map(void *ctx, void *hint, size_t size, bool *zero)
 	}
 	r.start = size <= SIMOS_SPACE ? place(hint, (uint32_t)(size / PAGE)) :
 					NOWHERE;
-	if (r.start == NOWHERE) {
-		sim.stats.refused++;
-		no_memory();
+	r.end = r.start + (uint32_t)(size / PAGE);
+	if (r.start == NOWHERE || too_many(none, r)) {
+		refuse();
 		return NULL;
 	}
-	r.end = r.start + (uint32_t)(size / PAGE);
 	*zero = draw_zero(range_pages(r));
 	hand_out(r, *zero);
 	return page_addr(r.start);
@@ -382,7 +409,7 @@ static void *sim_map(void *ctx, void *hint, size_t size, bool *zero)
 static int sim_unmap(void *ctx, void *addr, size_t size)
 {
 	bool hit = begin(APB_OS_UNMAP);
-	struct range r;
+	struct range r, none = {0, 0};
 	const char *why = resolve_mapped(addr, size, &r);
 
 	(void)ctx;
@@ -390,6 +417,8 @@ static int sim_unmap(void *ctx, void *addr, size_t size)
 		return violated("unmap", addr, size, why);
 	if (hit)
 		return no_memory();
+	if (too_many(r, none))
+		return refuse();
 	take_back(r);
 	return 0;
 }
@@ -425,17 +454,18 @@ static int sim_purge(void *ctx, void *addr, size_t size)
 
 static int remap_here(struct range old, uint32_t end)
 {
-	struct range delta = {old.end, end};
+	struct range delta = {old.end, end}, none = {0, 0};
 
 	if (end < old.end) {
 		delta.start = end;
 		delta.end = old.end;
+		if (too_many(delta, none))
+			return refuse();
 		take_back(delta);
 	} else if (end > old.end) {
-		if (!simspace_vacant(&sim.space, delta)) {
-			sim.stats.refused++;
-			return no_memory();
-		}
+		/* what grows is one mapping with what is before it */
+		if (!simspace_vacant(&sim.space, delta))
+			return refuse();
 		hand_out(delta, true);
 	}
 	return 0;
@@ -462,7 +492,7 @@ static int sim_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 		     void *new_addr)
 {
 	bool hit = begin(APB_OS_REMAP);
-	struct range old, new;
+	struct range old, new, none = {0, 0};
 	const char *why = resolve_mapped(addr, old_size, &old);
 
 	(void)ctx;
@@ -482,13 +512,13 @@ static int sim_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 	if (hit)
 		return no_memory();
 	if (new_addr) {
+		if (too_many(old, none))
+			return refuse();
 		remap_to(old, new);
 		return 0;
 	}
-	if (new_size / PAGE > NR_PAGES - old.start) {
-		sim.stats.refused++;
-		return no_memory();
-	}
+	if (new_size / PAGE > NR_PAGES - old.start)
+		return refuse();
 	return remap_here(old, old.start + (uint32_t)(new_size / PAGE));
 }
 
@@ -539,6 +569,10 @@ int simos_reset(uint64_t seed, unsigned int flags)
 	sim.seed = mix(seed);
 	sim.rng = sim.seed;
 	sim.flags = flags;
+	sim.most = SIMSPACE_RANGES;
+	if (flags & SIMOS_FEW)
+		sim.most = SIMOS_FEW_MAPPINGS +
+			   (uint32_t)(sim.seed % SIMOS_FEW_MAPPINGS);
 	sim.clock = 0;
 	memset(&sim.stats, 0, sizeof(sim.stats));
 	apb_fault_arm(&sim.fault, NULL);
@@ -576,6 +610,11 @@ bool simos_is_mapped(const void *addr, size_t size)
 void simos_fault(const struct apb_fault *fault)
 {
 	apb_fault_arm(&sim.fault, fault);
+}
+
+void simos_lift_limit(void)
+{
+	sim.most = SIMSPACE_RANGES;
 }
 
 void simos_pass(uint64_t ms)

@@ -31,6 +31,9 @@
 #define SIMOS_POISON_WHOLE 64u
 #define SIMOS_POISON_EDGE 16u
 
+/* With SIMOS_FEW at least so many mappings, and less than twice as many. */
+#define SIMOS_FEW_MAPPINGS 16u
+
 enum simos_flags {
 	SIMOS_HINTS = 1 << 0, /* honour hints that are free (else: ignore) */
 	SIMOS_MISALIGN = 1 << 1, /* prefer addresses not aligned to 1 MiB */
@@ -47,12 +50,17 @@ enum simos_flags {
 	SIMOS_PURGE_ZEROES = 1
 			     << 6, /* what was purged is zero, and it says so */
 	SIMOS_NO_CLOCK = 1 << 7, /* it has none */
+	/*
+	 * Few mappings, as many as the seed says: beyond, a map fails, and so
+	 * does what would make two mappings of one.
+	 */
+	SIMOS_FEW = 1 << 8,
 };
 
 struct simos_stats {
 	uint64_t calls[APB_OS_NR]; /* since simos_reset() */
 	uint64_t failed[APB_OS_NR]; /* of these, by simos_fault() */
-	uint64_t refused; /* map/remap for want of address space: ENOMEM */
+	uint64_t refused; /* for want of address space or mappings: ENOMEM */
 	size_t mappings; /* maximal contiguous mapped ranges */
 	size_t mapped; /* bytes */
 	size_t mapped_highwater;
@@ -78,6 +86,9 @@ bool simos_is_mapped(const void *addr, size_t size);
  * layer): same meaning as apb_fault_set(), errno ENOMEM.  NULL disarms.
  */
 void simos_fault(const struct apb_fault *fault);
+
+/* From now on there may be as many mappings as there is space for. */
+void simos_lift_limit(void);
 
 void simos_stats(struct simos_stats *stats);
 

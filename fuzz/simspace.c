@@ -97,6 +97,21 @@ void simspace_erase(struct simspace *s, struct range r)
 	s->recent[s->erased++ % SIMSPACE_RECENT] = r;
 }
 
+int simspace_erase_adds(const struct simspace *s, struct range r)
+{
+	struct range old = s->ranges[find(s, r.start)];
+
+	return (old.start < r.start) + (old.end > r.end) - 1;
+}
+
+int simspace_insert_adds(const struct simspace *s, struct range r)
+{
+	uint32_t i = find(s, r.start);
+
+	return 1 - (i && s->ranges[i - 1].end == r.start) -
+	       (i < s->nr && s->ranges[i].start == r.end);
+}
+
 /* The hole below range @i, or, for @i == s->nr, above the last. */
 static struct range hole(const struct simspace *s, uint32_t i)
 {

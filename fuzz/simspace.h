@@ -51,6 +51,10 @@ void simspace_insert(struct simspace *s, struct range r);
 /* Unmap @r, which is mapped. */
 void simspace_erase(struct simspace *s, struct range r);
 
+/* By how many more ranges there are after an erase or an insert: -1, 0, 1. */
+int simspace_erase_adds(const struct simspace *s, struct range r);
+int simspace_insert_adds(const struct simspace *s, struct range r);
+
 /* Start of the last unmapped range that holds @n pages and is still free. */
 uint32_t simspace_place_recent(const struct simspace *s, uint32_t n);
 

@@ -9,7 +9,8 @@
  * Some inputs run before the fork server starts: what happens only once in a
  * process (the first touch of a table, a lazy initialisation) would else look
  * like an unstable edge.  Their seeds differ, so that arenas come to lie in both
- * slices of the simulated kernel's space.
+ * slices of the simulated kernel's space.  What they find is not reported: a
+ * target that ends before the fork server is there has no input to show.
  */
 #include "feedback.h"
 #include "run.h"
@@ -35,9 +36,13 @@ __attribute__((constructor(110))) static void register_guards(void)
 	__sanitizer_cov_trace_pc_guard_init(guards, guards + FEEDBACK_NR);
 }
 
+static bool warming = true;
+
 static void on_finding(const struct run_finding *f, void *arg)
 {
 	(void)arg;
+	if (warming)
+		return;
 	run_print_finding(f, stderr);
 	abort();
 }
@@ -46,6 +51,7 @@ static void run(const uint8_t *data, size_t size)
 {
 	static struct run_options options = {.on_finding = on_finding};
 
+	options.api = &target_api ? target_api : NULL;
 	run_input(data, size, &options);
 	for (unsigned int i = 0; i < feedback_nr_hit(); i++)
 		__sanitizer_cov_trace_pc_guard(&guards[feedback_hit_at(i)]);
@@ -60,6 +66,7 @@ int main(void)
 		warm_up[SEED_AT] = (uint8_t)i;
 		run(warm_up, sizeof(warm_up));
 	}
+	warming = false;
 	__AFL_INIT();
 	data = __AFL_FUZZ_TESTCASE_BUF;
 	while (__AFL_LOOP(LOOPS))

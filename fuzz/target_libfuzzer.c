@@ -49,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!options.on_finding) {
 		options.on_finding = on_finding;
+		options.api = &target_api ? target_api : NULL;
 		options.allow_real_kernel = getenv("APB_FUZZ_REAL");
 	}
 	run_input(data, size, &options);

@@ -66,7 +66,8 @@ class Values(unittest.TestCase):
 
     def test_engine(self):
         for value in ("foo", "", "AFL"):
-            self.check("ENGINE=%s: must be libfuzzer, afl or threads" % value,
+            self.check("ENGINE=%s: must be libfuzzer, afl, both or "
+                       "threads" % value,
                        ENGINE=value)
 
 
@@ -173,6 +174,16 @@ class Finding(unittest.TestCase):
         words = done.stdout.partition("which says:\n")[2]
         self.assertIn("aligned_alloc", words)
         self.assertIn("FINDING", words)
+        # As a C program, and in the table.
+        self.assertRegex(done.stdout, r"(?m)^apb: as a C program, which shows "
+                         r"it: build/findings/align-aligned_alloc/program\.c$")
+        table = subprocess.run(
+            ["fuzz/triage.py"], cwd=self.folder, env=proc.environment(),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=300, check=False)
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertRegex(table.stdout, r"(?m)^align-aligned_alloc +align +"
+                         r"aligned_alloc +1 +\d+ .* verified$")
 
 
 if __name__ == "__main__":

@@ -250,19 +250,32 @@ static void do_bulk(struct worker *w, const struct op *op)
 	}
 }
 
-/* One worker's fault hits whoever makes the call. */
+/*
+ * One worker's fault hits whoever makes the call.  Where all calls fail, all
+ * threads may have no memory: until this one has done some more operations.
+ */
 static void do_fault(struct worker *w, const struct op *op)
 {
 	struct apb_fault fault = {
-		.mode = op->mode == APB_FAULT_FROM ? APB_FAULT_RANDOM :
-						     op->mode,
+		.mode = op->mode,
 		.calls = op->calls,
 		.n = op->n + 2,
 		.seed = op->val,
 	};
 
-	if (w->round->faults)
-		apb_fault_set(op->mode == APB_FAULT_OFF ? NULL : &fault);
+	if (!w->round->faults)
+		return;
+	apb_fault_set(op->mode == APB_FAULT_OFF ? NULL : &fault);
+	w->faulty = op->mode == APB_FAULT_FROM ? FAULTY_OPS + 1 : 0;
+}
+
+/* After an operation; at the end of the last one in any case. */
+static void end_fault(struct worker *w)
+{
+	if (w->faulty && (!--w->faulty || !w->left)) {
+		w->faulty = 0;
+		apb_fault_set(NULL);
+	}
 }
 
 /* Some things take long: seldom. */
@@ -437,6 +450,7 @@ static void *live(void *arg)
 			return NULL;
 		}
 		operate(w, &op);
+		end_fault(w);
 	}
 	finish(w);
 	return NULL;

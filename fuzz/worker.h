@@ -19,6 +19,7 @@
 
 #define WORKERS_MAX OPS_THREADS
 #define WORKER_SHARE 384 /* blocks */
+#define FAULTY_OPS 8 /* with all calls of the system failing, from one on */
 #define RING_BLOCKS 64u /* a power of two */
 
 /* A live block; ptr NULL: none. */
@@ -44,6 +45,7 @@ struct worker {
 	bool first; /* there is none */
 	unsigned int lives;
 	size_t left; /* operations */
+	unsigned int faulty; /* operations until its fault is over; 0: none */
 	size_t at; /* next record of the input */
 	uint64_t rng;
 	uint32_t gen;

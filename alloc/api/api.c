@@ -9,12 +9,12 @@
  * threads stopped, and told with no lock held.
  */
 #include "api/lock.h"
+#include "arena/flat.h"
 #include "debug/junk.h"
 #include "debug/report.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "hints.h"
-#include "map/flat.h"
 #include "state.h"
 
 #include <errno.h>
@@ -305,7 +305,10 @@ static void free_target(const struct target *t, void *ptr, const char *call)
 	}
 	if (apb_junk())
 		memset(ptr, APB_JUNK_DIED, t->size);
-	free_entry(t->pool, apb_block_died(t->pool, (uintptr_t)ptr, t->index));
+	/* first: who has a free block in hand has a heap, as apb_check() sees */
+	apb_thread_heap();
+	free_entry(t->pool, apb_block_died(apb_entry_make(
+				    t->pool, (uintptr_t)ptr, t->index)));
 }
 
 static noinline void free_slow(void *ptr)
@@ -323,72 +326,53 @@ static noinline void free_slow(void *ptr)
 	errno = saved_errno;
 }
 
-static noinline void overflow_slow(const struct apb_pool *pool,
-				   struct apb_entry entry)
+static noinline void overflow_slow(struct apb_bin *bin, struct apb_entry entry)
 {
+	struct apb_heap *heap = apb_tls;
 	int saved_errno = errno;
 
-	free_entry(pool, entry);
+	apb_lock(&heap->lock);
+	apb_heap_overflow(heap, (unsigned int)(bin - heap->bin), entry);
+	apb_unlock(&heap->lock);
 	errno = saved_errno;
 }
 
-/*
- * Whether there is an arena at @addr, as far as the flat map knows; the pool
- * it lies in then.  That may be unused, or no pool at all but the arena's
- * header.
- */
-static inline bool find_pool(uintptr_t addr, struct apb_pool **pool)
+/* Free a pointer into a pool that is not of the thread's heap, or into none. */
+static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
 {
-	unsigned int shift = apb_flat_kind(addr);
-
-	/* a constant shift need not wait for the map: the branch is predicted */
-	if (likely(shift == APB_POOL_SHIFT_SMALL))
-		*pool = apb_pool_of(addr, APB_POOL_SHIFT_SMALL);
-	else if (likely(shift > APB_POOL_SHIFT_SMALL))
-		*pool = apb_pool_of(addr, shift);
-	else
-		return false;
-	return true;
-}
-
-/* Free a live block of the thread's own heap. */
-static inline void free_own(const struct apb_pool *pool, void *ptr,
-			    uint64_t index)
-{
-	struct apb_bin *bin = (struct apb_bin *)pool->owner;
-	struct apb_entry entry = apb_block_died(pool, (uintptr_t)ptr, index);
-
-	if (unlikely(!apb_bin_push(bin, entry)))
-		overflow_slow(pool, entry);
-}
-
-/* Free a pointer into @pool, which is not of the thread's heap. */
-static noinline void free_foreign(const struct apb_pool *pool, void *ptr)
-{
+	uintptr_t owner = apb_flat_owner(at);
 	struct apb_heap *heap = apb_tls;
-	uint64_t index;
+	struct apb_entry entry;
 
-	if (likely(heap != &apb_empty_heap) && likely(apb_pool_in_use(pool)) &&
-	    likely(apb_block_live(pool, (uintptr_t)ptr, &index)))
-		apb_remote_free(heap, pool->owner,
-				apb_block_died(pool, (uintptr_t)ptr, index));
+	if (likely(owner) && likely(heap != &apb_empty_heap) &&
+	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)))
+		apb_remote_free(heap, owner, apb_block_died(entry));
 	else
 		free_slow(ptr);
+}
+
+/* Whether that was a live block for @bin, of the thread's own heap. */
+static inline bool free_own(void *ptr, const struct apb_flat_entry *at,
+			    struct apb_bin *bin)
+{
+	struct apb_entry entry;
+
+	if (unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
+		return false;
+	if (unlikely(!apb_bin_push(bin, apb_block_died(entry))))
+		overflow_slow(bin, entry);
+	return true;
 }
 
 void apb_free(void *ptr)
 {
-	struct apb_pool *pool;
-	uint64_t index;
+	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	uintptr_t owner = apb_flat_owner(at);
 
-	if (unlikely(!find_pool((uintptr_t)ptr, &pool)))
+	if (unlikely(!apb_heap_owns(apb_tls, owner)))
+		free_foreign(ptr, at);
+	else if (unlikely(!free_own(ptr, at, (struct apb_bin *)owner)))
 		free_slow(ptr);
-	else if (unlikely(!apb_heap_owns(apb_tls, pool->owner)))
-		free_foreign(pool, ptr);
-	else if (unlikely(!apb_block_live(pool, (uintptr_t)ptr, &index)))
-		free_slow(ptr);
-	else
-		free_own(pool, ptr, index);
 }
 
 /* Whether a request of @size and @align would have made @t. */
@@ -434,17 +418,15 @@ static void free_checked(void *ptr, size_t align, size_t size, const char *call)
 
 void apb_free_sized(void *ptr, size_t size)
 {
-	struct apb_pool *pool;
-	uint64_t index;
+	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	struct apb_bin *bin;
 
-	/* the bin of a size is the block's: all is well, and a plain free */
-	if (likely(size <= APB_MAX_POOLED) &&
-	    likely(find_pool((uintptr_t)ptr, &pool)) &&
-	    likely(apb_heap_owns(apb_tls, pool->owner)) &&
-	    likely(pool->cls == apb_class_of(size)) &&
-	    likely(apb_block_live(pool, (uintptr_t)ptr, &index))) {
-		free_own(pool, ptr, index);
-		return;
+	if (likely(size <= APB_MAX_POOLED)) {
+		bin = &apb_tls->bin[apb_class_of(size)];
+		/* the bin of a size is the block's: all is well, a plain free */
+		if (likely((uintptr_t)bin == apb_flat_owner(at)) &&
+		    likely(free_own(ptr, at, bin)))
+			return;
 	}
 	free_checked(ptr, APB_MIN_ALIGN, size, "apb_free_sized");
 }
@@ -489,19 +471,28 @@ static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 
 static inline void *realloc_from(void *ptr, size_t size, const char *call)
 {
-	struct target t;
+	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	unsigned int cls = apb_flat_class(at);
+	struct apb_entry entry;
+	size_t old;
+	void *p;
 
 	if (!ptr)
 		return apb_malloc(size);
 	if (!size)
 		size = 1;
-	if (unlikely(!find_pool((uintptr_t)ptr, &t.pool)) ||
-	    unlikely(!apb_pool_in_use(t.pool)) ||
-	    unlikely(!apb_block_live(t.pool, (uintptr_t)ptr, &t.index)))
+	if (unlikely(!apb_flat_owner(at)) ||
+	    unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		return realloc_slow(ptr, size, call);
-	t.large = NULL;
-	t.size = apb_class_size(t.pool->cls);
-	return realloc_target(&t, ptr, size, call);
+	if (size <= APB_MAX_POOLED && apb_class_of(size) == cls)
+		return ptr;
+	p = apb_malloc(size);
+	if (unlikely(!p))
+		return NULL;
+	old = apb_class_size(cls);
+	memcpy(p, ptr, size < old ? size : old);
+	apb_free(ptr);
+	return p;
 }
 
 void *apb_realloc(void *ptr, size_t size)

@@ -2,6 +2,7 @@
 /* Arenas; see arena.h. */
 #include "arena/arena.h"
 
+#include "arena/flat.h"
 #include "state.h"
 
 #include <string.h>
@@ -382,7 +383,7 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->unused = apb_slot_mask(kind);
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
 	/* masks of state lines: pool.c */
-	memset(((struct apb_slot *)arena)->few, 0, APB_STATES_FEW);
+	memset((char *)arena + APB_FEW_OFFSET, 0, APB_STATES_FEW);
 	for (slot = 1; slot < apb_arena_slots(arena); slot++) {
 		apb_arena_pool(arena, slot)->owner = 0;
 		apb_arena_pool(arena, slot)->idle = 0;
@@ -600,7 +601,12 @@ void apb_arena_for_each(void (*fn)(struct apb_arena *arena, void *arg),
 
 static void release_arena(struct apb_arena *arena, void *arg)
 {
+	uint64_t used = ~arena->unused & apb_slot_mask(arena->kind);
+
 	(void)arg;
+	for (; used; used &= used - 1)
+		apb_flat_clear(apb_arena_pool(
+			arena, (unsigned int)__builtin_ctzll(used)));
 	apb_os_release(arena, APB_ARENA);
 }
 

@@ -110,7 +110,7 @@ static inline uint64_t apb_slot_mask(unsigned int kind)
 static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 					      unsigned int slot)
 {
-	return &((struct apb_slot *)arena + slot)->pool;
+	return &((union apb_slot *)arena + slot)->pool;
 }
 
 /*

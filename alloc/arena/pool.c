@@ -3,6 +3,7 @@
 #include "arena/pool.h"
 
 #include "arena/arena.h"
+#include "arena/flat.h"
 #include "heap/heap.h"
 
 #include <string.h>
@@ -60,7 +61,7 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 /*
  * ---- state bytes --------------------------------------------------------
  *
- * Up to 64 stand beside the descriptor.  More take 2, 4 or 8 lines of a group,
+ * Each slot has a line for up to 64.  More take 2, 4 or 8 lines of a group,
  * aligned to their number; the lowest group that has them, so that few pages
  * are touched.  There are as many groups as slots: one is always free, as each
  * other pool is in one at most.  Masks of the lines in use, a byte for each
@@ -69,7 +70,7 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 
 static uint8_t *group_masks(const struct apb_pool *pool)
 {
-	return ((struct apb_slot *)arena_of(pool))->few;
+	return (uint8_t *)arena_of(pool) + APB_FEW_OFFSET;
 }
 
 static uint8_t *groups_start(const struct apb_pool *pool)
@@ -92,7 +93,7 @@ static uint8_t *get_states(const struct apb_pool *pool, size_t count)
 	uint8_t *masks;
 
 	if (count <= APB_STATES_FEW)
-		return ((struct apb_slot *)pool)->few;
+		return apb_pool_few(pool);
 	masks = group_masks(pool);
 	lines = lines_of(count);
 	for (group = 0;; group++) {
@@ -112,6 +113,7 @@ void apb_pool_fini(struct apb_pool *pool)
 {
 	unsigned int line, lines = lines_of(pool->count);
 
+	apb_flat_clear(pool);
 	if (pool->count <= APB_STATES_FEW)
 		return;
 	line = (unsigned int)(pool->states - groups_start(pool)) /
@@ -160,6 +162,7 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	if (APB_CHECKS)
 		memset(pool->states, APB_STATE_NEVER, count);
 	pool->owner = (uintptr_t)&heap->bin[cls];
+	apb_flat_set(pool);
 }
 
 /*

@@ -89,16 +89,13 @@ struct apb_pool {
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
 	      "a descriptor is a cache line");
 
-/* What is found by a shift: a descriptor and room for state bytes. */
-struct apb_slot {
-	union {
-		struct apb_pool pool;
-		char line[APB_CACHE_LINE];
-	};
-	uint8_t few[APB_STATES_FEW];
+/* Descriptors are found by a shift. */
+union apb_slot {
+	struct apb_pool pool;
+	char line[APB_CACHE_LINE];
 };
 
-static_assert(sizeof(struct apb_slot) == (size_t)1 << APB_SLOT_SHIFT,
+static_assert(sizeof(union apb_slot) == (size_t)1 << APB_SLOT_SHIFT,
 	      "slots are found by a shift");
 
 /* The descriptor of the pool that @addr, in an arena of pools of 1 << @shift,
@@ -107,8 +104,17 @@ static inline struct apb_pool *apb_pool_of(uintptr_t addr, unsigned int shift)
 {
 	uintptr_t arena = addr & ~(APB_ARENA - 1) & APB_ADDR_MASK;
 
-	return &((struct apb_slot *)arena + ((addr & (APB_ARENA - 1)) >> shift))
+	return &((union apb_slot *)arena + ((addr & (APB_ARENA - 1)) >> shift))
 			->pool;
+}
+
+/* See above; @inverse and @rotate are of the block size. */
+static inline uint64_t apb_quotient(uintptr_t distance, uint64_t inverse,
+				    unsigned int rotate)
+{
+	uint64_t q = distance * inverse;
+
+	return q >> (rotate & 63) | q << (-rotate & 63);
 }
 
 /*
@@ -118,9 +124,7 @@ static inline struct apb_pool *apb_pool_of(uintptr_t addr, unsigned int shift)
 static inline uint64_t apb_pool_index(const struct apb_pool *pool,
 				      uintptr_t addr)
 {
-	uint64_t q = (addr - pool->base) * pool->inverse;
-
-	return q >> (pool->rotate & 63) | q << (-pool->rotate & 63);
+	return apb_quotient(addr - pool->base, pool->inverse, pool->rotate);
 }
 
 /* Whether it is a pool, and in use; what stands in an arena's header is not. */
@@ -188,12 +192,9 @@ static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
 				1);
 }
 
-/* Make it free; returns its entry. */
-static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
-					      uintptr_t addr, uint64_t index)
+/* Make the block of an entry free. */
+static inline struct apb_entry apb_block_died(struct apb_entry entry)
 {
-	struct apb_entry entry = apb_entry_make(pool, addr, index);
-
 	apb_state_set(entry.state, APB_STATE_FREED);
 	return entry;
 }
@@ -244,10 +245,9 @@ static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
 	return true;
 }
 
-static inline struct apb_entry apb_block_died(const struct apb_pool *pool,
-					      uintptr_t addr, uint64_t index)
+static inline struct apb_entry apb_block_died(struct apb_entry entry)
 {
-	return apb_entry_make(pool, addr, index);
+	return entry;
 }
 
 static inline bool apb_entry_freed(struct apb_entry entry)
@@ -290,6 +290,15 @@ static inline unsigned int apb_pool_slot(const struct apb_pool *pool)
 {
 	return (unsigned int)(((uintptr_t)pool & (APB_ARENA - 1)) >>
 			      APB_SLOT_SHIFT);
+}
+
+/* Its place for up to APB_STATES_FEW state bytes. */
+static inline uint8_t *apb_pool_few(const struct apb_pool *pool)
+{
+	uintptr_t arena = (uintptr_t)pool & ~(APB_ARENA - 1);
+
+	return (uint8_t *)arena + APB_FEW_OFFSET +
+	       apb_pool_slot(pool) * APB_STATES_FEW;
 }
 
 static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)

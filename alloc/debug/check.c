@@ -8,6 +8,7 @@
  * cannot be looked at; what is out may then be there as well.
  */
 #include "api/lock.h"
+#include "arena/flat.h"
 #include "debug/walk.h"
 #include "heap/remote.h"
 
@@ -332,6 +333,8 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	expect(c, pool->used, "pool.used", pool, "no block out");
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
+	expect(c, apb_flat_right(pool), "flat.entry", pool,
+	       "the flat map has something else");
 }
 
 static void check_arena(struct apb_arena *arena, void *arg)
@@ -372,6 +375,13 @@ static void check_arena(struct apb_arena *arena, void *arg)
 			       !!apb_arena_pool(arena, slot)->owner,
 		       "pool.unused", apb_arena_pool(arena, slot),
 		       "owner and mask differ");
+	for (slot = apb_first_slot(arena->kind); slot < apb_arena_slots(arena);
+	     slot++)
+		expect(c,
+		       !(arena->unused >> slot & 1) ||
+			       apb_flat_right(apb_arena_pool(arena, slot)),
+		       "flat.entry", apb_arena_pool(arena, slot),
+		       "unused, but in the flat map");
 	if (!c->failed)
 		apb_walk_pools(arena, check_pool, c);
 }

@@ -61,20 +61,26 @@ static void first_array(struct apb_heap *heap, unsigned int cls,
 	set_limit(&heap->bin[cls], info);
 }
 
-void apb_heap_init(struct apb_heap *heap)
+/* All bins are empty. */
+static void first_arrays(struct apb_heap *heap)
 {
-	struct apb_entry *base = heap->first;
+	struct apb_entry *base = heap->first + 1;
 	unsigned int cls;
 
-	/* bin 0 is empty and full */
-	base->block = NULL;
-	heap->bin[0].top = heap->bin[0].limit = base++;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		first_array(heap, cls, base);
 		base += heap->info[cls].room + 1;
 	}
 	heap->trims =
 		atomic_load_explicit(&apb_state.trims, memory_order_relaxed);
+}
+
+void apb_heap_init(struct apb_heap *heap)
+{
+	/* bin 0 is empty and full */
+	heap->first[0].block = NULL;
+	heap->bin[0].top = heap->bin[0].limit = heap->first;
+	first_arrays(heap);
 }
 
 static bool in_heap(const struct apb_heap *heap, const struct apb_entry *base)
@@ -158,11 +164,9 @@ void apb_heap_apply_period(struct apb_heap *heap)
 
 /* ---- settling --------------------------------------------------------- */
 
-void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
+/* Blocks were put into @pool. */
+static void was_put(struct apb_heap *heap, struct apb_pool *pool)
 {
-	struct apb_pool *pool = apb_pool_at((uintptr_t)entry.block);
-
-	apb_pool_put(pool, entry);
 	if (!pool->used) {
 		if (apb_node_listed(&pool->node))
 			apb_node_del(&pool->node);
@@ -181,17 +185,38 @@ void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry)
 		apb_sparse_note(heap, pool);
 }
 
+/*
+ * Blocks that are freed one after the other are often of one pool: what is to
+ * be done for a pool is done when the next entry is of another.
+ */
+void apb_heap_give_back(struct apb_heap *heap, unsigned int cls,
+			const struct apb_entry *entry, size_t n)
+{
+	unsigned int shift = apb_kind_shift(apb_class_kind(cls));
+	struct apb_pool *pool;
+	size_t i = 0;
+
+	while (i < n) {
+		uintptr_t place = (uintptr_t)entry[i].block >> shift;
+
+		pool = apb_pool_at((uintptr_t)entry[i].block);
+		do
+			apb_pool_put(pool, entry[i++]);
+		while (i < n && (uintptr_t)entry[i].block >> shift == place);
+		was_put(heap, pool);
+	}
+}
+
 /* Keep the @keep blocks of the bin that were freed last. */
 static void settle_bin(struct apb_heap *heap, unsigned int cls, size_t keep)
 {
 	struct apb_entry *base = heap->info[cls].base;
-	size_t have = (size_t)(heap->bin[cls].top - base), gone, i;
+	size_t have = (size_t)(heap->bin[cls].top - base), gone;
 
 	if (have <= keep)
 		return;
 	gone = have - keep;
-	for (i = 1; i <= gone; i++)
-		apb_heap_give_back(heap, base[i]);
+	apb_heap_give_back(heap, cls, base + 1, gone);
 	memmove(base + 1, base + 1 + gone, keep * sizeof(*base));
 	heap->bin[cls].top = base + keep;
 	heap->settles++;
@@ -206,7 +231,7 @@ void apb_heap_settle_all(struct apb_heap *heap)
 		settle_bin(heap, cls, 0);
 		free_array(heap, &heap->info[cls]);
 	}
-	apb_heap_init(heap);
+	first_arrays(heap);
 }
 
 void apb_heap_empty(struct apb_heap *heap)
@@ -214,6 +239,17 @@ void apb_heap_empty(struct apb_heap *heap)
 	apb_remote_flush(heap);
 	apb_remote_drain(heap, false);
 	apb_heap_settle_all(heap);
+}
+
+size_t apb_heap_held(const struct apb_heap *heap)
+{
+	size_t bytes = 0;
+	unsigned int cls;
+
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
+		bytes += (size_t)(heap->bin[cls].top - heap->info[cls].base) *
+			 apb_class_size(cls);
+	return bytes;
 }
 
 void apb_heap_follow_trim(struct apb_heap *heap)
@@ -262,7 +298,7 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 		set_limit(bin, info);
 	}
 	if (!apb_bin_push(bin, entry))
-		apb_heap_give_back(heap, entry);
+		apb_heap_give_back(heap, cls, &entry, 1);
 }
 
 /* ---- refill ----------------------------------------------------------- */

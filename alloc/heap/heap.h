@@ -95,6 +95,7 @@ struct apb_heap {
 	struct apb_node node; /* in the list of all heaps */
 	struct apb_heap *next_idle; /* when no thread has it */
 	bool attached; /* a thread has it */
+	bool warm; /* idle, and its bins are as the thread left them */
 	/* the other threads' end: a batch, and above it how many there are */
 	_Alignas(APB_CACHE_LINE) _Atomic uintptr_t queue;
 	struct apb_entry first[APB_FIRST_ENTRIES];
@@ -163,7 +164,7 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 
 /* ---- slow paths, under the heap's lock -------------------------------- */
 
-/* All bins empty, with their first arrays; the rest is as zeroed memory has it. */
+/* Set up zeroed memory. */
 void apb_heap_init(struct apb_heap *heap);
 
 /* An entry of class @cls when its bin is empty; false: no memory. */
@@ -174,8 +175,12 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 		       struct apb_entry entry);
 
-/* Give a block back to its pool, and an emptied pool to its arena. */
-void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry);
+/*
+ * Give @n blocks of class @cls back to their pools, and emptied pools to their
+ * arenas.
+ */
+void apb_heap_give_back(struct apb_heap *heap, unsigned int cls,
+			const struct apb_entry *entry, size_t n);
 
 /*
  * Settle all bins, down to their first arrays; only for one who may touch the
@@ -183,7 +188,10 @@ void apb_heap_give_back(struct apb_heap *heap, struct apb_entry entry);
  */
 void apb_heap_settle_all(struct apb_heap *heap);
 
-/* The same, and before it post all batches and empty the queue. */
+/* Bytes of the blocks in its bins; for the same. */
+size_t apb_heap_held(const struct apb_heap *heap);
+
+/* Settle everything, and before it post all batches and empty the queue. */
 void apb_heap_empty(struct apb_heap *heap);
 
 /*

@@ -109,8 +109,8 @@ static __attribute__((noinline)) void post(struct apb_heap *heap,
 }
 
 /* A slot's batch for @owner, after posting what it had; or NULL. */
-static __attribute__((noinline)) struct apb_batch *
-open_batch(struct apb_heap *heap, struct apb_out *out, uintptr_t owner)
+static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
+				    uintptr_t owner)
 {
 	int saved_errno = errno;
 	struct apb_batch *batch;
@@ -139,6 +139,32 @@ static struct apb_out *out_of(struct apb_heap *heap, uintptr_t owner)
 			  APB_NR_OUT];
 }
 
+static inline void append(struct apb_heap *heap, struct apb_out *out,
+			  struct apb_batch *batch, struct apb_entry entry)
+{
+	uint32_t n = batch->n;
+
+	batch->entry[n] = entry;
+	/* as in apb_bin_push() */
+	atomic_signal_fence(memory_order_release);
+	batch->n = ++n;
+	if (__builtin_expect(n == batch->max, 0))
+		post(heap, out, true);
+}
+
+static __attribute__((noinline)) void free_slow(struct apb_heap *heap,
+						struct apb_out *out,
+						uintptr_t owner,
+						struct apb_entry entry)
+{
+	struct apb_batch *batch = open_batch(heap, out, owner);
+
+	if (batch)
+		append(heap, out, batch, entry);
+	else
+		apb_remote_direct(owner, entry);
+}
+
 void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 		     struct apb_entry entry)
 {
@@ -146,20 +172,11 @@ void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
 	struct apb_batch *batch = out->batch;
 
 	/* a torn heap may have a full one */
-	if (__builtin_expect(!batch || out->owner != owner ||
-				     batch->n == batch->max,
-			     0)) {
-		batch = open_batch(heap, out, owner);
-		if (!batch) {
-			apb_remote_direct(owner, entry);
-			return;
-		}
-	}
-	batch->entry[batch->n] = entry;
-	/* as in apb_bin_push() */
-	atomic_signal_fence(memory_order_release);
-	if (++batch->n == batch->max)
-		post(heap, out, true);
+	if (__builtin_expect(
+		    batch && out->owner == owner && batch->n != batch->max, 1))
+		append(heap, out, batch, entry);
+	else
+		free_slow(heap, out, owner, entry);
 }
 
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
@@ -168,7 +185,7 @@ void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 	int saved_errno = errno;
 
 	apb_lock(&heap->lock);
-	apb_heap_give_back(heap, entry);
+	apb_heap_give_back(heap, bin_class(owner), &entry, 1);
 	apb_unlock(&heap->lock);
 	errno = saved_errno;
 }
@@ -194,13 +211,15 @@ static void deliver(struct apb_heap *heap, const struct apb_batch *batch,
 		    bool bins)
 {
 	struct apb_bin *bin = (struct apb_bin *)batch->owner;
-	uint32_t i;
+	unsigned int cls = bin_class(batch->owner);
+	uint32_t i = 0;
 
-	if (bins)
-		apb_bin_expect(heap, bin_class(batch->owner), batch->n);
-	for (i = 0; i < batch->n; i++)
-		if (!bins || !apb_bin_push(bin, batch->entry[i]))
-			apb_heap_give_back(heap, batch->entry[i]);
+	if (bins) {
+		apb_bin_expect(heap, cls, batch->n);
+		while (i < batch->n && apb_bin_push(bin, batch->entry[i]))
+			i++;
+	}
+	apb_heap_give_back(heap, cls, batch->entry + i, batch->n - i);
 }
 
 void apb_remote_drain(struct apb_heap *heap, bool bins)

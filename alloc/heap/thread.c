@@ -46,6 +46,26 @@ static void put_idle(struct apb_heap *heap)
 	heaps()->idle = heap;
 }
 
+/*
+ * The heaps of the threads that ended last stay as they are, as threads that
+ * are short are many, and the next one goes on with what is there; others are
+ * settled.
+ */
+static void cool(void)
+{
+	struct apb_heap *heap = heaps()->idle;
+	unsigned int i;
+
+	for (i = 0; heap && i < APB_WARM_HEAPS; i++)
+		heap = heap->next_idle;
+	if (!heap || !heap->warm)
+		return;
+	apb_lock(&heap->lock);
+	apb_heap_empty(heap);
+	apb_unlock(&heap->lock);
+	heap->warm = false;
+}
+
 static struct apb_heap *new_heap(void)
 {
 	struct apb_heap *heap;
@@ -87,9 +107,14 @@ static void thread_over(void *arg)
 	apb_thread_end();
 }
 
+/* Known to a check before the thread has anything in hand, hence the lock. */
 static struct apb_heap *without_heap(void)
 {
+	if (__atomic_load_n(&heaps()->heapless, __ATOMIC_RELAXED))
+		return NULL;
+	apb_lock(&apb_heaps_lock);
 	__atomic_store_n(&heaps()->heapless, true, __ATOMIC_RELAXED);
+	apb_unlock(&apb_heaps_lock);
 	return NULL;
 }
 
@@ -131,14 +156,21 @@ struct apb_heap *apb_thread_swap(struct apb_heap *heap)
 void apb_thread_end(void)
 {
 	struct apb_heap *heap = apb_thread_swap(NULL);
+	bool warm;
 
 	if (!heap)
 		return;
 	apb_lock(&heap->lock);
-	apb_heap_empty(heap);
+	apb_remote_flush(heap);
+	apb_remote_drain(heap, false);
+	warm = apb_heap_held(heap) <= APB_WARM_BYTES;
+	if (!warm)
+		apb_heap_settle_all(heap);
 	apb_unlock(&heap->lock);
 	apb_lock(&apb_heaps_lock);
+	heap->warm = warm;
 	put_idle(heap);
+	cool();
 	apb_unlock(&apb_heaps_lock);
 }
 

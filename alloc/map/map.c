@@ -2,7 +2,6 @@
 /* The address map; see map.h. */
 #include "map/map.h"
 
-#include "map/flat.h"
 #include "state.h"
 
 #include <string.h>
@@ -31,7 +30,6 @@ static void set_kind(struct apb_leaf *leaf, uintptr_t addr, unsigned int kind)
 {
 	__atomic_store_n(&leaf->kind[index_of(addr)], (uint8_t)kind,
 			 __ATOMIC_RELAXED);
-	apb_flat_set(addr, kind);
 }
 
 static struct apb_leaf *leaf_new(uintptr_t addr)
@@ -52,7 +50,6 @@ static struct apb_leaf *leaf_new(uintptr_t addr)
 			 (uintptr_t)leaf - (uintptr_t)map->none,
 			 __ATOMIC_RELEASE);
 	map->nr_leaves++;
-	apb_flat_open(addr);
 	return leaf;
 }
 
@@ -87,8 +84,6 @@ static void leaf_release(struct apb_leaf *leaf)
 
 	if (leaf == map->empty)
 		map->empty = NULL;
-	if (leaf->used)
-		apb_flat_clear((uintptr_t)leaf->slice << APB_SLICE_SHIFT);
 	apb_node_del(&leaf->node);
 	__atomic_store_n(&map->slice[leaf->slice], 0, __ATOMIC_RELAXED);
 	map->nr_leaves--;

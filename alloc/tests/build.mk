@@ -27,7 +27,7 @@ $(UNIT_TESTS) $(TSAN_TESTS): | $(O)/libapb.so
 
 unit-tests: $(UNIT_TESTS) $(TSAN_TESTS)
 
-test-targets: all fuzz-targets unit-tests $(O)/valgrind/apb-replay \
+test-targets: all fuzz-targets explore-targets unit-tests $(O)/valgrind/apb-replay \
 		$(O)/apb-python3
 
 test: setup # everything that is checked, in less than 10 minutes

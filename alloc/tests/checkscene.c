@@ -75,6 +75,7 @@ static void play_threads(void)
 	apb_free(apb_malloc(1));
 	sc.idle = own();
 	apb_thread_end();
+	apb_heap_empty(sc.idle);
 	apb_thread_swap(mine);
 	/* of 16 KiB blocks one fills a batch */
 	apb_free(big);

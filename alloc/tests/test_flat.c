@@ -1,241 +1,374 @@
 // SPDX-License-Identifier: MIT
 /*
- * Unit tests of the flat map: it says what the map says, or 0, and it is left
- * out where a process may not have much address space.
+ * Unit tests of the flat map: entries are copies of descriptors, arenas far
+ * apart share them and stay right, and without a table all still works.
  */
+#define _GNU_SOURCE
 #include "testlib.h"
 
-#include "map/flat.h"
-#include "os/reserve.h"
+#include "arena/flat.h"
 
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
-#define SLICE ((uintptr_t)1 << APB_SLICE_SHIFT)
-#define TOP ((uintptr_t)1 << APB_ADDR_BITS)
-#define GIB ((size_t)1 << 30)
+#define ENTRY ((size_t)16 << 10) /* an entry covers this */
 
-static bool is_flat(void)
+static uintptr_t covered(void)
 {
-	return apb_flat.mask == APB_FLAT_BYTES - 1;
+	return (apb_flat.mask + sizeof(struct apb_flat_entry)) /
+	       sizeof(struct apb_flat_entry) * ENTRY;
 }
 
-/* ---- little address space ---------------------------------------------- */
-
-static size_t address_space(void)
+static void test_entries_are_copies(void **ctx)
 {
-	FILE *f = fopen("/proc/self/statm", "re");
-	size_t pages = 0;
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%zu", &pages), 1);
-	fclose(f);
-	return pages * APB_PAGE;
-}
-
-static void limit_to(size_t bytes)
-{
-	struct rlimit limit = {bytes, bytes};
-
-	if (setrlimit(RLIMIT_AS, &limit))
-		_exit(2);
-}
-
-static void say_nothing(const struct apb_misuse *m, void *arg)
-{
-	*(enum apb_misuse_kind *)arg = m->kind;
-}
-
-/* In a process that has not allocated yet; whether it has a flat map then. */
-static void allocate_within(void *arg)
-{
-	enum apb_misuse_kind kind = APB_MISUSE_NR;
-	struct apb_violation v;
-	void *small, *large;
-
-	limit_to(*(size_t *)arg);
-	apb_set_misuse(say_nothing, &kind);
-	errno = 77;
-	small = apb_malloc(100);
-	large = apb_malloc(MIB);
-	if (!small || !large || errno != 77 || !apb_flat.tried)
-		_exit(3);
-	/* the slow path will do */
-	apb_free(small);
-	if (kind != APB_MISUSE_NR || apb_malloc(100) != small)
-		_exit(4);
-	apb_free(small);
-	apb_free(small);
-	if (kind != APB_MISUSE_DOUBLE_FREE)
-		_exit(5);
-	apb_free(large);
-	if (apb_check(&v))
-		_exit(6);
-	_exit(is_flat() ? 10 : 11);
-}
-
-static void test_little_address_space(void **ctx)
-{
-	size_t least = APB_FLAT_BYTES * 16,
-	       limits[] = {
-		       least / 2, least - 1,  least,
-		       least + 1, 64 * least, (size_t)RLIM_INFINITY,
-	       };
-	struct child c;
-	size_t i;
-
-	(void)ctx;
-	assert_false(apb_flat.tried);
-	/* a sanitizer takes far more */
-	if (address_space() > least / 4)
-		skip();
-	for (i = 0; i < NR_OF(limits); i++) {
-		run_child(&c, allocate_within, &limits[i]);
-		assert_true(WIFEXITED(c.status));
-		assert_int_equal(WEXITSTATUS(c.status),
-				 limits[i] < least ? 11 : 10);
-	}
-}
-
-static void reserve_without_memory(void *arg)
-{
-	(void)arg;
-	limit_to(address_space());
-	errno = 77;
-	/* little enough for what the limit would be */
-	_exit(apb_os_reserve(APB_PAGE * 1024) || errno != 77);
-}
-
-static void test_reserved(void **ctx)
-{
-	unsigned char *p = apb_os_reserve(16 * APB_PAGE);
-	struct child c;
-
-	(void)ctx;
-	assert_non_null(p);
-	/* it can be read; what was opened can be written, nothing else */
-	assert_true(all_bytes(p, 16 * APB_PAGE, 0));
-	errno = 77;
-	assert_int_equal(apb_os_open(p + APB_PAGE, APB_PAGE), 0);
-	memset(p + APB_PAGE, 1, APB_PAGE);
-	assert_int_equal(apb_os_open(p + 1, APB_PAGE), -1);
-	assert_int_equal(errno, 77);
-	run_child(&c, reserve_without_memory, NULL);
-	assert_int_equal(c.status, 0);
-}
-
-static void write_to(void *at)
-{
-	*(volatile char *)at = 1;
-}
-
-static void test_not_opened(void **ctx)
-{
-	unsigned char *p = apb_os_reserve(16 * APB_PAGE);
-	struct child c;
-
-	(void)ctx;
-	assert_int_equal(apb_os_open(p + APB_PAGE, APB_PAGE), 0);
-	run_child(&c, write_to, p + APB_PAGE);
-	assert_int_equal(c.status, 0);
-	run_child(&c, write_to, p + APB_PAGE - 1);
-	assert_int_not_equal(c.status, 0);
-	run_child(&c, write_to, p + 2 * APB_PAGE);
-	assert_int_not_equal(c.status, 0);
-}
-
-/* ---- the same as the map ------------------------------------------------ */
-
-static void test_follows_the_map(void **ctx)
-{
-	static const uintptr_t addrs[] = {
-		MIB,	     SLICE - MIB, SLICE, 5 * SLICE + 77 * MIB,
-		TOP - SLICE, TOP - MIB,
-	};
-	size_t i;
+	static const size_t sizes[] = {16, 48, 512, 1024, 1280, 8192, 32768};
+	const struct apb_flat_entry *at;
+	struct apb_pool *pool;
+	uintptr_t start, addr;
+	unsigned int i;
+	void *p, *other;
 
 	(void)ctx;
 	fresh_sim(1, 0);
-	apb_free(apb_malloc(1));
-	assert_true(is_flat());
-	for (i = 0; i < NR_OF(addrs); i++) {
-		uintptr_t a = addrs[i];
-
-		fresh_sim(i, 0);
-		assert_int_equal(apb_flat_kind(a), 0);
-		assert_int_equal(apb_map_set(a, APB_POOL_SHIFT_SMALL), 0);
-		assert_int_equal(apb_flat_kind(a), APB_POOL_SHIFT_SMALL);
-		assert_int_equal(apb_flat_kind(a + MIB - 1),
-				 APB_POOL_SHIFT_SMALL);
-		assert_int_equal(apb_flat_kind(a + MIB), 0);
-		assert_int_equal(apb_flat_kind(a - 1), 0);
-		apb_map_change(a, APB_POOL_SHIFT_BIG);
-		assert_int_equal(apb_flat_kind(a), APB_POOL_SHIFT_BIG);
-		apb_map_clear(a);
-		assert_int_equal(apb_flat_kind(a), 0);
+	for (i = 0; i < NR_OF(sizes); i++) {
+		p = apb_malloc(sizes[i]);
+		other = apb_malloc(sizes[i]);
+		pool = pool_of(p);
+		start = apb_pool_start(pool);
+		assert_ptr_equal(pool_of(other), pool);
+		for (addr = start; addr < start + apb_pool_bytes(pool);
+		     addr += ENTRY) {
+			at = apb_flat_at(addr);
+			assert_int_equal(at->owner, pool->owner);
+			assert_int_equal(-at->minus_base, pool->base);
+			assert_int_equal(at->inverse, pool->inverse);
+			assert_int_equal(at->count, pool->count);
+			assert_int_equal(at->rotate, pool->rotate);
+			assert_int_equal(at->cls, pool->cls);
+			assert_ptr_equal(
+				(uint8_t *)(pool->base + (uintptr_t)at->states),
+				pool->states);
+			assert_ptr_equal(apb_flat_at(addr + ENTRY - 1), at);
+		}
+		assert_ptr_not_equal(apb_flat_at(addr), apb_flat_at(start));
+		apb_free(p);
+		apb_free(other);
+		assert_whole();
+		apb_settle();
+		for (addr = start; addr < start + ENTRY; addr += ENTRY)
+			assert_int_equal(apb_flat_at(addr)->owner, 0);
+		assert_whole();
 	}
+	assert_int_equal(apb_flat_at(0)->owner, 0);
 }
 
-/* Many pages of it are open at the same time. */
-static void test_slices(void **ctx)
+/* A reset does not put pools back one by one. */
+static void test_reset_clears(void **ctx)
 {
-	uintptr_t slice;
+	uintptr_t addr;
 
 	(void)ctx;
 	fresh_sim(2, 0);
-	for (slice = 0; slice < 300; slice++)
-		assert_int_equal(apb_map_set(slice * SLICE + slice * MIB,
-					     14 + slice % 3),
-				 0);
-	for (slice = 0; slice < 300; slice++) {
-		uintptr_t a = slice * SLICE + slice * MIB;
-
-		assert_int_equal(apb_flat_kind(a), 14 + slice % 3);
-		assert_int_equal(apb_flat_kind(a + MIB), 0);
-	}
-	for (slice = 0; slice < 300; slice += 2)
-		apb_map_clear(slice * SLICE + slice * MIB);
-	for (slice = 0; slice < 300; slice++)
-		assert_int_equal(apb_flat_kind(slice * SLICE + slice * MIB),
-				 slice % 2 ? 14 + slice % 3 : 0);
-	apb_map_release(true);
-	for (slice = 0; slice < 300; slice++)
-		assert_int_equal(apb_flat_kind(slice * SLICE + slice * MIB), 0);
+	addr = (uintptr_t)apb_malloc(100);
+	assert_int_not_equal(apb_flat_at(addr)->owner, 0);
+	assert_int_equal(apb_reset(), 0);
+	assert_int_equal(apb_flat_at(addr)->owner, 0);
 }
 
-/* A reset forgets all, at once. */
-static void test_reset_clears(void **ctx)
+static struct apb_flat_entry *entry_of(const void *p)
 {
-	uintptr_t at[20];
-	size_t i;
+	return (struct apb_flat_entry *)(uintptr_t)apb_flat_at((uintptr_t)p);
+}
+
+static void assert_violated(struct apb_flat_entry *entry,
+			    struct apb_flat_entry damaged)
+{
+	struct apb_flat_entry whole = *entry;
+	struct apb_violation v;
+
+	assert_whole();
+	*entry = damaged;
+	assert_int_equal(apb_check(&v), -1);
+	assert_string_equal(v.invariant, "flat.entry");
+	*entry = whole;
+	assert_whole();
+}
+
+static void test_check_sees_damage(void **ctx)
+{
+	struct apb_flat_entry *entry, damaged;
+	char *p;
 
 	(void)ctx;
 	fresh_sim(3, 0);
-	for (i = 0; i < NR_OF(at); i++) {
-		void *p = apb_malloc(32768);
+	p = apb_malloc(100);
+	entry = entry_of(p);
+#define DAMAGED(member, value)                   \
+	do {                                     \
+		damaged = *entry;                \
+		damaged.member = (value);        \
+		assert_violated(entry, damaged); \
+	} while (0)
+	DAMAGED(owner, 0);
+	DAMAGED(owner, entry->owner + sizeof(struct apb_bin));
+	DAMAGED(minus_base, entry->minus_base - 16);
+	DAMAGED(inverse, entry->inverse + 2);
+	DAMAGED(states, entry->states + 1);
+	DAMAGED(count, (uint16_t)(entry->count + 1));
+	DAMAGED(rotate, (uint8_t)(entry->rotate + 1));
+	DAMAGED(cls, (uint8_t)(entry->cls + 1));
+	/* one that names an unused pool */
+	damaged = *entry;
+	damaged.minus_base -= ENTRY;
+	assert_violated(entry + 1, damaged);
+	apb_free(p);
+}
 
-		while (arena_at(p) == (i ? at[i - 1] : 0))
-			p = apb_malloc(32768);
-		at[i] = arena_at(p);
-		assert_int_equal(apb_flat_kind(at[i]), APB_POOL_SHIFT_BIG);
+/* ---- arenas that share entries ---------------------------------------- */
+
+/* The kernel, but arenas come to lie at given places, as long as there are. */
+static struct {
+	uintptr_t at[4];
+	unsigned int nr, taken;
+} places;
+
+static void *map_there(void *ctx, void *hint, size_t size, bool *zero)
+{
+	void *want = hint, *p;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+
+	(void)ctx;
+	if (size == MIB && places.taken < places.nr) {
+		want = (void *)places.at[places.taken++];
+		flags |= MAP_FIXED_NOREPLACE;
 	}
+	p = mmap(want, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+	*zero = true;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int unmap_it(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	return munmap(addr, size);
+}
+
+static int purge_it(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	return madvise(addr, size, MADV_DONTNEED);
+}
+
+static int never_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		       void *new_addr)
+{
+	(void)ctx;
+	(void)addr;
+	(void)old_size;
+	(void)new_size;
+	(void)new_addr;
+	errno = EFAULT;
+	return -1;
+}
+
+static const struct apb_os there = {
+	.map = map_there,
+	.unmap = unmap_it,
+	.purge = purge_it,
+	.remap = never_remap,
+	.purge_zeroes = true,
+};
+
+static unsigned int nr_misuses;
+
+static void count_misuse(const struct apb_misuse *m, void *arg)
+{
+	(void)m;
+	(void)arg;
+	nr_misuses++;
+}
+
+/* Enough blocks of 1 KiB for two arenas; which lie @distance apart. */
+#define NR_BLOCKS 1500
+
+static void *block[NR_BLOCKS];
+
+static void fill_two_arenas(uintptr_t distance)
+{
+	uintptr_t base = (uintptr_t)0x200000000000;
+	unsigned int i;
+
+	fresh_kernel();
+	assert_true(apb_flat.mask);
+	places.at[0] = base;
+	places.at[1] = base + distance;
+	places.nr = 2;
+	places.taken = 0;
 	assert_int_equal(apb_reset(), 0);
-	for (i = 0; i < NR_OF(at); i++)
-		assert_int_equal(apb_flat_kind(at[i]), 0);
+	assert_int_equal(apb_set_os(&there), 0);
+	apb_set_misuse(count_misuse, NULL);
+	nr_misuses = 0;
+	for (i = 0; i < NR_BLOCKS; i++) {
+		block[i] = apb_malloc(1024);
+		assert_non_null(block[i]);
+		fill(block[i], 1024, i);
+	}
+	assert_int_equal(places.taken, 2);
+	assert_int_equal(stats_now().arenas, 2);
+	assert_whole();
+}
+
+static bool in_place(const void *p, unsigned int place)
+{
+	return arena_at(p) == places.at[place];
+}
+
+static void empty_arenas(void)
+{
+	assert_int_equal(nr_misuses, 0);
+	assert_int_equal(stats_now().used_bytes, 0);
+	assert_whole();
+	apb_set_misuse(NULL, NULL);
+	fresh_kernel();
+}
+
+static void test_shared_entries(void **ctx)
+{
+	unsigned int i, n[2] = {0};
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	fill_two_arenas(covered());
+	for (i = 0; i < NR_BLOCKS; i++) {
+		n[in_place(block[i], 1)]++;
+		assert_true(filled(block[i], 1024, i));
+		assert_int_equal(apb_usable_size(block[i]), 1024);
+		block[i] = apb_realloc(block[i], 1000);
+		assert_true(filled(block[i], 1000, i));
+		if (i % 3 == 0)
+			apb_free_sized(block[i], 1024);
+		else
+			apb_free(block[i]);
+	}
+	assert_true(n[0] > 400 && n[1] > 400);
+	empty_arenas();
+}
+
+/* The address that shares the entry with a block's is no block. */
+static void test_other_end_is_no_block(void **ctx)
+{
+	unsigned int i;
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	fill_two_arenas(MIB);
+	for (i = 0; i < 10; i++) {
+		char *p = (char *)block[i * 100] + covered();
+
+		apb_free(p);
+		assert_int_equal(nr_misuses, 3 * i + 1);
+		apb_free_sized(p, 1024);
+		assert_int_equal(nr_misuses, 3 * i + 2);
+		assert_null(apb_realloc(p, 2000));
+		assert_int_equal(nr_misuses, 3 * i + 3);
+		assert_true(filled(block[i * 100], 1024, i * 100));
+	}
+	nr_misuses = 0;
+	for (i = 0; i < NR_BLOCKS; i++)
+		apb_free(block[i]);
+	empty_arenas();
+}
+
+/* Entries that one arena leaves are the other's to take, pool by pool. */
+static void test_entries_change_hands(void **ctx)
+{
+	unsigned int i, round;
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	fill_two_arenas(covered());
+	for (round = 0; round < 20; round++) {
+		for (i = round % 4; i < NR_BLOCKS; i += 4) {
+			apb_free(block[i]);
+			block[i] = NULL;
+		}
+		apb_settle();
+		assert_whole();
+		for (i = round % 4; i < NR_BLOCKS; i += 4) {
+			/* other classes, so that pools are set up anew */
+			block[i] = apb_malloc(round % 2 ? 1024 : 700);
+			fill(block[i], 700, i);
+		}
+		assert_whole();
+	}
+	for (i = 0; i < NR_BLOCKS; i++) {
+		assert_true(filled(block[i], 700, i));
+		apb_free(block[i]);
+		apb_free(block[i]);
+		assert_int_equal(nr_misuses, 1);
+		nr_misuses = 0;
+	}
+	empty_arenas();
+}
+
+/* ---- no table ---------------------------------------------------------- */
+
+static void without_table(void *arg)
+{
+	unsigned int i;
+
+	(void)arg;
+	/* as a process has it in which there was no room for a table */
+	apb_flat.mask = 0;
+	apb_flat.tried = true;
+	fresh_kernel();
+	apb_set_misuse(count_misuse, NULL);
+	for (i = 0; i < NR_BLOCKS; i++) {
+		block[i] = apb_malloc(i + 1);
+		fill(block[i], i + 1, i);
+	}
+	for (i = 0; i < NR_BLOCKS; i++) {
+		block[i] = apb_realloc(block[i], i + 20);
+		if (!block[i] || !filled(block[i], i + 1, i))
+			abort();
+	}
+	for (i = 0; i < NR_BLOCKS; i++)
+		if (i % 2)
+			apb_free(block[i]);
+		else
+			apb_free_sized(block[i], i + 20);
+	if (nr_misuses || stats_now().used_bytes || apb_check(NULL))
+		abort();
+	apb_free(block[0]);
+	if (nr_misuses != 1)
+		abort();
+}
+
+static void test_without_table(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	fresh_kernel();
+	run_child(&c, without_table, NULL);
+	assert_string_equal(c.err, "");
+	assert_int_equal(c.status, 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		/* first: nothing was allocated yet */
-		cmocka_unit_test(test_little_address_space),
-		cmocka_unit_test(test_reserved),
-		cmocka_unit_test(test_not_opened),
-		cmocka_unit_test(test_follows_the_map),
-		cmocka_unit_test(test_slices),
+		cmocka_unit_test(test_entries_are_copies),
 		cmocka_unit_test(test_reset_clears),
+		cmocka_unit_test(test_check_sees_damage),
+		cmocka_unit_test(test_shared_entries),
+		cmocka_unit_test(test_other_end_is_no_block),
+		cmocka_unit_test(test_entries_change_hands),
+		cmocka_unit_test(test_without_table),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, test_teardown);
+	return cmocka_run_group_tests_name("flat", tests, NULL, test_teardown);
 }

@@ -15,6 +15,7 @@
 
 #include "minimize.h"
 #include "ops.h"
+#include "simos.h"
 
 #define INPUT(n) (OPS_HEADER_SIZE + (n) * OPS_RECORD_SIZE)
 
@@ -81,6 +82,7 @@ static void test_header_round_trip(void **ctx)
 		in.small_period = i & 4;
 		in.no_dirty = i & 8;
 		in.sim_flags = i >> 4 & 0x1f;
+		in.sim_flags |= i & 1 ? SIMOS_FEW : 0;
 		in.locked = i & 512;
 		in.threads = 1u << i % 4;
 		in.seed = (uint32_t)draw();

@@ -23,6 +23,8 @@ SIZE_MAX = (1 << 64) - 1
 # flags of the simulated kernel
 HINTS, MISALIGN, REUSE, NONZERO, TIGHT = 1, 2, 4, 8, 16
 PURGE_ZEROES, NO_CLOCK = 64, 128    # these stand in another byte
+FEW = 256                           # and so does this, as another bit
+FEW_BIT = 8
 FLAGS_1 = PURGE_ZEROES | NO_CLOCK
 
 # fault: which calls fail, and the mask of calls
@@ -97,8 +99,9 @@ class Seed:
                        int(no_dirty), flags, seed, threads, int(junk))
         self.data = bytearray(struct.pack(
             "<BBBBI", 1,
-            7 * real | 6 * junk | 16 * small_period | 32 * no_dirty | flags & FLAGS_1,
-            flags & ~FLAGS_1 | THREADS[threads] << 5,
+            7 * real | 6 * junk | 16 * small_period | 32 * no_dirty | flags & FLAGS_1 |
+            (FEW_BIT if flags & FEW else 0),
+            flags & ~(FLAGS_1 | FEW) | THREADS[threads] << 5,
             31 * check_often | 0xe0 * locked, seed))
         self.meaning = []       # what each record is to decode to
         self.live = []          # the dense list, of slots

@@ -3,7 +3,7 @@
 
 See seeds.py, which runs them.
 """
-from encode import (FROM, HINTS, MAP, MISALIGN, MISUSES, NONZERO, ONCE, PURGE,
+from encode import (FEW, FROM, HINTS, MAP, MISALIGN, MISUSES, NONZERO, ONCE, PURGE,
                     RANDOM, REMAP, REUSE, TIGHT, UNMAP,
                     arena_blocks, pool_blocks)
 
@@ -330,6 +330,30 @@ def settle_finds_memory(s, size, others):
             s.bulk_free(1024)
 
 
+def few_mappings(s, size):
+    """No more mappings: not for a map, nor for what would make two of one."""
+    s.blind = True
+    for more in (0, 8192, ARENA):
+        for i in range(40):
+            s.malloc(size + more, slot=i)
+        s.check()
+        for i in range(0, 40, 3):
+            s.realloc(i, (size + more) // 2)
+            s.realloc(i + 1, (size + more) * 2)
+        s.bulk_free(20, stride=1)
+        s.bulk(10, 32768)
+        s.bulk(10, 600)
+        s.aligned(1 << 21, 5000)
+        s.bulk_free(8, stride=1)
+        s.trim()
+        s.check()
+        for _ in range(8):
+            s.bulk_free(8)
+        s.settle()
+        s.check()
+        s.bulk_free(1024)
+
+
 # ---- names ----------------------------------------------------------------
 
 FAULT_HEADERS = {
@@ -385,6 +409,11 @@ def add(seeds):
     seeds["exhaust-large"] = ({"flags": TIGHT}, exhaust_large, ())
     seeds["exhaust-large-hints"] = (
         {"flags": TIGHT | HINTS | NONZERO, "seed": 9}, exhaust_large, ())
+    for size in (40000, 600):
+        for flags, kernel in ((0, ""), (HINTS | REUSE, "-hints-reuse"),
+                              (MISALIGN, "-misalign")):
+            seeds[f"few-mappings-{size:05}{kernel}"] = (
+                {"flags": FEW | flags, "seed": size}, few_mappings, (size,))
     for size, others in ((512, (16, 100, 1024)), (2048, (1500, 5000, 8000)),
                          (20000, (10240, 32768))):
         seeds[f"settle-finds-memory-{size:05}"] = (

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/* Small inputs and C programs; see reproduce.h. */
+#define _GNU_SOURCE /* open_memstream() */
+#include "reproduce.h"
+
+#include "child.h"
+#include "files.h"
+#include "minimize.h"
+#include "ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define HANG_TIMEOUT 2 /* seconds for what becomes of one that hangs */
+#define FIRST_TRIES 4
+#define SAVE_PERIOD 0.5 /* seconds */
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+	fprintf(stderr, "apb-replay: %s: %s\n", what, strerror(errno));
+	exit(2);
+}
+
+static void run_or_die(const uint8_t *data, size_t size,
+		       const struct child_options *options,
+		       struct child_result *result)
+{
+	if (child_run(data, size, options, result))
+		die("fork");
+}
+
+/* ---- minimize --------------------------------------------------------- */
+
+struct shrinking {
+	struct child_options options;
+	struct signature signature;
+	const char *out;
+	double end; /* when time is out */
+	double saved;
+	size_t runs;
+};
+
+static void save(const struct shrinking *sh, const uint8_t *data, size_t size)
+{
+	if (file_write(sh->out, data, size))
+		die(sh->out);
+}
+
+static bool fails_alike(const uint8_t *data, size_t size, void *arg)
+{
+	struct shrinking *sh = arg;
+	struct child_result result;
+
+	sh->runs++;
+	run_or_die(data, size, &sh->options, &result);
+	if (!result.finding ||
+	    !signature_same(&result.signature, &sh->signature))
+		return false;
+	/* whatever ends us now, this is not lost */
+	if (now() > sh->saved + SAVE_PERIOD) {
+		save(sh, data, size);
+		sh->saved = now();
+	}
+	return true;
+}
+
+static bool time_left(void *arg)
+{
+	return now() < ((struct shrinking *)arg)->end;
+}
+
+static void print_words(const struct file *file)
+{
+	struct op op;
+	char buf[160];
+
+	for (size_t i = 0; i < ops_count(file->size); i++) {
+		ops_decode(file->data, file->size, i, &op);
+		printf("  #%zu %s\n", i, ops_describe(&op, buf, sizeof(buf)));
+	}
+}
+
+/* What follows the operation that failed has no part in it. */
+static void cut_tail(struct file *file, const struct child_result *result,
+		     struct shrinking *sh)
+{
+	size_t size =
+		OPS_HEADER_SIZE + (result->op_index + 1) * OPS_RECORD_SIZE;
+
+	if (size < file->size && fails_alike(file->data, size, sh))
+		file->size = size;
+}
+
+int reproduce_minimize(const char *in, const char *out, unsigned int seconds,
+		       unsigned int timeout)
+{
+	struct shrinking sh = {
+		.options = {.timeout = timeout, .quiet = true},
+		.out = out,
+	};
+	double begin = now();
+	struct child_result result;
+	uint8_t *scratch;
+	size_t before;
+	struct file file;
+
+	if (file_read(in, &file))
+		die(in);
+	scratch = malloc(file.size + 1);
+	if (!scratch)
+		die(in);
+	/* on the real kernel addresses are chance */
+	for (int i = 0; i < FIRST_TRIES; i++) {
+		run_or_die(file.data, file.size, &sh.options, &result);
+		if (result.finding)
+			break;
+	}
+	if (!result.finding) {
+		fprintf(stderr, "apb-replay: %s: no finding to minimize\n", in);
+		return 2;
+	}
+	sh.signature = result.signature;
+	sh.options.timeout = HANG_TIMEOUT;
+	if (strcmp(sh.signature.oracle, "timeout"))
+		sh.options.timeout += (unsigned int)(2 * (now() - begin));
+	sh.end = now() + seconds;
+	sh.saved = now();
+	save(&sh, file.data, file.size);
+	before = ops_count(file.size);
+	cut_tail(&file, &result, &sh);
+	minimize(file.data, &file.size, scratch, fails_alike, time_left, &sh);
+	save(&sh, file.data, file.size);
+	printf("%s: %s: %zu operations -> %zu, %zu runs, %.1f s\n", out,
+	       sh.signature.oracle, before, ops_count(file.size), sh.runs,
+	       now() - begin);
+	print_words(&file);
+	free(scratch);
+	file_free(&file);
+	return 0;
+}
+
+/* ---- emit ------------------------------------------------------------- */
+
+/* What is at the top of the program. */
+static char *describe(const char *in, const struct child_result *result,
+		      const struct emit_options *o)
+{
+	const char *base = strrchr(in, '/');
+	const struct signature *s = &result->signature;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	fprintf(f, "What the input %s does", base ? base + 1 : in);
+	if (!result->finding)
+		fprintf(f, "; nothing is wrong with it.\n");
+	else if (!result->has_detail)
+		fprintf(f, ", until: %s, in %s.\n%s%s", s->oracle, s->op,
+			s->frames, s->frames[0] ? "\n" : "");
+	else
+		fprintf(f, ", until:\n");
+	if (!o->plain && o->kernel == EMIT_KERNEL_SCRIPTED)
+		fprintf(f, "The kernel's answers matter: they are played.\n");
+	return fclose(f) ? NULL : text;
+}
+
+static int write_program(const char *out, const struct trace *t,
+			 const struct emit_options *options)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+	int err;
+
+	if (!f)
+		die(out);
+	err = emit_program(f, t, options);
+	if (fclose(f) && !err)
+		die(out);
+	if (!err && file_write(out, (const uint8_t *)text, size))
+		die(out);
+	free(text);
+	return err;
+}
+
+int reproduce_emit(const char *in, const char *out,
+		   const struct emit_options *options, unsigned int timeout)
+{
+	struct child_options child = {.timeout = timeout, .quiet = true};
+	struct emit_options o = *options;
+	struct child_result result;
+	struct ops_header head;
+	struct file file;
+	char *about;
+	int err;
+
+	if (file_read(in, &file))
+		die(in);
+	child.trace = trace_new();
+	if (!child.trace)
+		die(in);
+	ops_header(file.data, file.size, &head);
+	trace_begin(child.trace, &head);
+	run_or_die(file.data, file.size, &child, &result);
+	about = describe(in, &result, &o);
+	o.about = about;
+	o.finding = result.has_detail ? &result.detail : NULL;
+	o.hangs = !strcmp(result.signature.oracle, "timeout");
+	err = write_program(out, child.trace, &o);
+	if (err)
+		fprintf(stderr, "apb-replay: %s: no program: %s\n", in,
+			errno == EFBIG ? "too many calls; minimize it first" :
+					 strerror(errno));
+	free(about);
+	trace_free(child.trace);
+	file_free(&file);
+	return err ? 2 : 0;
+}
