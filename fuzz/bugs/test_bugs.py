@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import bugs
+import engines
 import plant
 import proc
 import results
@@ -183,6 +184,17 @@ class Engines(Kept):
                 task.result = None
                 self.assertTrue(task.known(self.known()))
             bugs.run_tasks(wanted, self.known(), 1)
+
+
+class Shim(unittest.TestCase):
+    def test_corpus(self):
+        """The malloc family without a bug: nothing is found."""
+        status, output = proc.run(
+            ["build/fuzz/apb-fuzz-shim-asan", "-runs=0", "-max_len=65536",
+             "-artifact_prefix=build/findings/", *engines.seed_folders()],
+            timeout=300)
+        self.assertEqual(status, 0, output[-2000:])
+        self.assertRegex(output, "#[0-9]+\tDONE")
 
 
 class Values(unittest.TestCase):

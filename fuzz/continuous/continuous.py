@@ -88,6 +88,10 @@ class Driver:
                         "taken over, %d processes ended" % (
                             self.state["starts"], taken, len(failing),
                             self.store.killed))
+        if others:
+            for path, reason in prune.sift(self.store, self.options.build):
+                self.finding(path, "corpus", reason, "")
+            slots.discard(self.store)
 
     def identity(self):
         """Which targets these are."""
@@ -283,8 +287,8 @@ class Driver:
             self.report("merge given up: %s" % why)
             slots.discard(self.store)
             return
-        for path in failing:
-            self.finding(path, "merge", "", "")
+        for path, reason in failing:
+            self.finding(path, "merge", reason, "")
         if kept is not None:
             before = len(self.store.inputs)
             small = prune.shrink(self.store, kept, self.options.corpus_bytes)

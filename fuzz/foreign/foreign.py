@@ -168,13 +168,18 @@ def minimized(target, path):
     return path
 
 
+def operations(path):
+    """Number of records: 8 bytes each, behind a header of as many."""
+    return max(0, os.path.getsize(os.path.join(proc.ROOT, path)) // 8 - 1)
+
+
 def report(target, path, worker):
     """All that is to be said on a finding."""
     failed, output = replayed(target, path)
     if failed:
         path = minimized(target, path)
         say("minimised to %s: %s" % (
-            fuzz.plural(fuzz.operations(path), "operation"), path))
+            fuzz.plural(operations(path), "operation"), path))
         command = target.replay("-v", path)
         _failed, output = replayed(target, "-v", path)
     else:
