@@ -60,6 +60,8 @@ static void ring_in_a_circle(void)
 
 DAMAGE(ring_without_way_back, POKE(as()->dirty.next->prev, NULL))
 
+DAMAGE(ring_without_last, POKE(as()->dirty.prev, NULL))
+
 static void arenas_more_in_all(void)
 {
 	POKE(as()->nr, as()->nr + 1);
@@ -129,6 +131,7 @@ static const struct damage damages[] = {
 	{"meta.bytes", pieces_in_a_circle},
 	{"arena.dirty", ring_in_a_circle},
 	{"arena.dirty", ring_without_way_back},
+	{"arena.dirty", ring_without_last},
 	{"arenas.counts", arenas_more_in_all},
 	{"sparse.bytes", sparse_bytes_more},
 	{"retain.level", dirty_below_low},

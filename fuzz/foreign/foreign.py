@@ -254,6 +254,19 @@ def prepare(target, engine):
         engines.copy(path, inputs, engines.digest(path))
 
 
+def harvest(target):
+    """Copy what AFL++ found of new inputs into the corpus."""
+    known = {engines.digest(path)
+             for path in engines.files(target.corpus, *engines.SEEDS)}
+    for path in engines.files(target.folder + "/afl"):
+        if "/queue/" not in path:
+            continue
+        key = engines.digest(path)
+        if key not in known:
+            known.add(key)
+            engines.copy(path, target.corpus, key)
+
+
 def replay_corpus(target):
     """The first input of the corpus that fails, or None."""
     inputs = engines.files(*engines.SEEDS)
@@ -329,6 +342,8 @@ def main():
     finally:
         fuzz.stop(workers)
     proc.rearm()
+    if engine == "afl":
+        harvest(target)
     found = [(path, w) for w in workers for path in w.found]
     broken = [w for w in workers if w.broken]
     summary(target, workers, max(0.001, time.monotonic() - start), before,
