@@ -166,9 +166,8 @@ class Driver:
         self.of(worker.config)["executions"] += more
 
     def of(self, config):
-        return self.state["configurations"].setdefault(config.name, {
-            "seconds": 0.0, "executions": 0, "new_inputs": 0, "findings": 0,
-            "slots": 0, "ended": 0})
+        return self.state["configurations"].setdefault(
+            config.name, dict(status.NOTHING_YET))
 
     def take(self, worker, complete=False):
         new = sum(self.store.take(folder, complete)
