@@ -268,8 +268,8 @@ void emit_free_text(struct emit *e, const struct call *c, const char *k,
 static void emit_refused(struct emit *e, const struct trace_event *v)
 {
 	int refuse;
+	size_t size = wanted(v, &refuse);
 
-	wanted(v, &refuse);
 	if (v->misuse)
 		line(e, "assert(!p[%u] && errno == EINVAL);", v->block);
 	else if (refuse)
@@ -277,9 +277,14 @@ static void emit_refused(struct emit *e, const struct trace_event *v)
 		     refuse == EINVAL ? "EINVAL" : "ENOMEM");
 	else
 		line(e, "/* NULL: the kernel refused */");
-	if (resizes(v) && v->ref == REF_BLOCK && !v->misuse) {
+	if (!resizes(v) || v->ref != REF_BLOCK || v->misuse)
+		return;
+	if (refuse) {
 		need(e, PART_INTACT);
-		line(e, "if (!p[%u])\n\t\tintact(%u);", v->block, v->old);
+		line(e, "intact(%u);", v->old);
+	} else {
+		need(e, PART_STAYS);
+		line(e, "stays(%u, %u, %zu);", v->old, v->block, size);
 	}
 }
 

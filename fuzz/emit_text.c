@@ -72,6 +72,20 @@ static const struct {
 			 "{\n"
 			 "\tholds(k, k, size[k]);\n"
 			 "}\n\n"},
+	[PART_STAYS] =
+		{BIT(PART_INTACT) | BIT(PART_HOLDS) | BIT(PART_FILL) |
+			 BIT(PART_BLOCKS),
+		 "/* Block @k was to be resized as @to: refused; or else "
+		 "it goes on there. */\n"
+		 "static void stays(int k, int to, size_t n)\n"
+		 "{\n"
+		 "\tif (!p[to]) {\n"
+		 "\t\tintact(k);\n"
+		 "\t\treturn;\n"
+		 "\t}\n"
+		 "\tp[k] = p[to];\n"
+		 "\tfill(k, n);\n"
+		 "}\n\n"},
 	[PART_HIDE] = {0, "/* So that the compiler does not warn of what has "
 			  "to be refused. */\n"
 			  "static size_t hide(size_t n)\n"

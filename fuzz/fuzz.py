@@ -185,10 +185,12 @@ def words(output):
         print("  " + line)
 
 
-def file_finding(store, path, origin, reason, remove=True):
-    """File a failing input; None if a signal came first, or there is none."""
+def file_finding(store, path, origin, reason, fresh=True):
+    """File a failing input, a @fresh one or one of the corpus; None if a
+    signal came first, or there is none."""
     try:
-        return store.add(path, "%s: %s" % (origin, reason), remove)
+        return store.add(path, "%s: %s" % (origin, reason), remove=fresh,
+                         when=None if fresh else time.time())
     except (triage.Interrupted, FileNotFoundError):
         say("input: %s, make triage looks at it" % path)
         return None
@@ -197,13 +199,13 @@ def file_finding(store, path, origin, reason, remove=True):
 def report(store, finding, origin, reason):
     """Everything that is to be said on a finding."""
     if finding.name == triage.NOT_SHOWN:
+        found = os.path.relpath(finding.latest(), proc.ROOT)
         say("finding by %s: %s" % (origin, reason))
-        say("input: " + os.path.relpath(finding.inputs()[0], proc.ROOT))
+        say("input: " + found)
         say("apb-replay does not show it; the target that found it may:")
         print("  build/fuzz/apb-fuzz-%s %s"
               % ("release" if "release" in origin else "asan",
-                 shlex.quote(os.path.relpath(finding.inputs()[0],
-                                             proc.ROOT))))
+                 shlex.quote(found)))
         return
     try:
         store.complete(finding, MINIMIZE_SECONDS)
@@ -275,7 +277,7 @@ def main():
     bad = replay_corpus()
     store = triage.Store()
     if bad:
-        finding = file_finding(store, bad, "corpus", bad, remove=False)
+        finding = file_finding(store, bad, "corpus", bad, fresh=False)
         if finding:
             report(store, finding, "replay of the corpus", "")
         proc.leave(1)

@@ -88,6 +88,16 @@ class Emit(unittest.TestCase):
                 for command, done in zip(some, proc.run_all(some, 120)):
                     self.assertEqual(done, (0, ""), command)
 
+    def test_refused_only_there(self):
+        """A realloc that the simulated kernel refused, and the real one does
+        not: the block goes on where it is then."""
+        seed = "corpus/seeds/hand-few-mappings-40000-misalign"
+        source, program = FOLDER + "/few.c", FOLDER + "/few"
+        for command in ([REPLAY, "--emit-c", seed, "-o", source],
+                        ["gcc", *reproducer.WARNINGS, source, LIBRARY,
+                         "-pthread", "-o", program], [program]):
+            self.assertEqual(proc.run(command, 60), (0, ""), command)
+
     def test_plain_knows_nothing_of_apb(self):
         for path in self.inputs:
             proc.run([REPLAY, "--emit-c", path, "-o", path + ".c", "--plain"],

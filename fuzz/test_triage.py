@@ -18,7 +18,7 @@ import proc
 
 sys.path.insert(0, os.path.join(proc.ROOT, "fuzz/bugs"))
 
-import bugs        # noqa: E402  (fuzz/bugs has to be in the path first)
+import plant       # noqa: E402  (fuzz/bugs has to be in the path first)
 import reproduce   # noqa: E402
 import reproducer  # noqa: E402
 import triage      # noqa: E402
@@ -59,8 +59,8 @@ class Planted(unittest.TestCase):
         folder = os.path.join(proc.ROOT, FOLDER)
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
-        [cls.bug] = [name for name in bugs.patches() if name.endswith(BUG)]
-        os.makedirs(os.path.join(proc.ROOT, bugs.OUT), exist_ok=True)
+        [cls.bug] = [name for name in plant.patches() if name.endswith(BUG)]
+        os.makedirs(os.path.join(proc.ROOT, plant.OUT), exist_ok=True)
         reproduce.build(cls.bug)
         cls.builds = reproduce.builds(cls.bug)
 
@@ -128,7 +128,7 @@ class Store(Planted):
         data = HEADER + record(MALLOC, 0, 100)
         finding = store.add(put("d", data), "test", remove=True)
         self.assertEqual(finding.name, triage.NOT_SHOWN)
-        self.assertEqual(triage.contents(finding.inputs()[0]), data)
+        self.assertEqual(triage.contents(finding.latest()), data)
         self.assertFalse(store.complete(finding))
 
     def test_raw(self):

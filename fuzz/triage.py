@@ -166,6 +166,10 @@ class Finding:
                        if not name.endswith(".tmp")), key=os.path.getsize) \
             if os.path.isdir(folder) else []
 
+    def latest(self):
+        """The input that was seen last."""
+        return self.path("inputs/" + self.seen()[-1][1])
+
     def smallest(self):
         """The input that is worked on; kept up to date as `input`."""
         inputs = self.inputs()
@@ -218,8 +222,9 @@ class Store:
         fcntl.flock(file, fcntl.LOCK_EX)
         return file
 
-    def add(self, path, origin, remove=False):
-        """File the failing input @path, found by @origin (a word or two).
+    def add(self, path, origin, remove=False, when=None):
+        """File the failing input @path, found by @origin (a word or two) at
+        @when (None: when the file was written).
 
         Returns the Finding; where apb-replay does not show it to fail, it is
         kept in the folder not-reproduced.  @remove: the file may go then.
@@ -233,7 +238,7 @@ class Store:
                     finding.save(signature=replayed.signature)
             else:
                 finding = self._folder(NOT_SHOWN)
-            finding.note(source, os.path.getmtime(source), origin)
+            finding.note(source, when or os.path.getmtime(source), origin)
             finding.smallest()
         if remove:
             os.unlink(source)
@@ -269,7 +274,8 @@ class Store:
             if finding.name == NOT_SHOWN or not small:
                 return False
             of = hashlib.sha1(contents(small)).hexdigest()
-            if finding.meta.get("of") == of and all(
+            if not finding.meta.get("fixed") and \
+                    finding.meta.get("of") == of and all(
                     finding.has(name) for name in
                     ("minimised", "report.txt", "stack.txt")) and (
                         finding.has("program.c") or
@@ -349,6 +355,8 @@ def moment(when):
 
 
 def program_text(finding):
+    if finding.name == NOT_SHOWN:
+        return "none"
     if finding.meta.get("fixed"):
         return "no longer fails"
     if finding.meta.get("verified"):

@@ -324,6 +324,12 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	if (c->failed)
 		return;
 	check_states(c, pool);
+	expect(c,
+	       pool->sparse <= APB_NR_SPARSE &&
+		       (!pool->sparse ||
+			apb_heap_of(pool->owner)->sparse[pool->sparse - 1] ==
+				pool),
+	       "heap.sparse", pool, "not in place %u", pool->sparse - 1);
 	expect(c, pool->used, "pool.used", pool, "no block out");
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
@@ -667,8 +673,8 @@ static void check_map(struct check *c)
 		kinds += used;
 		expect(c, used == leaf->used, "map.used", leaf, "%u, not %u",
 		       used, leaf->used);
-		expect(c, used || leaf == map->empty, "map.used", leaf,
-		       "empty, but not the one that is kept");
+		expect(c, !used == (leaf == map->empty), "map.used", leaf,
+		       "empty, but not the one that is kept, or not empty");
 		expect(c,
 		       apb_map_leaf((uintptr_t)leaf->slice
 				    << APB_SLICE_SHIFT) == leaf,

@@ -18,7 +18,8 @@
  * All of it under the heap's lock.
  *
  * Invariant (checked by apb_check()):
- *   heap.sparse   a pool in the ring is one of the heap's, and says where
+ *   heap.sparse   a pool in the ring is one of the heap's, and says where; one
+ *                 that says so is there
  *   sparse.bytes  the arenas' count of idle bytes is that of the pools let be
  */
 #ifndef APB_SPARSE_H

@@ -35,6 +35,22 @@ static void pieces_in_a_circle(void)
 	POKE(apb_state.meta.free[order]->next, apb_state.meta.free[order]);
 }
 
+/* sparse.h, map.h */
+DAMAGE(sparse_not_there, POKE(sc.full->sparse, 5))
+DAMAGE(sparse_beyond, POKE(sc.full->sparse, APB_NR_SPARSE + 1))
+
+/* The leaf that is kept though empty is one that is not empty. */
+static void kept_in_use(void)
+{
+	struct apb_leaf *empty = apb_state.map.empty;
+
+	assert_ptr_not_equal(empty, sc.leaf);
+	POKE(apb_state.map.empty, sc.leaf);
+	/* nothing else is wrong: the other is none that is known */
+	POKE(apb_state.map.nr_leaves, apb_state.map.nr_leaves - 1);
+	POKE(*empty->node.pprev, empty->node.next);
+}
+
 /* arena.h */
 static void ring_in_a_circle(void)
 {
@@ -43,6 +59,8 @@ static void ring_in_a_circle(void)
 }
 
 DAMAGE(ring_without_way_back, POKE(as()->dirty.next->prev, NULL))
+
+DAMAGE(ring_without_last, POKE(as()->dirty.prev, NULL))
 
 static void arenas_more_in_all(void)
 {
@@ -82,6 +100,15 @@ static void cached_odd(void)
 	POKE(larges()->cache[0].addr, addr + 4096);
 }
 
+/* All know of it but its descriptor. */
+static void cached_longer_in_all(void)
+{
+	POKE(larges()->cache[0].mapped, larges()->cache[0].mapped + 4096);
+	POKE(larges()->cached_bytes, larges()->cached_bytes + 4096);
+}
+
+/* Where there is no leaf. */
+DAMAGE(cached_elsewhere, POKE(larges()->cache[0].addr, (uintptr_t)5 << 40))
 DAMAGE(cached_has_size, POKE(cached()->size, 4096))
 DAMAGE(idle_more, POKE(larges()->nr_idle, larges()->nr_cached + 1))
 DAMAGE(cache_has_low, POKE(larges()->retain.low, 1))
@@ -104,13 +131,19 @@ static const struct damage damages[] = {
 	{"meta.bytes", pieces_in_a_circle},
 	{"arena.dirty", ring_in_a_circle},
 	{"arena.dirty", ring_without_way_back},
+	{"arena.dirty", ring_without_last},
 	{"arenas.counts", arenas_more_in_all},
 	{"sparse.bytes", sparse_bytes_more},
 	{"retain.level", dirty_below_low},
 	{"retain.level", dirty_above_high},
 	{"retain.level", sparse_below_low},
 	{"large.cached", cached_odd},
+	{"large.cached", cached_longer_in_all},
+	{"large.kind", cached_elsewhere},
 	{"large.cached", cached_has_size},
+	{"heap.sparse", sparse_not_there},
+	{"heap.sparse", sparse_beyond},
+	{"map.used", kept_in_use},
 	{"large.cached", idle_more},
 	{"large.cached", cache_has_low},
 	{"large.cached", cache_over_its_bound},

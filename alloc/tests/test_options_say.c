@@ -42,6 +42,8 @@ static void test_complaints(void **ctx)
 	(void)ctx;
 	assert_says("foo=1", "apb: APB_OPTIONS: unknown option 'foo'\n");
 	assert_says("stats=3", "apb: APB_OPTIONS: bad value: 'stats=3'\n");
+	/* of a flag there are no thousands, not even none */
+	assert_says("stats=0k", "apb: APB_OPTIONS: bad value: 'stats=0k'\n");
 	assert_says("stats", "apb: APB_OPTIONS: no name=value: 'stats'\n");
 	assert_says("a~ \x7f\x1f\x80=1",
 		    "apb: APB_OPTIONS: unknown option 'a~ \?\?\?'\n");

@@ -25,21 +25,25 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import bugs
 import engines
+import plant
 import proc
 import reproducer
 import triage
 
 CHUNK = 20
+# What else is linked of a planted allocator, and is out of date then.
+PROGRAMS = [*plant.FUZZERS.values(), *plant.SHIM_FUZZERS.values(),
+            plant.THREADS]
 ROW = "%-32s %-26s %5s %4s %6s  %s"
 
 
 def builds(name):
-    folder = os.path.join(bugs.OUT, name)
+    folder = os.path.join(plant.OUT, name)
     return reproducer.builds(folder, folder + "/release/apb-replay")
 
 
 def build(name):
-    sources = bugs.plant(name)
+    sources = plant.plant(name, PROGRAMS)
     targets = [path for build in builds(name)
                for path in (build.replay, build.library)]
     # make cannot see that others are to be linked than before
@@ -65,7 +69,7 @@ def failing(name):
             if match := re.search(r"^in (.*)$", output, re.M):
                 return match[1]
             if proc.stopping():
-                return None
+                raise triage.Interrupted
     return None
 
 
@@ -75,7 +79,7 @@ def reproduce(name, seconds):
     found = failing(name)
     if not found:
         return ROW % (name, "-", "", "", "", "no input of the corpus"), False
-    folder = os.path.join(bugs.OUT, name, "findings")
+    folder = os.path.join(plant.OUT, name, "findings")
     shutil.rmtree(triage.path_of(folder), ignore_errors=True)
     store = triage.Store(folder, builds(name))
     finding = store.add(found, "corpus")
@@ -107,21 +111,22 @@ def clean(program):
 def main():
     seconds = proc.number("BUGS_SECONDS", 20, 10 ** 6)
     names = [name for name in bugs.choose_bugs()
-             if bugs.command_of(name)[0] == bugs.FUZZER]
+             if not plant.target(name)]
     proc.catch_signals()
     status, output = proc.make("triage-targets")
     if status != 0:
         proc.usage("the build failed:\n" + output[-2000:])
-    bugs.say(ROW % ("bug", "oracle", "ops", "left", "cpu", "the C program"))
+    plant.say(ROW % ("bug", "oracle", "ops", "left", "cpu", "the C program"))
     shown = 0
     for name in names:
-        row, verified = reproduce(name, seconds)
-        if proc.stopping():
-            bugs.say("interrupted")
+        try:
+            row, verified = reproduce(name, seconds)
+        except triage.Interrupted:
+            plant.say("interrupted")
             proc.leave(1)
-        bugs.say(row)
+        plant.say(row)
         shown += verified
-    bugs.say("%d of %d planted bugs shown by a C program" % (shown,
+    plant.say("%d of %d planted bugs shown by a C program" % (shown,
                                                              len(names)))
     proc.leave(0 if shown == len(names) else 1)
 

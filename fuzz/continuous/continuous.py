@@ -88,6 +88,10 @@ class Driver:
                         "taken over, %d processes ended" % (
                             self.state["starts"], taken, len(failing),
                             self.store.killed))
+        if others:
+            for path, reason in prune.sift(self.store, self.options.build):
+                self.finding(path, "corpus", reason, "")
+            slots.discard(self.store)
 
     def identity(self):
         """Which targets these are."""
@@ -162,9 +166,8 @@ class Driver:
         self.of(worker.config)["executions"] += more
 
     def of(self, config):
-        return self.state["configurations"].setdefault(config.name, {
-            "seconds": 0.0, "executions": 0, "new_inputs": 0, "findings": 0,
-            "slots": 0, "ended": 0})
+        return self.state["configurations"].setdefault(
+            config.name, dict(status.NOTHING_YET))
 
     def take(self, worker, complete=False):
         new = sum(self.store.take(folder, complete)
@@ -283,8 +286,8 @@ class Driver:
             self.report("merge given up: %s" % why)
             slots.discard(self.store)
             return
-        for path in failing:
-            self.finding(path, "merge", "", "")
+        for path, reason in failing:
+            self.finding(path, "merge", reason, "")
         if kept is not None:
             before = len(self.store.inputs)
             small = prune.shrink(self.store, kept, self.options.corpus_bytes)

@@ -28,8 +28,39 @@ class Disturbed(Exception):
     """The merge did not come to a good end; why."""
 
 
+def failing_inputs(folder, output):
+    """[(file, reason)] of the inputs that failed in a run with this output."""
+    reasons, reason = {}, ""
+    for line in output.splitlines():
+        if match := engines.LibFuzzer.WRITTEN.search(line):
+            reasons[os.path.basename(match[1])], reason = reason, ""
+        else:
+            reason = reason or engines.reason(line)
+    return [(os.path.join(folder, name), reasons.get(name, ""))
+            for name in durable.names(folder)
+            if not name.startswith("slow-unit-")]
+
+
+def sift(store, build):
+    """[(file, reason)] of all inputs that fail, release flags.  One by one they
+    would each end a worker that reads them."""
+    if not os.path.exists(os.path.join(build, RELEASE)):
+        return []
+    base = store.path("work", "sift")
+    artifacts, kept = (os.path.join(base, name)
+                       for name in ("artifacts", "kept"))
+    for folder in (artifacts, kept):
+        os.makedirs(folder)
+    _status, output = slots.run_marked(
+        store, [os.path.join(build, RELEASE), "-merge=1", MAX_LEN,
+                "-timeout=25", "-artifact_prefix=%s/" % artifacts, kept,
+                store.path("seeds"), store.corpus()], MERGE_SECONDS)
+    return failing_inputs(artifacts, output)
+
+
 def merge(store, build):
-    """(inputs to keep, or None; files of inputs that fail instead)"""
+    """(inputs to keep, or None; [(file, reason)] of inputs that fail instead)
+    """
     base = store.path("work", "merge")
     shutil.rmtree(base, ignore_errors=True)
     kept, artifacts = (os.path.join(base, name)
@@ -44,10 +75,7 @@ def merge(store, build):
                     "-timeout=25", "-detect_leaks=0",
                     "-artifact_prefix=%s/" % artifacts, kept, store.corpus()],
             MERGE_SECONDS, **env)
-        failing = [os.path.join(artifacts, name)
-                   for name in durable.names(artifacts)
-                   if not name.startswith("slow-unit-")]
-        if failing:
+        if failing := failing_inputs(artifacts, output):
             return None, failing
         if status != 0 or not re.search(
                 r"^MERGE-OUTER: successful in 1 attempt", output, re.M):

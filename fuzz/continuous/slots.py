@@ -176,7 +176,9 @@ class Afl(Watched, engines.Worker):
                 "AFL_NO_UI": "1", "AFL_DISABLE_TRIM": "1",
                 "AFL_SKIP_CPUFREQ": "1", "AFL_NO_AFFINITY": "1",
                 "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
-                "AFL_FAST_CAL": "1", **config.env, **self.mark}, folder.base)
+                "AFL_FAST_CAL": "1", "AFL_CUSTOM_MUTATOR_LIBRARY":
+                os.path.join(proc.ROOT, engines.AFL_MUTATOR),
+                **config.env, **self.mark}, folder.base)
 
     def poll(self):
         out = os.path.join(self.folder.own, "default")

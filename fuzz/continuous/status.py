@@ -17,6 +17,8 @@ import proc
 
 SAMPLES = 2000
 SIGNATURES_SHOWN = 100
+NOTHING_YET = {"seconds": 0.0, "executions": 0, "new_inputs": 0,
+               "findings": 0, "slots": 0, "ended": 0}
 
 
 def history(store):
@@ -102,7 +104,8 @@ def describe(store, state, workers, options, phase):
         "configurations": [
             {"name": config.name,
              **{key: round(value, 1) for key, value in
-                state["configurations"].get(config.name, {}).items()}}
+                state["configurations"].get(config.name,
+                                            NOTHING_YET).items()}}
             for config in options.configs],
         "findings": findings(store),
         "signatures": dict(sorted(

@@ -272,7 +272,7 @@ class ShortTorture(unittest.TestCase):
             os.path.join(folder, "tree"), "*-large-align-ignored.patch",
             ("fuzz-release", "harness"), [target])
         options = types.SimpleNamespace(
-            seconds=8, kills=4, slot=2, jobs=1, seed=1, only=CONFIG,
+            seconds=5, kills=3, slot=2, jobs=1, seed=1, only=CONFIG,
             dir=os.path.relpath(folder, proc.ROOT))
         said = []
         torture.torture(options, said.append, planted, BUILD)

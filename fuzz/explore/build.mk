@@ -4,7 +4,7 @@
 # with what is here in place of TSan's run time.  What is explored (scenarios,
 # toys) is compiled as the allocator is, the explorer as the harness.
 
-EXPLORE_SECONDS ?= 60
+EXPLORE_SECONDS ?= 120
 export EXPLORE_SECONDS
 
 EXPLORE_SCENES := fuzz/explore/toys.c $(wildcard fuzz/explore/scene_*.c)
@@ -74,16 +74,23 @@ endef
 $(foreach b,$(EXPLORE_BUGS),$(eval $(call explore-bug,$(b),$(shell \
 	sed -n 's/^+++ b\///p' fuzz/explore/bugs/$(b).patch))))
 
-.PHONY: explore explore-bugs explore-targets explore-bug-targets
+.PHONY: explore explore-bugs explore-fuzz explore-targets explore-bug-targets
 
 explore-targets: $(addprefix $(O)/explore/,apb-explore test-explore \
 	apb-fuzz-explore)
 
 explore-bug-targets: $(EXPLORE_BUGS:%=$(O)/explore/bugs/%/apb-explore)
 
-explore: setup # all schedules of small scenarios: EXPLORE_SECONDS=60
+explore: setup # all schedules of small scenarios: EXPLORE_SECONDS=120
 	@$(MAKE) $(PARALLEL) $(O)/explore/apb-explore
 	@$(O)/explore/apb-explore --seconds $(EXPLORE_SECONDS)
 
 explore-bugs: setup # find the planted ordering bugs by their schedules
 	+@fuzz/explore/bugs.py
+
+explore-fuzz: setup # libFuzzer on inputs with schedules: FUZZ_SECONDS=60
+	@$(MAKE) $(PARALLEL) $(O)/explore/apb-fuzz-explore
+	@mkdir -p $(O)/explore/corpus
+	$(O)/explore/apb-fuzz-explore -max_total_time=$(FUZZ_SECONDS) \
+		-rss_limit_mb=0 -detect_leaks=0 -max_len=1024 \
+		-artifact_prefix=$(O)/explore/ $(O)/explore/corpus corpus/seeds

@@ -51,7 +51,7 @@ struct settings {
 
 struct totals {
 	unsigned int scenarios, unfinished, findings;
-	uint64_t schedules, runs;
+	uint64_t schedules, classes, runs;
 };
 
 static double now(void)
@@ -87,7 +87,7 @@ static bool explore_one(const struct settings *set, const struct program *p,
 	taken = now() - begin;
 	if (again && !r->found && !r->complete)
 		return false;
-	printf("%-16s %u %10lu %10lu %8.0f %6u %8.1f  %s\n", p->name, p->nr,
+	printf("%-18s %u %10lu %10lu %8.0f %6u %8.1f  %s\n", p->name, p->nr,
 	       (unsigned long)r->schedules, (unsigned long)r->runs,
 	       (double)r->runs / (taken > 0 ? taken : 1), r->most_steps, taken,
 	       r->found	   ? r->oracle :
@@ -96,6 +96,7 @@ static bool explore_one(const struct settings *set, const struct program *p,
 	fflush(stdout);
 	totals->scenarios++;
 	totals->schedules += r->schedules;
+	totals->classes += r->classes;
 	totals->runs += r->runs;
 	totals->unfinished += !r->found && !r->complete;
 	totals->findings += r->found;
@@ -115,33 +116,48 @@ static bool explore_one(const struct settings *set, const struct program *p,
 }
 
 /*
- * First each for a while; those that did not come to an end then once more,
- * with what is left of the time.
+ * Each for a short while; those that did not come to an end again, from the
+ * start, for four times as long, and so on.
  */
+static void explore_list(const struct settings *set,
+			 const struct program **list, unsigned int nr,
+			 struct totals *t, struct report *r)
+{
+	double end = now() + set->seconds, limit = set->seconds / (8 * nr);
+
+	for (; nr; limit *= 4) {
+		bool last = limit * nr >= end - now();
+		unsigned int more = 0;
+
+		for (unsigned int i = 0; i < nr; i++) {
+			double left = end - now();
+
+			if (last)
+				limit = left > 0 ? left / (nr - i) : 0.01;
+			if (!explore_one(set, list[i], limit, !last, t, r))
+				list[more++] = list[i];
+		}
+		nr = more;
+	}
+}
+
 static int explore_all(const struct settings *set, const struct program **list,
 		       unsigned int nr)
 {
 	struct report *r = report_new();
 	struct totals t = {0};
-	double begin = now(), left = set->seconds;
-	unsigned int more = 0;
+	double begin = now();
 
-	printf("%-16s %s %10s %10s %8s %6s %8s\n", "scenario", "t", "schedules",
+	printf("%-18s %s %10s %10s %8s %6s %8s\n", "scenario", "t", "schedules",
 	       "runs", "runs/s", "acc.", "seconds");
-	for (unsigned int i = 0; i < nr; i++)
-		if (!explore_one(set, list[i], left / (2 * nr), true, &t, r))
-			list[more++] = list[i];
-	for (unsigned int i = 0; i < more; i++) {
-		left = set->seconds - (now() - begin);
-		explore_one(set, list[i], left > 0 ? left / (more - i) : 0.01,
-			    false, &t, r);
-	}
-	printf("%u scenarios, %lu schedules%s, %lu runs, %.1f s; %u not "
-	       "finished, %u findings\n",
-	       t.scenarios, (unsigned long)t.schedules,
-	       set->mode == EXPLORE_ALL	  ? " (up to equivalence)" :
-	       set->mode == EXPLORE_PLAIN ? " (without reduction)" :
-					    " (of few preemptions)",
+	explore_list(set, list, nr, &t, r);
+	printf("%u scenarios, %lu schedules", t.scenarios,
+	       (unsigned long)t.schedules);
+	if (set->mode == EXPLORE_ALL)
+		printf(" (up to equivalence)");
+	else
+		printf(" (of %lu classes)", (unsigned long)t.classes);
+	printf(", %lu runs, %.1f s; %u not finished, %u findings\n",
 	       (unsigned long)t.runs, now() - begin, t.unfinished, t.findings);
 	return t.findings ? 1 : 0;
 }
@@ -235,6 +251,7 @@ int main(int argc, char **argv)
 	unsigned int nr = 0;
 	int opt;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'l':

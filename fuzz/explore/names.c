@@ -3,8 +3,8 @@
 #include "names.h"
 
 #include "api/lock.h"
+#include "arena/flat.h"
 #include "heap/thread.h"
-#include "map/flat.h"
 #include "simos.h"
 #include "state.h"
 
@@ -137,8 +137,10 @@ static void say_state(const struct apb_arena *arena, uintptr_t addr, char *buf,
 		      size_t len)
 {
 	for (unsigned int slot = 1; slot < apb_arena_slots(arena); slot++) {
-		const struct apb_pool *pool =
-			&((const struct apb_slot *)arena)[slot].pool;
+		const struct apb_pool *pool = apb_pool_of(
+			(uintptr_t)arena + ((uintptr_t)slot
+					    << apb_kind_shift(arena->kind)),
+			apb_kind_shift(arena->kind));
 
 		if (!pool->owner ||
 		    addr - (uintptr_t)pool->states >= pool->count)
@@ -160,19 +162,15 @@ static void say_arena(uintptr_t addr, unsigned int shift, char *buf, size_t len)
 	if (at < sizeof(*arena)) {
 		snprintf(buf, len, "an arena's header + %zu", at);
 	} else if (at < APB_MAX_POOLS << APB_SLOT_SHIFT) {
-		unsigned int slot = (unsigned int)(at >> APB_SLOT_SHIFT);
-
-		at &= (1u << APB_SLOT_SHIFT) - 1;
-		snprintf(name, sizeof(name), "pool %u's", slot);
-		if (at < sizeof(struct apb_pool))
-			say_member(pool_members, name, at, buf, len);
-		else
-			say_state(arena, addr, buf, len);
+		snprintf(name, sizeof(name), "pool %zu's",
+			 at >> APB_SLOT_SHIFT);
+		say_member(pool_members, name,
+			   at & ((1u << APB_SLOT_SHIFT) - 1), buf, len);
 	} else if (at >= APB_BITS_OFFSET &&
 		   at < APB_BITS_OFFSET + APB_MAX_POOLS * APB_BITS_WORDS * 8) {
 		snprintf(buf, len, "pool %zu's bitmap",
 			 (at - APB_BITS_OFFSET) / (APB_BITS_WORDS * 8));
-	} else if (at >= APB_STATES_OFFSET && at < APB_META_BYTES) {
+	} else if (at < APB_META_BYTES) {
 		say_state(arena, addr, buf, len);
 	} else {
 		snprintf(buf, len, "memory of pool %zu", at >> shift);
@@ -216,7 +214,7 @@ static bool in_leaf(uintptr_t addr, char *buf, size_t len)
 
 static bool in_globals(uintptr_t addr, char *buf, size_t len)
 {
-	size_t at = addr - (uintptr_t)apb_flat.kinds;
+	size_t at = addr - (uintptr_t)apb_flat.table;
 
 	if (addr == (uintptr_t)&apb_heaps_lock)
 		snprintf(buf, len, "heaps lock");
@@ -231,8 +229,8 @@ static bool in_globals(uintptr_t addr, char *buf, size_t len)
 	else if (addr - (uintptr_t)&apb_flat < sizeof(apb_flat))
 		snprintf(buf, len, "flat map's head");
 	else if (apb_flat.mask && at <= apb_flat.mask)
-		snprintf(buf, len, "flat map's byte of MiB %zu",
-			 at % APB_SLICE_KINDS);
+		snprintf(buf, len, "flat map's entry %#zx",
+			 at / sizeof(struct apb_flat_entry));
 	else
 		return false;
 	return true;

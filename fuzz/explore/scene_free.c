@@ -80,8 +80,14 @@ static void refill_more(unsigned int t)
 		world_free(t + 2);
 	} else {
 		world_make(IN_BIN, SOLO);
-		world_make(IN_BIN + 1, SOLO);
 	}
+}
+
+static void refill_most(unsigned int t)
+{
+	refill_more(t);
+	if (!t)
+		world_make(IN_BIN + 1, SOLO);
 }
 
 /* Batches of two: a full one is posted. */
@@ -141,6 +147,37 @@ static void bound_three(unsigned int t)
 		world_free(2 + t);
 	else
 		world_make(IN_BIN, SOLO);
+}
+
+static void bound_end(unsigned int t)
+{
+	if (t)
+		world_free(2 + t);
+	else
+		apb_thread_end();
+}
+
+/*
+ * So many that the queue gets far too long, if the owner is in its slow path
+ * all the time: then who posts waits for it.
+ */
+#define MANY 10
+
+static void wait_begin(void)
+{
+	owner_makes(MANY, SOLO);
+	for (unsigned int i = MANY; i < 2 * IN_BIN; i++)
+		world_make(i, SOLO);
+	has_heap(1);
+}
+
+static void wait_for(unsigned int t)
+{
+	if (t)
+		for (unsigned int i = 0; i < MANY; i++)
+			world_free(i);
+	else
+		world_make(2 * IN_BIN, SOLO);
 }
 
 /* ---- what the owner does with its pools ------------------------------- */
@@ -258,6 +295,23 @@ static void heapless(unsigned int t)
 	}
 }
 
+/* Two of them, of which neither gets one. */
+static void heapless_both(unsigned int t)
+{
+	world_free(t);
+	world_try(20 + t, SOLO);
+}
+
+static void heapless_both_begin(void)
+{
+	world_begin();
+	sched_play(SCHED_THREADS - 1);
+	for (unsigned int i = 0; i < IN_BIN; i++)
+		world_make(i, SOLO);
+	sched_play(SCHED_NOBODY);
+	world_refuse_maps(true);
+}
+
 const struct program scenes_free[] = {
 	{"refill",
 	 "two blocks are freed by another thread while their owner "
@@ -265,9 +319,7 @@ const struct program scenes_free[] = {
 	 2, refill_begin, refill, end_two},
 	{"refill-3", "two threads free, the owner refills", 3,
 	 refill_three_begin, refill_three, end_three},
-	{"refill-3-more",
-	 "two threads free two blocks each, the owner refills "
-	 "and allocates",
+	{"refill-3-more", "two threads free two blocks each, the owner refills",
 	 3, refill_three_begin, refill_more, end_three},
 	{"batch", "two batches of two, against three malloc()", 2, batch_begin,
 	 batch, end_two},
@@ -277,6 +329,13 @@ const struct program scenes_free[] = {
 	 helpers, end_three},
 	{"bound-3", "two who post to a queue that is too long, and its owner",
 	 3, helpers_begin, bound_three, end_three},
+	{"bound-end",
+	 "two who post to a queue that is too long, its owner ends", 3,
+	 helpers_begin, bound_end, end_three},
+	{"wait",
+	 "ten blocks are posted while their owner refills: the queue "
+	 "gets far too long",
+	 2, wait_begin, wait_for, end_two},
 	{"settle", "the last block of a pool is freed while its owner settles",
 	 2, settle_begin, settle, end_two},
 	{"settle-3", "two free the last blocks of a pool, its owner settles", 3,
@@ -290,5 +349,11 @@ const struct program scenes_free[] = {
 	 resize_both_begin, resize_both, end_two},
 	{"heapless", "no memory: a thread has no heap, frees and allocates", 2,
 	 heapless_begin, heapless, end_two},
+	{"heapless-both", "no memory: two threads share the common heap", 2,
+	 heapless_both_begin, heapless_both, end_two},
+	{"refill-3-most",
+	 "two threads free two blocks each, the owner refills "
+	 "and allocates",
+	 3, refill_three_begin, refill_most, end_three},
 	{0},
 };

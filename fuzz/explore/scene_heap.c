@@ -131,10 +131,13 @@ static void idle_begin(void)
 
 static void takeover(unsigned int t)
 {
-	if (t)
+	if (t) {
 		world_free(0);
-	else
-		world_make(2, SOLO);
+		return;
+	}
+	/* more than the last thread has left in the bin */
+	for (unsigned int i = 2; i < 9; i++)
+		world_make(i, SOLO);
 }
 
 /* Two new threads, one heap that is idle. */
@@ -175,6 +178,16 @@ static void end_takeover_begin(void)
 	world_make(0, SOLO);
 }
 
+/* The same, but it holds so much that it is settled. */
+static void end_takeover_cold_begin(void)
+{
+	end_takeover_begin();
+	for (unsigned int i = 20; i < 32; i++)
+		world_make(i, SOLO);
+	for (unsigned int i = 20; i < 32; i++)
+		world_free(i);
+}
+
 static void end_takeover(unsigned int t)
 {
 	if (!t)
@@ -194,6 +207,30 @@ static void end_takeover_two(unsigned int t)
 	world_make(1, SOLO);
 	world_free(1);
 	world_make(3, SOLO);
+}
+
+/* The heap is taken, or not, by one who frees another of its blocks. */
+static void end_takeover_more_begin(void)
+{
+	three();
+	sched_play(0);
+	world_make(3, SOLO);
+	sched_play(2);
+	apb_thread_end();
+	sched_play(1);
+	apb_trim();
+}
+
+static void end_takeover_more(unsigned int t)
+{
+	if (!t) {
+		apb_thread_end();
+	} else if (t == 1) {
+		world_free(0);
+	} else {
+		world_free(3);
+		world_make(4, SOLO);
+	}
 }
 
 /* Nobody has a heap yet. */
@@ -314,6 +351,15 @@ static void trim_end(unsigned int t)
 		apb_thread_end();
 }
 
+/* A thread ends, one trims, one begins. */
+static void trim_end_begin(unsigned int t)
+{
+	if (t == 2)
+		world_make(4, SOLO);
+	else
+		trim_end(t);
+}
+
 static void trim_both(unsigned int t)
 {
 	(void)t;
@@ -355,12 +401,47 @@ static void stop_both(unsigned int t)
 	apb_resume();
 }
 
+static void stop_end(unsigned int t)
+{
+	if (!t)
+		apb_thread_end();
+	else if (t == 1)
+		world_make(4, SOLO);
+	else
+		stop(0);
+}
+
+/* An option that concerns all heaps. */
+static void option(unsigned int t)
+{
+	if (t) {
+		world_make(2, PAIR);
+		world_free(2);
+	} else {
+		apb_set_option(APB_OPT_SETTLE_PERIOD, 4);
+	}
+}
+
+static void option_end(void)
+{
+	world_end(2);
+	apb_set_option(APB_OPT_SETTLE_PERIOD, 0);
+}
+
 static void check(unsigned int t)
 {
 	if (t)
 		world_free(0);
 	else
 		world_expect(!apb_check(NULL), "check", "apb_check() failed");
+}
+
+static void check_end(unsigned int t)
+{
+	if (t)
+		apb_thread_end();
+	else
+		check(0);
 }
 
 /*
@@ -420,8 +501,14 @@ const struct program scenes_heap[] = {
 	 3, takeover_two_begin, takeover_three, end_three},
 	{"end-takeover", "a thread ends, another one begins", 2,
 	 end_takeover_begin, end_takeover_two, end_three},
+	{"end-takeover-cold", "the same, of a heap with much to give back", 2,
+	 end_takeover_cold_begin, end_takeover_two, end_three},
 	{"end-takeover-3", "a thread ends, one begins, one frees its block", 3,
 	 end_takeover_begin, end_takeover, end_three},
+	{"end-takeover-more",
+	 "the same, and who begins frees a block of it, "
+	 "too",
+	 3, end_takeover_more_begin, end_takeover_more, end_three},
 	{"first", "the first malloc() of two threads", 2, world_begin, first,
 	 end_two},
 	{"trim", "a block is freed by another thread while its owner trims", 2,
@@ -434,6 +521,8 @@ const struct program scenes_heap[] = {
 	 2, trim_takeover_begin, trim_takeover, end_two},
 	{"trim-end", "one thread trims, the other ends", 2, two, trim_end,
 	 end_two},
+	{"trim-end-begin", "one thread trims, one ends, one begins", 3,
+	 end_takeover_begin, trim_end_begin, end_three},
 	{"trim-both", "two threads trim", 2, two, trim_both, end_two},
 	{"trim-idle",
 	 "a block of an idle heap is freed while another thread "
@@ -454,7 +543,13 @@ const struct program scenes_heap[] = {
 	{"stop-3", "the same, and a third thread allocates", 3, three,
 	 stop_three, end_three},
 	{"stop-both", "two threads stop the world", 2, two, stop_both, end_two},
+	{"stop-end", "the world is stopped while a thread ends, one begins", 3,
+	 end_takeover_begin, stop_end, end_three},
+	{"option", "an option of all heaps is set while another refills", 2,
+	 two, option, option_end},
 	{"check", "apb_check() while a block is posted", 2, two, check,
+	 end_two},
+	{"check-end", "apb_check() while a thread ends", 2, two, check_end,
 	 end_two},
 	{"check-new", "apb_check() while a thread without heap frees", 2,
 	 check_new_begin, check, end_two},

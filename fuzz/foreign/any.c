@@ -13,6 +13,9 @@
 #define LIMIT_NONE 14
 #define LIMIT_STEP ((size_t)1 << 20)
 
+/* Of run.h: none of apb's functions is here. */
+const struct apb_api apb_api;
+
 /* 2 MiB; never on a heap. */
 static struct any the_run;
 
@@ -194,9 +197,18 @@ static void (*const run_op[OP_NR])(struct any *r) = {
 	[OP_THREAD_END] = do_nothing,
 };
 
+static void tell_observer(const struct any *r, const struct op *op)
+{
+	const struct run_observer *o = r->opt->observer;
+
+	if (o)
+		o->op(op, r->index, o->arg);
+}
+
 static void step(struct any *r)
 {
 	describe(r);
+	tell_observer(r, &r->op);
 	if (r->op.kind == OP_THREAD_END)
 		any_end_thread(r, r->op.thread);
 	else
@@ -269,6 +281,7 @@ static void end(struct any *r)
 	r->phase = "(end)";
 	memset(&r->op, 0, sizeof(r->op));
 	any_note(r, "(end: free all)\n");
+	tell_observer(r, NULL);
 	states_live(r->model.live, r->bytes);
 	if (r->head.threads > 1 && r->head.seed & 2 && !r->failed) {
 		any_pass(r, 1, free_all_by);

@@ -272,12 +272,13 @@ static void resized(struct any *r, struct any_request *q, unsigned int slot,
 	usable = any_usable(r, p, q->size);
 	if (!any_judge_block(r, q, p, usable))
 		return;
-	if (p != old.ptr &&
+	at = model_verify(&r->model, slot, p, limit);
+	/* with a live block under it the content is wrong, too */
+	if (at != CONTENT_OK && p != old.ptr &&
 	    model_overlaps_other(&r->model, slot, (uintptr_t)p, usable)) {
 		any_overlap(r, q, p, usable);
 		return;
 	}
-	at = model_verify(&r->model, slot, p, limit);
 	if (at != CONTENT_OK) {
 		any_broken(r, RULE_REALLOC_CONTENT,
 			   "%p -> %p: byte %zu of the first %zu was not kept",

@@ -3,8 +3,7 @@
 # The harness around allocators that are not apb: the same input format, model
 # and programs, another runner (README.md).
 
-FOREIGN_SRC := $(sort $(wildcard fuzz/foreign/*.c)) $(addprefix fuzz/,ops.c \
-	content.c cover.c model.c child.c files.c minimize.c)
+FOREIGN_SRC := $(sort $(wildcard fuzz/foreign/*.c))
 
 # Blocks may be aligned to 8.
 foreign.cc = clang-19
@@ -12,18 +11,19 @@ foreign.cflags = $(BASE) -O2 -DCOVER_GRANULE_SHIFT=3
 foreign.ldflags =
 $(eval $(call flavour,foreign))
 
-$(O)/fuzz/apb-replay-any: $(call objs,foreign,fuzz/replay.c $(FOREIGN_SRC))
+# What these define in the place of the harness's own objects is linked first.
+FOREIGN = $(call objs,foreign,$(FOREIGN_SRC)) $(call harness,foreign)
+
+$(O)/fuzz/apb-replay-any: $(call objs,foreign,fuzz/replay.c) $(FOREIGN)
 	$(call link,foreign)
 
 # Nothing of it is instrumented: the states alone guide the engine.
 foreign-fuzz.cc = clang-19
 foreign-fuzz.ldflags = -fsanitize=fuzzer
-$(O)/fuzz/apb-fuzz-any: \
-		$(call objs,foreign,fuzz/target_libfuzzer.c $(FOREIGN_SRC))
+$(O)/fuzz/apb-fuzz-any: $(call objs,foreign,fuzz/target_libfuzzer.c) $(FOREIGN)
 	$(call link,foreign-fuzz)
 
-$(O)/fuzz/apb-fuzz-any-afl: $(call objs,afl,fuzz/target_afl.c) \
-		$(call objs,foreign,$(FOREIGN_SRC))
+$(O)/fuzz/apb-fuzz-any-afl: $(call objs,afl,fuzz/target_afl.c) $(FOREIGN)
 	$(call link,afl)
 
 # An allocator with faults of choice, for test_foreign.py; and one that has but

@@ -168,13 +168,18 @@ def minimized(target, path):
     return path
 
 
+def operations(path):
+    """Number of records: 8 bytes each, behind a header of as many."""
+    return max(0, os.path.getsize(os.path.join(proc.ROOT, path)) // 8 - 1)
+
+
 def report(target, path, worker):
     """All that is to be said on a finding."""
     failed, output = replayed(target, path)
     if failed:
         path = minimized(target, path)
         say("minimised to %s: %s" % (
-            fuzz.plural(fuzz.operations(path), "operation"), path))
+            fuzz.plural(operations(path), "operation"), path))
         command = target.replay("-v", path)
         _failed, output = replayed(target, "-v", path)
     else:
@@ -247,6 +252,19 @@ def prepare(target, engine):
     os.makedirs(os.path.join(proc.ROOT, inputs))
     for path in engines.files(target.corpus, *engines.SEEDS):
         engines.copy(path, inputs, engines.digest(path))
+
+
+def harvest(target):
+    """Copy what AFL++ found of new inputs into the corpus."""
+    known = {engines.digest(path)
+             for path in engines.files(target.corpus, *engines.SEEDS)}
+    for path in engines.files(target.folder + "/afl"):
+        if "/queue/" not in path:
+            continue
+        key = engines.digest(path)
+        if key not in known:
+            known.add(key)
+            engines.copy(path, target.corpus, key)
 
 
 def replay_corpus(target):
@@ -324,6 +342,8 @@ def main():
     finally:
         fuzz.stop(workers)
     proc.rearm()
+    if engine == "afl":
+        harvest(target)
     found = [(path, w) for w in workers for path in w.found]
     broken = [w for w in workers if w.broken]
     summary(target, workers, max(0.001, time.monotonic() - start), before,

@@ -9,11 +9,11 @@
 
 const struct rule_known rules_known[] = {
 	{"glibc", RULE_ALIGNED_VALID,
-	 "aligned_alloc() is memalign() up to 2.37, which rounds up"},
+	 "aligned_alloc() is memalign(), which rounds up"},
 	{"libapb", RULE_ALIGNED_VALID, "aligned_alloc() is as in glibc 2.36"},
 	{"mimalloc", RULE_ALIGN_16, "up to 8 bytes are aligned to 8"},
 	{"mimalloc", RULE_ALIGN_ASKED,
-	 "2.0.9: blocks of 2^n bytes are taken to be aligned to their size"},
+	 "aligned_alloc(256, 256) is aligned to 128"},
 	{"mimalloc", RULE_REALLOC_ZERO, "realloc(p, 0) is a block of 0 bytes"},
 	{"mimalloc", RULE_ENOMEM, "errno is left alone beyond PTRDIFF_MAX"},
 	{"mimalloc", RULE_OVERFLOW_ENOMEM, "errno is left alone"},

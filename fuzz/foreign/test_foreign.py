@@ -40,20 +40,28 @@ def setUpModule():
     assert status == 0, output
 
 
-def run(*args, fault="", seconds=120, **env):
+def environment(**more):
+    """Without what an interactive user may have set."""
+    env = proc.environment(**more)
+    for name in ("APB_TARGET", "APB_RULES", "APB_HISTORY", "APB_QUIET"):
+        env.pop(name, None)
+    return env
+
+
+def run(*args, fault="", seconds=120):
     """apb-replay-any on a library: (status, what it says)."""
     done = subprocess.run(
         [foreign.REPLAY, *args], cwd=proc.ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=seconds, check=False, errors="replace",
-        env=proc.environment(APB_FAULTY=fault, **env))
+        env=environment(APB_FAULTY=fault))
     return done.returncode, done.stdout
 
 
 def driver(**env):
     return subprocess.run(
         ["fuzz/foreign/foreign.py"], cwd=proc.ROOT, text=True,
-        env=proc.environment(**env), stdin=subprocess.DEVNULL,
+        env=environment(**env), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
         check=False)
 
@@ -80,7 +88,7 @@ def bench(fault):
     done = subprocess.run(
         [os.path.join(proc.ROOT, foreign.REPLAY), "--target",
          os.path.join(proc.ROOT, FAULTY), "--bench", INPUTS], cwd=folder,
-        env=proc.environment(APB_FAULTY=fault), stdin=subprocess.DEVNULL,
+        env=environment(APB_FAULTY=fault), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=120, check=False)
     return done.returncode, done.stdout
@@ -233,7 +241,7 @@ class Driver(unittest.TestCase):
         command = re.search(r"replay it with:\n  (.*)\n", done.stdout)[1]
         again = subprocess.run(
             shlex.split(command), cwd=proc.ROOT, timeout=60, check=False,
-            env=proc.environment(APB_FAULTY="overlap"),
+            env=environment(APB_FAULTY="overlap"),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(again.returncode, 1)
 

@@ -11,8 +11,9 @@ build/mutate/results.  From the environment:
   MUTATE_LIMIT=n        run n at most
   MUTATE_SECONDS=n      start none after so many seconds
   MUTATE_FUZZ_SECONDS=n how long one that lives so far is fuzzed (2; 0: not)
-  MUTATE_QUICK=1        without the slow programs and without fuzzing; what
-                        lives is run again when this is not set
+  MUTATE_QUICK=n        only programs and inputs of n seconds of CPU in all,
+                        the cheapest; what lives goes on where that ended when
+                        this is more, or not set
   JOBS=n                at the same time
 
 Exit status: 0; 1 if one survives that is not in the list, or an entry of the
@@ -44,7 +45,7 @@ def number(name, default, least=0):
 
 class Mutate:
     def __init__(self, project, listed):
-        self.quick = number("MUTATE_QUICK", 0) > 0
+        self.quick = number("MUTATE_QUICK", 0)
         fuzz_seconds = number("MUTATE_FUZZ_SECONDS", 2)
         self.build = building.Build(project, fuzz_seconds and not self.quick)
         self.witnesses = project.witnesses()
@@ -88,7 +89,8 @@ class Mutate:
     def settled(self, id):
         """Whether nothing more is to be known."""
         entry = self.known(id)
-        return entry and (self.quick or not entry.get("quick"))
+        quick = entry.get("quick") if entry else 0
+        return entry and (not quick or self.quick and quick >= self.quick)
 
     # ---- running ---------------------------------------------------------
 

@@ -136,5 +136,5 @@ class Score:
         middle = (p + z * z / 2 / n) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(
             p * (1 - p) / n + z * z / 4 / n / n)
-        return "%.1f to %.1f %%" % (100 * (middle - half),
-                                    100 * (middle + half))
+        return "%.1f to %.1f %%" % (100 * max(0.0, middle - half),
+                                    100 * min(1.0, middle + half))

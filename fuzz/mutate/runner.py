@@ -18,7 +18,6 @@ from build import digest, proc, read
 
 MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
-SLOW_SECONDS = 1  # of CPU: a program that is left out of a quick run
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
@@ -87,13 +86,14 @@ class Runner:
         base = digest(*(s.text for s in self.build.sources),
                       *(read(o) for o in self.build.project.harness +
                         self.build.project.helpers()),
-                      str(sorted(self.build.without)))
+                      str(sorted(self.build.without)),
+                      str(self.build.numbers))
         fresh = {}
         for name in self.build.project.tests():
             stamp = digest(base, read("%s/unit/%s.o" % (self.out, name)))
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))
-            if self.quick and known.get(name, {}).get("cpu", 0) > SLOW_SECONDS:
+            if self.quick and known.get(name, {}).get("cpu", 0) > self.quick:
                 continue
             if known.get(name, {}).get("stamp") != stamp:
                 print("mutate: tracing %s" % name, flush=True)
@@ -167,17 +167,17 @@ class Runner:
 
     def attempts(self, source, number, known):
         """Programs and lists of inputs that see it: (cost, name, argument,
-        CPU seconds, wall seconds), in the order to try them."""
-        found = [(p.cpu + p.wall / 10, p.name, None, p.cpu, p.wall)
-                 for p in self.programs if p.sees(number) and
-                 (not self.quick or p.cpu <= SLOW_SECONDS)]
+        CPU seconds, wall seconds, key), in the order to try them."""
+        found = [(p.cpu + p.wall / 10, p.name, None, p.cpu, p.wall, p.name)
+                 for p in self.programs if p.sees(number)]
         inputs = [(path, seconds) for path, seconds, marks in self.inputs
                   if marks >> number & 1]
-        for part in (inputs[:REPLAY_FIRST], inputs[REPLAY_FIRST:]):
+        for key, part in (("replay first", inputs[:REPLAY_FIRST]),
+                          ("replay rest", inputs[REPLAY_FIRST:])):
             if part:
                 cost = sum(seconds for _, seconds in part)
                 found.append((cost, "replay", [path for path, _ in part], cost,
-                              cost))
+                              cost, key))
         if known:
             first = known.partition(" ")[2] or known
             found.sort(key=lambda a: a[1] != first)
@@ -188,7 +188,7 @@ class Runner:
 
     def attempt(self, number, attempt, worker):
         """None, or what killed it: (by, how, detail)."""
-        _cost, name, inputs, cpu, wall = attempt
+        _cost, name, inputs, cpu, wall, _key = attempt
         cmd = [self.out + "/driver-run", name]
         if inputs:
             cmd.append(os.path.join(self.out, "inputs-%s" % worker))
@@ -237,30 +237,31 @@ class Runner:
         if mutant.id in self.build.without:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
-        compared = False
-        attempts = self.attempts(source.path, number, known.get("by"))
-        for attempt in attempts:
-            if tried.get(attempt[1]) == self.stamps[attempt[1]]:
+        # a quick run compares no code
+        compared, spent = self.quick, 0
+        for attempt in self.attempts(source.path, number, known.get("by")):
+            name, cpu, key = attempt[1], attempt[3], attempt[5]
+            if tried.get(key) == self.stamps[name]:
                 continue
-            if attempt[0] > COMPARE_SECONDS and not compared and \
-                    not self.quick:
+            if self.quick and spent + cpu > self.quick:
+                continue
+            spent += cpu
+            if attempt[0] > COMPARE_SECONDS and not compared:
                 compared = True
                 if self.same_code(source, point, mutant, worker):
                     return dict(EQUIVALENT)
             if killed := self.attempt(number, attempt, worker):
                 with self.lock:
-                    key = source.path, attempt[1]
+                    key = source.path, name
                     self.kills[key] = self.kills.get(key, 0) + 1
                 return entry_of(killed)
-        if not compared and not self.quick and \
-                self.same_code(source, point, mutant, worker):
+            tried[key] = self.stamps[name]
+        if not compared and self.same_code(source, point, mutant, worker):
             return dict(EQUIVALENT)
         if killed := self.fuzz(number, worker):
             return entry_of(killed)
-        tried.update((a[1], self.stamps[a[1]]) for a in attempts)
         return {"result": "survived", "by": "", "how": "", "tried": tried,
-                "quick": self.quick,
-                "detail": "%d programs see it" % len(attempts)}
+                "quick": self.quick, "detail": "%d tried" % len(tried)}
 
 
 def entry_of(killed):

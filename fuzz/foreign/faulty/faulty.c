@@ -163,7 +163,7 @@ static void *plain(size_t size, const char *silent)
 		return refuse(ENOMEM, "");
 	if (is("overlap") && ++mallocs % 50 == 0 && last && last_size >= size)
 		return last;
-	block = place(16, size + 16, silent);
+	block = place(16, size > PTRDIFF_MAX ? size : size + 16, silent);
 	if (!block)
 		return NULL;
 	header_of(block)->size = size;

@@ -7,9 +7,12 @@
 
 int main(void)
 {
-	void *p = NULL;
+	for (int i = 0; i < 64; i++) {
+		char *p = memalign(is(512), is(0)), *q = valloc(is(0));
 
-	for (int i = 0; i < 64 && !((uintptr_t)p % 512); i++)
-		p = memalign(is(512), is(0));
-	SHOW((uintptr_t)p % 512 == 0, "memalign(512, 0) = %p", p);
+		if ((uintptr_t)p % 512 && (uintptr_t)q % 4096)
+			SHOW(0, "memalign(512, 0) = %p, valloc(0) = %p",
+			     (void *)p, (void *)q);
+	}
+	return 0;
 }

@@ -4,9 +4,13 @@
 
 int main(void)
 {
-	void *p;
+	void *a = aligned_alloc(is(64), is(0)), *m = memalign(is(64), is(0));
+	void *v;
 
 	errno = 0;
-	p = memalign(is(64), is(0));
-	SHOW(p, "memalign(64, 0) = NULL, errno %d", errno);
+	v = valloc(is(0));
+	SHOW(a && m && v,
+	     "aligned_alloc(64, 0) = %p, memalign(64, 0) = %p, valloc(0) = %p, "
+	     "errno %d",
+	     a, m, v, errno);
 }
