@@ -60,11 +60,12 @@
 
 /*
  * The flat map's table: 32 bytes for each of the smallest pools.  The largest
- * covers 256 GiB, the smallest that is tried if there is no room 4 GiB.  Made
- * writable in chunks, each for 32 MiB.
+ * covers 64 GiB, the smallest that is tried if there is no room 4 GiB.  No more
+ * than that, as a shell may lower its limit on address space after the fact.
+ * Made writable in chunks, each for 32 MiB.
  */
 #define APB_FLAT_ENTRY_SHIFT 5
-#define APB_FLAT_BYTES_MAX ((size_t)512 << 20)
+#define APB_FLAT_BYTES_MAX ((size_t)128 << 20)
 #define APB_FLAT_BYTES_MIN ((size_t)8 << 20)
 #define APB_FLAT_CHUNK ((size_t)64 << 10)
 

@@ -17,7 +17,7 @@ static void reserve(void)
 
 	apb_flat.tried = true;
 	while (!(table = apb_os_reserve(size))) {
-		size /= 8;
+		size /= 4;
 		if (size < APB_FLAT_BYTES_MIN)
 			return;
 	}

@@ -189,6 +189,7 @@ class Engines(Kept):
 class Shim(unittest.TestCase):
     def test_corpus(self):
         """The malloc family without a bug: nothing is found."""
+        os.makedirs(os.path.join(proc.ROOT, "build/findings"), exist_ok=True)
         status, output = proc.run(
             ["build/fuzz/apb-fuzz-shim-asan", "-runs=0", "-max_len=65536",
              "-artifact_prefix=build/findings/", *engines.seed_folders()],
