@@ -17,6 +17,7 @@ TOP = {"Makefile", "README.md", "LICENSE", "alloc", "bench", "corpus", "fuzz",
 NOT_OURS = {".git", "build", "__pycache__"}
 MAX_LINES = 800
 SPDX = "SPDX-License-Identifier: MIT"
+CONFLICT = re.compile(r"(<{7}|>{7}) ")
 # Inputs are no text, and the licence is not under itself.
 NO_SPDX = re.compile(r"LICENSE$|corpus/(seeds|regressions)/")
 
@@ -24,7 +25,8 @@ NO_SPDX = re.compile(r"LICENSE$|corpus/(seeds|regressions)/")
 def sources():
     for base, folders, names in os.walk(ROOT):
         folders[:] = sorted(f for f in folders if f not in NOT_OURS)
-        for name in sorted(names):
+        # in a second working tree .git is a file
+        for name in sorted(set(names) - NOT_OURS):
             yield os.path.relpath(os.path.join(base, name), ROOT)
 
 
@@ -50,6 +52,8 @@ def check_lines(path):
     for number, line in enumerate(lines, 1):
         if line.endswith((" ", "\t")) and not path.endswith(".patch"):
             yield "%s:%d: white space at the end" % (path, number)
+        if CONFLICT.match(line):
+            yield "%s:%d: a merge was not resolved" % (path, number)
         if not path.endswith((".c", ".cc")):
             continue
         if path.startswith("alloc/") and re.match(r"\s*#\s*if", line):
