@@ -340,9 +340,17 @@ static void without_table(void *arg)
 			apb_free(block[i]);
 		else
 			apb_free_sized(block[i], i + 20);
+	/* in place exactly if the class stays, as with a table */
+	block[0] = apb_malloc(1000);
+	block[1] = apb_realloc(block[0], 900);
+	block[2] = apb_realloc(block[1], 10);
+	if (block[1] != block[0] || block[2] == block[1] ||
+	    apb_usable_size(block[2]) != 16)
+		abort();
+	apb_free(block[2]);
 	if (nr_misuses || stats_now().used_bytes || apb_check(NULL))
 		abort();
-	apb_free(block[0]);
+	apb_free(block[2]);
 	if (nr_misuses != 1)
 		abort();
 }
