@@ -2,6 +2,7 @@
 /* The loop over an input's operations; see run.h and runner.h. */
 #include "runner.h"
 
+#include "arena/flat.h"
 #include "debug/inspect.h"
 #include "feedback.h"
 #include "heap/thread.h"
@@ -372,6 +373,12 @@ uint64_t run_failed_calls(void)
 	for (int i = 0; i < APB_OS_NR; i++)
 		n += the_run.watch.failed[i];
 	return n;
+}
+
+void run_prepare(void)
+{
+	for (size_t at = 0; at < SIMOS_SPACE; at += (size_t)1 << 20)
+		apb_flat_open(SIMOS_BASE + at);
 }
 
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)

@@ -94,6 +94,12 @@ uint64_t run_calls(enum apb_os_call *hit);
 /* And how many of them failed. */
 uint64_t run_failed_calls(void);
 
+/*
+ * What the allocator does only once in a process, here and there, done at once:
+ * so that every input finds the same.
+ */
+void run_prepare(void);
+
 /* Run an input: 0, or 1 after a finding. */
 int run_input(const uint8_t *data, size_t size, const struct run_options *o);
 

@@ -12,10 +12,8 @@
  * slices of the simulated kernel's space.  What they find is not reported: a
  * target that ends before the fork server is there has no input to show.
  */
-#include "arena/flat.h"
 #include "feedback.h"
 #include "run.h"
-#include "simos.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -68,8 +66,7 @@ int main(void)
 		warm_up[SEED_AT] = (uint8_t)i;
 		run(warm_up, sizeof(warm_up));
 	}
-	for (size_t at = 0; at < SIMOS_SPACE; at += (size_t)1 << 20)
-		apb_flat_open(SIMOS_BASE + at);
+	run_prepare();
 	warming = false;
 	__AFL_INIT();
 	data = __AFL_FUZZ_TESTCASE_BUF;

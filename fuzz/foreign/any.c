@@ -296,6 +296,11 @@ static void end(struct any *r)
 	model_reset(&r->model);
 }
 
+/* Nothing is known of it. */
+void run_prepare(void)
+{
+}
+
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)
 {
 	struct any *r = &the_run;

@@ -45,7 +45,7 @@ $(O)/foreign/libfew.so: $(FAULTY) fuzz/foreign/faulty/few.map
 
 .PHONY: foreign-targets foreign-findings
 
-foreign-targets: $(O)/fuzz/apb-replay-any $(O)/fuzz/apb-fuzz-any \
+foreign-targets: $(addprefix $(O)/fuzz/apb-,replay-any fuzz-any fuzz-any-afl) \
 	$(addprefix $(O)/foreign/lib,faulty.so few.so) $(O)/libapb-malloc.so
 
 foreign-findings: setup # what other allocators do: the programs that show it
