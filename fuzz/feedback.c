@@ -2,6 +2,8 @@
 /* State feedback; see feedback.h. */
 #include "feedback.h"
 
+#include "hits.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,42 +47,16 @@ enum {
 
 _Static_assert(END <= FEEDBACK_NR, "all states have a counter");
 
-__attribute__((section("__libfuzzer_extra_counters"),
-	       used)) static uint8_t counters[FEEDBACK_NR];
-
-static uint16_t hits[FEEDBACK_NR];
-static unsigned int nr_hits;
-static bool seen[FEEDBACK_NR];
-static unsigned int nr_seen, nr_written;
-
-static unsigned int bucket(uint64_t n, unsigned int buckets)
-{
-	unsigned int b = n ? 64 - (unsigned int)__builtin_clzll(n) : 0;
-
-	return b < buckets ? b : buckets - 1;
-}
-
-static void hit(unsigned int state)
-{
-	if (counters[state])
-		return;
-	counters[state] = 1;
-	hits[nr_hits++] = (uint16_t)state;
-	if (seen[state])
-		return;
-	seen[state] = true;
-	nr_seen++;
-}
+static unsigned int nr_written; /* of those seen */
 
 static void hit_bucket(unsigned int group, uint64_t n, unsigned int buckets)
 {
-	hit(group + bucket(n, buckets));
+	hits_add(group + hits_bucket(n, buckets));
 }
 
 void feedback_begin(void)
 {
-	while (nr_hits)
-		counters[hits[--nr_hits]] = 0;
+	hits_clear();
 }
 
 /*
@@ -93,13 +69,13 @@ static void write_seen(void)
 	char line[16];
 	int fd, n;
 
-	nr_written = nr_seen;
+	nr_written = feedback_seen();
 	if (!name)
 		return;
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return;
-	n = snprintf(line, sizeof(line), "%u\n", nr_seen);
+	n = snprintf(line, sizeof(line), "%u\n", feedback_seen());
 	if (write(fd, line, (size_t)n) != n)
 		perror(name);
 	close(fd);
@@ -107,7 +83,7 @@ static void write_seen(void)
 
 void feedback_end(void)
 {
-	if (nr_seen > nr_written)
+	if (feedback_seen() > nr_written)
 		write_seen();
 }
 
@@ -115,7 +91,7 @@ static void class_stats(unsigned int i, const struct apb_class_stats *c)
 {
 	unsigned int state = !c->pools ? 0 : !c->used ? 1 : c->avail ? 2 : 3;
 
-	hit(CLASS_STATE + i * 4 + state);
+	hits_add(CLASS_STATE + i * 4 + state);
 	if (!c->pools)
 		return;
 	hit_bucket(CLASS_POOLS + i * 4, c->pools - 1, 4);
@@ -136,8 +112,9 @@ void feedback_stats(const struct apb_stats *s, size_t live)
 	}
 	hit_bucket(ARENAS, s->arenas, BUCKETS);
 	hit_bucket(SPARES, s->spares, SMALL_BUCKETS);
-	hit(ARENAS_UNUSED + bucket(s->arenas, SMALL_BUCKETS) * SMALL_BUCKETS +
-	    bucket(unused, SMALL_BUCKETS));
+	hits_add(ARENAS_UNUSED +
+		 hits_bucket(s->arenas, SMALL_BUCKETS) * SMALL_BUCKETS +
+		 hits_bucket(unused, SMALL_BUCKETS));
 	hit_bucket(LARGE, s->large, BUCKETS);
 	hit_bucket(LIVE, live, BUCKETS);
 	hit_bucket(SETTLES, s->settles, BUCKETS);
@@ -155,12 +132,12 @@ void feedback_stats(const struct apb_stats *s, size_t live)
 
 void feedback_fault(enum op_kind op, enum apb_os_call call)
 {
-	hit(FAULT + op * APB_OS_NR + call);
+	hits_add(FAULT + op * APB_OS_NR + call);
 }
 
 void feedback_misuse(enum apb_misuse_kind kind, unsigned int call)
 {
-	hit(MISUSE + kind * CALLS + call % CALLS);
+	hits_add(MISUSE + kind * CALLS + call % CALLS);
 }
 
 void feedback_thread_end(bool others, size_t live)
@@ -170,26 +147,11 @@ void feedback_thread_end(bool others, size_t live)
 
 void feedback_remote(unsigned int from, unsigned int to, unsigned int cls)
 {
-	hit(REMOTE + from * OPS_THREADS + to);
-	hit(REMOTE_CLASS + cls);
+	hits_add(REMOTE + from * OPS_THREADS + to);
+	hits_add(REMOTE_CLASS + cls);
 }
 
 void feedback_refused(enum op_kind op)
 {
-	hit(REFUSED + op);
-}
-
-unsigned int feedback_nr_hit(void)
-{
-	return nr_hits;
-}
-
-unsigned int feedback_hit_at(unsigned int i)
-{
-	return hits[i];
-}
-
-unsigned int feedback_seen(void)
-{
-	return nr_seen;
+	hits_add(REFUSED + op);
 }

@@ -2,6 +2,8 @@
 /* State feedback from outside; see states.h. */
 #include "states.h"
 
+#include "hits.h"
+
 #define SIZES 24 /* powers of two */
 #define COARSE 12 /* steps of two powers */
 #define DELTAS 16
@@ -31,38 +33,13 @@ enum {
 
 _Static_assert(END <= FEEDBACK_NR, "all states have a counter");
 
-__attribute__((section("__libfuzzer_extra_counters"),
-	       used)) static uint8_t counters[FEEDBACK_NR];
-
-static uint16_t hits[FEEDBACK_NR];
-static unsigned int nr_hits, nr_seen;
-static bool seen[FEEDBACK_NR];
-
 static uintptr_t recent[RECENT]; /* by hash; 0: none */
 static uintptr_t last_freed;
 static uintptr_t last_of[COARSE]; /* block made last */
 
-static unsigned int log2_of(uint64_t n, unsigned int buckets)
-{
-	unsigned int b = n ? 64 - (unsigned int)__builtin_clzll(n) : 0;
-
-	return b < buckets ? b : buckets - 1;
-}
-
-static void hit(unsigned int state)
-{
-	if (counters[state])
-		return;
-	counters[state] = 1;
-	hits[nr_hits++] = (uint16_t)state;
-	nr_seen += !seen[state];
-	seen[state] = true;
-}
-
 void feedback_begin(void)
 {
-	while (nr_hits)
-		counters[hits[--nr_hits]] = 0;
+	hits_clear();
 	__builtin_memset(recent, 0, sizeof(recent));
 	__builtin_memset(last_of, 0, sizeof(last_of));
 	last_freed = 0;
@@ -79,25 +56,27 @@ static unsigned int hash(uintptr_t addr)
 
 void states_block(uintptr_t addr, size_t size, size_t usable)
 {
-	unsigned int s = log2_of(size, SIZES), c = log2_of(size, SIZES) / 2;
+	unsigned int s = hits_bucket(size, SIZES),
+		     c = hits_bucket(size, SIZES) / 2;
 	unsigned int reuse = addr == last_freed		? 0 :
 			     recent[hash(addr)] == addr ? 1 :
 							  2;
 	uintptr_t last = last_of[c];
 	unsigned int low = (unsigned int)__builtin_ctzll(addr | 1ull << 19);
 
-	hit(REUSE + reuse * SIZES + s);
-	hit(ALIGN + (low < 4 ? 0 : low - 4) * SIZES + s);
+	hits_add(REUSE + reuse * SIZES + s);
+	hits_add(ALIGN + (low < 4 ? 0 : low - 4) * SIZES + s);
 	if (last)
-		hit(DELTA + c * DELTAS +
-		    log2_of(addr > last ? addr - last : (last - addr) >> 8,
-			    DELTAS));
+		hits_add(DELTA + c * DELTAS +
+			 hits_bucket(addr > last ? addr - last :
+						   (last - addr) >> 8,
+				     DELTAS));
 	last_of[c] = addr;
 	if (!(addr & 4095))
-		hit(PAGE_AT + s);
+		hits_add(PAGE_AT + s);
 	else if ((addr ^ (addr + size)) >> 12)
-		hit(PAGE_AT + SIZES + s);
-	hit(SLACK + c * 16 + log2_of(usable - size, 16));
+		hits_add(PAGE_AT + SIZES + s);
+	hits_add(SLACK + c * 16 + hits_bucket(usable - size, 16));
 }
 
 void states_freed(uintptr_t addr)
@@ -108,7 +87,8 @@ void states_freed(uintptr_t addr)
 
 void states_resized(bool moved, size_t from, size_t to)
 {
-	hit(RESIZE + (moved * 2u + (to > from)) * SIZES + log2_of(to, SIZES));
+	hits_add(RESIZE + (moved * 2u + (to > from)) * SIZES +
+		 hits_bucket(to, SIZES));
 }
 
 static unsigned int group_of(enum op_kind op)
@@ -138,55 +118,40 @@ void states_kernel(enum op_kind op, size_t size,
 		   const struct hook_counts *before,
 		   const struct hook_counts *after)
 {
-	unsigned int s = log2_of(size, SIZES);
+	unsigned int s = hits_bucket(size, SIZES);
 
 	for (unsigned int i = 0; i < APB_OS_NR; i++) {
 		if (after->calls[i] == before->calls[i])
 			continue;
-		hit(KERNEL + (group_of(op) * APB_OS_NR + i) * SIZES + s);
+		hits_add(KERNEL + (group_of(op) * APB_OS_NR + i) * SIZES + s);
 		if (after->failed[i] != before->failed[i])
-			hit(FAULT + op * APB_OS_NR + i);
+			hits_add(FAULT + op * APB_OS_NR + i);
 	}
 }
 
 void states_live(size_t live, size_t bytes)
 {
-	hit(LIVE + log2_of(live, SIZES));
-	hit(BYTES + log2_of(bytes, 2 * SIZES));
+	hits_add(LIVE + hits_bucket(live, SIZES));
+	hits_add(BYTES + hits_bucket(bytes, 2 * SIZES));
 }
 
 void states_probe(unsigned int probe, unsigned int result)
 {
-	hit(PROBE + probe % PROBES * RESULTS + result % RESULTS);
+	hits_add(PROBE + probe % PROBES * RESULTS + result % RESULTS);
 }
 
 void feedback_thread_end(bool others, size_t live)
 {
-	hit(THREAD_END + others * 8u + log2_of(live, 8));
+	hits_add(THREAD_END + others * 8u + hits_bucket(live, 8));
 }
 
 void feedback_remote(unsigned int from, unsigned int to, unsigned int cls)
 {
 	(void)cls;
-	hit(REMOTE + from * OPS_THREADS + to);
+	hits_add(REMOTE + from * OPS_THREADS + to);
 }
 
 void feedback_refused(enum op_kind op)
 {
-	hit(REFUSED + op);
-}
-
-unsigned int feedback_nr_hit(void)
-{
-	return nr_hits;
-}
-
-unsigned int feedback_hit_at(unsigned int i)
-{
-	return hits[i];
-}
-
-unsigned int feedback_seen(void)
-{
-	return nr_seen;
+	hits_add(REFUSED + op);
 }
