@@ -37,7 +37,7 @@ struct apb_heaps {
 };
 
 struct apb_state {
-	/* first, as the fast path of free starts there; 260 KiB, hardly touched */
+	/* 260 KiB, hardly touched */
 	struct apb_map map;
 	_Alignas(APB_HEAP_ALIGN) struct apb_heap main; /* the first thread's */
 	/* of threads that cannot have one of their own */

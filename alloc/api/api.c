@@ -265,11 +265,14 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 
 /* ---- free ------------------------------------------------------------- */
 
-/* A block that was live goes to the bin of @pool, whosever it is. */
-static void free_entry(const struct apb_pool *pool, struct apb_entry entry)
+/* A live block goes to the bin of @pool, whosever it is. */
+static void free_pooled(const struct apb_pool *pool, void *ptr, uint64_t index)
 {
+	/* first: who has a free block in hand has a heap, as apb_check() sees */
 	struct apb_heap *heap = apb_thread_heap();
 	struct apb_bin *bin = (struct apb_bin *)pool->owner;
+	struct apb_entry entry =
+		apb_block_died(apb_entry_make(pool, (uintptr_t)ptr, index));
 
 	if (unlikely(!heap)) {
 		apb_remote_direct(pool->owner, entry);
@@ -305,10 +308,7 @@ static void free_target(const struct target *t, void *ptr, const char *call)
 	}
 	if (apb_junk())
 		memset(ptr, APB_JUNK_DIED, t->size);
-	/* first: who has a free block in hand has a heap, as apb_check() sees */
-	apb_thread_heap();
-	free_entry(t->pool, apb_block_died(apb_entry_make(
-				    t->pool, (uintptr_t)ptr, t->index)));
+	free_pooled(t->pool, ptr, t->index);
 }
 
 static noinline void free_slow(void *ptr)
