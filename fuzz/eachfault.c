@@ -15,6 +15,7 @@
 #define _GNU_SOURCE /* MAP_ANONYMOUS, asprintf() */
 #include "eachfault.h"
 
+#include "clock.h"
 #include "files.h"
 #include "run.h"
 
@@ -28,7 +29,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define JOBS_MAX 256
@@ -84,14 +84,6 @@ static struct {
 	struct input *inputs;
 	size_t nr;
 } set = {.jobs = 1};
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 __attribute__((noreturn)) static void die(const char *what)
 {
@@ -316,7 +308,7 @@ static void say(const char *end)
 static void watch_workers(void)
 {
 	bool tty = isatty(STDOUT_FILENO);
-	double next = now() + (tty ? TTY_PERIOD : PLAIN_PERIOD);
+	double next = clock_seconds() + (tty ? TTY_PERIOD : PLAIN_PERIOD);
 	unsigned long left = set.jobs;
 	int status;
 
@@ -330,16 +322,16 @@ static void watch_workers(void)
 			continue;
 		}
 		usleep(10000);
-		if (now() < next)
+		if (clock_seconds() < next)
 			continue;
-		next = now() + (tty ? TTY_PERIOD : PLAIN_PERIOD);
+		next = clock_seconds() + (tty ? TTY_PERIOD : PLAIN_PERIOD);
 		say(tty ? "   \r" : "\n");
 	}
 }
 
 static int run_all(void)
 {
-	double begin = now();
+	double begin = clock_seconds();
 	char end[64];
 
 	leave_out_done();
@@ -352,7 +344,7 @@ static int run_all(void)
 			worker(&shared->progress[i]);
 	}
 	watch_workers();
-	snprintf(end, sizeof(end), ", %.1f s   \n", now() - begin);
+	snprintf(end, sizeof(end), ", %.1f s   \n", clock_seconds() - begin);
 	say(end);
 	/* on the real kernel how many calls there are is not always the same */
 	if (shared->missed)

@@ -4,6 +4,7 @@
 #include "reproduce.h"
 
 #include "child.h"
+#include "clock.h"
 #include "files.h"
 #include "minimize.h"
 #include "ops.h"
@@ -11,19 +12,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define HANG_TIMEOUT 2 /* seconds for what becomes of one that hangs */
 #define FIRST_TRIES 4
 #define SAVE_PERIOD 0.5 /* seconds */
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 __attribute__((noreturn)) static void die(const char *what)
 {
@@ -67,16 +59,16 @@ static bool fails_alike(const uint8_t *data, size_t size, void *arg)
 	    !signature_same(&result.signature, &sh->signature))
 		return false;
 	/* whatever ends us now, this is not lost */
-	if (now() > sh->saved + SAVE_PERIOD) {
+	if (clock_seconds() > sh->saved + SAVE_PERIOD) {
 		save(sh, data, size);
-		sh->saved = now();
+		sh->saved = clock_seconds();
 	}
 	return true;
 }
 
 static bool time_left(void *arg)
 {
-	return now() < ((struct shrinking *)arg)->end;
+	return clock_seconds() < ((struct shrinking *)arg)->end;
 }
 
 static void print_words(const struct file *file)
@@ -108,7 +100,7 @@ int reproduce_minimize(const char *in, const char *out, unsigned int seconds,
 		.options = {.timeout = timeout, .quiet = true},
 		.out = out,
 	};
-	double begin = now();
+	double begin = clock_seconds();
 	struct child_result result;
 	uint8_t *scratch;
 	size_t before;
@@ -132,9 +124,10 @@ int reproduce_minimize(const char *in, const char *out, unsigned int seconds,
 	sh.signature = result.signature;
 	sh.options.timeout = HANG_TIMEOUT;
 	if (strcmp(sh.signature.oracle, "timeout"))
-		sh.options.timeout += (unsigned int)(2 * (now() - begin));
-	sh.end = now() + seconds;
-	sh.saved = now();
+		sh.options.timeout +=
+			(unsigned int)(2 * (clock_seconds() - begin));
+	sh.end = clock_seconds() + seconds;
+	sh.saved = clock_seconds();
 	save(&sh, file.data, file.size);
 	before = ops_count(file.size);
 	cut_tail(&file, &result, &sh);
@@ -142,7 +135,7 @@ int reproduce_minimize(const char *in, const char *out, unsigned int seconds,
 	save(&sh, file.data, file.size);
 	printf("%s: %s: %zu operations -> %zu, %zu runs, %.1f s\n", out,
 	       sh.signature.oracle, before, ops_count(file.size), sh.runs,
-	       now() - begin);
+	       clock_seconds() - begin);
 	print_words(&file);
 	free(scratch);
 	file_free(&file);

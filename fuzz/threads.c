@@ -4,6 +4,7 @@
  * they hold checked, and everything given back after each round.  Built with
  * TSan it is the harness's engine for what no deterministic schedule shows.
  */
+#include "clock.h"
 #include "files.h"
 #include "worker.h"
 
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HANG_SECONDS 120 /* for a round */
@@ -52,14 +52,6 @@ const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
 	return "report_thread_leaks=0";
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
 static void on_misuse(const struct apb_misuse *m, void *arg)
@@ -191,21 +183,22 @@ static void on_signal(int sig)
 
 static void run(const struct settings *s)
 {
-	double begin = now(), last = begin;
+	double begin = clock_seconds(), last = begin;
 	struct totals t = {0};
 
 	apb_set_misuse(on_misuse, NULL);
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
-	while (!stopped && (s->seconds ? now() - begin < (double)s->seconds :
-					 t.rounds < s->rounds)) {
+	while (!stopped &&
+	       (s->seconds ? clock_seconds() - begin < (double)s->seconds :
+			     t.rounds < s->rounds)) {
 		run_round(s, t.rounds, &t);
-		if (s->seconds && now() - last >= STATUS_SECONDS) {
-			last = now();
+		if (s->seconds && clock_seconds() - last >= STATUS_SECONDS) {
+			last = clock_seconds();
 			say(&t, last - begin);
 		}
 	}
-	say(&t, now() - begin);
+	say(&t, clock_seconds() - begin);
 }
 
 /* ---- main ------------------------------------------------------------- */

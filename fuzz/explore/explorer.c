@@ -2,12 +2,12 @@
 /* Going through schedules; see explorer.h. */
 #include "explorer.h"
 
+#include "clock.h"
 #include "objects.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define NONE (-1)
 
@@ -344,17 +344,9 @@ static bool turn_back(void)
 	return false;
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
 void explore(const struct explore *x)
 {
-	double begin = now();
+	double begin = clock_seconds();
 
 	e.x = x;
 	e.depth = 0;
@@ -362,7 +354,7 @@ void explore(const struct explore *x)
 	do {
 		if (x->schedules && report->schedules >= x->schedules)
 			return;
-		if (x->seconds > 0 && now() - begin >= x->seconds)
+		if (x->seconds > 0 && clock_seconds() - begin >= x->seconds)
 			return;
 		one_run();
 	} while (turn_back());

@@ -2,6 +2,7 @@
 /* Inputs; see inputs.h. */
 #include "inputs.h"
 
+#include "clock.h"
 #include "files.h"
 #include "findings.h"
 #include "input.h"
@@ -13,20 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SECONDS 600
 #define SHRINK_SECONDS 15
 #define BOUND_SECONDS 3
 #define TRIES 25 /* schedules at random for each smaller input */
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 static void run_wander(void *arg)
 {
@@ -70,17 +62,17 @@ static void shrink_records(struct report *found, struct schedule *s)
 {
 	struct report *trial = report_new();
 	struct schedule *try = malloc(sizeof(*try));
-	double end = now() + SHRINK_SECONDS;
+	double end = clock_seconds() + SHRINK_SECONDS;
 	size_t n = ops_count(s->size);
 
 	if (n > INPUT_RECORDS) {
 		remove_records(s, INPUT_RECORDS, n - INPUT_RECORDS);
 		n = INPUT_RECORDS;
 	}
-	for (; try && n && now() < end; n /= 2) {
+	for (; try && n && clock_seconds() < end; n /= 2) {
 		size_t i = ops_count(s->size);
 
-		while (i >= n && now() < end) {
+		while (i >= n && clock_seconds() < end) {
 			i -= n;
 			*try = *s;
 			remove_records(try, i, n);

@@ -3,6 +3,7 @@
  * apb-explore: goes through the schedules of scenarios, shows and shrinks what
  * it finds, replays it.
  */
+#include "clock.h"
 #include "explorer.h"
 #include "files.h"
 #include "findings.h"
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SHRINK_SECONDS 20
 #define SCENES_MAX 256
@@ -54,14 +54,6 @@ struct totals {
 	uint64_t schedules, classes, runs;
 };
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
 /* ---- scenarios -------------------------------------------------------- */
 
 static void run_explorer(void *arg)
@@ -81,10 +73,10 @@ static bool explore_one(const struct settings *set, const struct program *p,
 		.seconds = seconds,
 	};
 	static struct schedule found;
-	double begin = now(), taken;
+	double begin = clock_seconds(), taken;
 
 	report_child(r, (unsigned int)seconds + 1, run_explorer, &x);
-	taken = now() - begin;
+	taken = clock_seconds() - begin;
 	if (again && !r->found && !r->complete)
 		return false;
 	printf("%-18s %u %10lu %10lu %8.0f %6u %8.1f  %s\n", p->name, p->nr,
@@ -102,13 +94,13 @@ static bool explore_one(const struct settings *set, const struct program *p,
 	totals->findings += r->found;
 	if (!r->found)
 		return true;
-	begin = now();
+	begin = clock_seconds();
 	if (shrink(r, p, SHRINK_SECONDS))
 		printf("  shrunk in %.1f s: none with fewer preemptions shows "
 		       "it\n",
-		       now() - begin);
+		       clock_seconds() - begin);
 	else
-		printf("  shrunk in %.1f s\n", now() - begin);
+		printf("  shrunk in %.1f s\n", clock_seconds() - begin);
 	memset(&found, 0, sizeof(found));
 	snprintf(found.scenario, sizeof(found.scenario), "%s", p->name);
 	finding_keep(r, &found, set->out, p->name, set->quiet);
@@ -123,14 +115,15 @@ static void explore_list(const struct settings *set,
 			 const struct program **list, unsigned int nr,
 			 struct totals *t, struct report *r)
 {
-	double end = now() + set->seconds, limit = set->seconds / (8 * nr);
+	double end = clock_seconds() + set->seconds,
+	       limit = set->seconds / (8 * nr);
 
 	for (; nr; limit *= 4) {
-		bool last = limit * nr >= end - now();
+		bool last = limit * nr >= end - clock_seconds();
 		unsigned int more = 0;
 
 		for (unsigned int i = 0; i < nr; i++) {
-			double left = end - now();
+			double left = end - clock_seconds();
 
 			if (last)
 				limit = left > 0 ? left / (nr - i) : 0.01;
@@ -146,7 +139,7 @@ static int explore_all(const struct settings *set, const struct program **list,
 {
 	struct report *r = report_new();
 	struct totals t = {0};
-	double begin = now();
+	double begin = clock_seconds();
 
 	printf("%-18s %s %10s %10s %8s %6s %8s\n", "scenario", "t", "schedules",
 	       "runs", "runs/s", "acc.", "seconds");
@@ -158,7 +151,8 @@ static int explore_all(const struct settings *set, const struct program **list,
 	else
 		printf(" (of %lu classes)", (unsigned long)t.classes);
 	printf(", %lu runs, %.1f s; %u not finished, %u findings\n",
-	       (unsigned long)t.runs, now() - begin, t.unfinished, t.findings);
+	       (unsigned long)t.runs, clock_seconds() - begin, t.unfinished,
+	       t.findings);
 	return t.findings ? 1 : 0;
 }
 
@@ -183,7 +177,7 @@ static double inputs_end;
 
 static int run_input(const char *path, void *arg)
 {
-	return now() > inputs_end ? 0 : inputs_run(arg, path);
+	return clock_seconds() > inputs_end ? 0 : inputs_run(arg, path);
 }
 
 static int run_inputs(const struct settings *set, char **paths)
@@ -194,7 +188,7 @@ static int run_inputs(const struct settings *set, char **paths)
 		.out = set->out,
 		.quiet = set->quiet,
 	};
-	double begin = now();
+	double begin = clock_seconds();
 	char *bad;
 
 	inputs_end = begin + set->seconds;
@@ -204,7 +198,7 @@ static int run_inputs(const struct settings *set, char **paths)
 			usage("%s: %s", bad ? bad : *paths, strerror(errno));
 	}
 	printf("%u inputs, %lu schedules, %.1f s, %u findings\n", in.files,
-	       (unsigned long)in.runs, now() - begin, in.findings);
+	       (unsigned long)in.runs, clock_seconds() - begin, in.findings);
 	return in.findings ? 1 : 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Children, and what they report; see report.h. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
+#include "clock.h"
 #include "report.h"
 
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOOK_MS 200 /* so often whether it still moves */
@@ -49,19 +49,11 @@ static void empty(struct report *r)
 	r->complete = false;
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
 /* Wait for @pid: its status, or -1 if it had to be killed, as it hangs. */
 static int wait_for(const struct report *r, pid_t pid, unsigned int seconds)
 {
 	struct pollfd end = {.fd = pidfd_open(pid, 0), .events = POLLIN};
-	double begin = now(), moved = begin;
+	double begin = clock_seconds(), moved = begin;
 	volatile const uint64_t *runs = &r->runs;
 	volatile const unsigned int *steps = &r->steps;
 	uint64_t seen_runs = 0;
@@ -70,11 +62,11 @@ static int wait_for(const struct report *r, pid_t pid, unsigned int seconds)
 
 	while (end.fd >= 0 && poll(&end, 1, LOOK_MS) <= 0) {
 		if (*runs != seen_runs || *steps != seen_steps)
-			moved = now();
+			moved = clock_seconds();
 		seen_runs = *runs;
 		seen_steps = *steps;
-		if (now() - moved <= REPORT_HANG &&
-		    now() - begin <= seconds + REPORT_HANG)
+		if (clock_seconds() - moved <= REPORT_HANG &&
+		    clock_seconds() - begin <= seconds + REPORT_HANG)
 			continue;
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);

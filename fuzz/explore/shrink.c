@@ -2,19 +2,11 @@
 /* Smaller schedules; see shrink.h. */
 #include "shrink.h"
 
+#include "clock.h"
 #include "explorer.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 static void run_explorer(void *arg)
 {
@@ -73,7 +65,7 @@ static bool drop_parts(struct report *found, struct report *trial,
 	unsigned int i = s->nr;
 
 	/* the end is the least likely to matter */
-	while (i && now() < end) {
+	while (i && clock_seconds() < end) {
 		unsigned int from = i > n ? i - n : 0;
 
 		*try = *s;
@@ -93,7 +85,7 @@ static bool join_parts(struct report *found, struct report *trial,
 {
 	bool any = false;
 
-	for (unsigned int i = 0; i + 2 < s->nr && now() < end; i++) {
+	for (unsigned int i = 0; i + 2 < s->nr && clock_seconds() < end; i++) {
 		if (s->part[i].thread != s->part[i + 2].thread)
 			continue;
 		*try = *s;
@@ -111,13 +103,13 @@ void shrink_parts(struct report *found, const struct program *p,
 {
 	struct report *trial = report_new();
 	struct schedule *try = malloc(sizeof(*try));
-	double end = now() + seconds;
+	double end = clock_seconds() + seconds;
 	unsigned int n = (s->nr + 1) / 2;
 	bool again = try;
 
 	for (; try && n > 1; n /= 2)
 		drop_parts(found, trial, p, s, try, n, end);
-	while (again && now() < end) {
+	while (again && clock_seconds() < end) {
 		again = drop_parts(found, trial, p, s, try, 1, end);
 		again |= join_parts(found, trial, p, s, try, end);
 	}
@@ -131,7 +123,7 @@ bool shrink(struct report *found, const struct program *p, double seconds)
 {
 	struct report *trial = report_new();
 	struct schedule *s = calloc(1, sizeof(*s));
-	double end = now() + seconds;
+	double end = clock_seconds() + seconds;
 	unsigned int bound;
 	bool fewest = true;
 
@@ -140,7 +132,7 @@ bool shrink(struct report *found, const struct program *p, double seconds)
 			.program = p,
 			.mode = EXPLORE_BOUND,
 			.preemptions = bound,
-			.seconds = end - now(),
+			.seconds = end - clock_seconds(),
 		};
 
 		if (x.seconds <= 0) {

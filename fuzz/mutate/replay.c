@@ -7,12 +7,12 @@
  */
 #include "mutate/select.h"
 
+#include "clock.h"
 #include "files.h"
 #include "run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 static void on_finding(const struct run_finding *f, void *arg)
@@ -20,14 +20,6 @@ static void on_finding(const struct run_finding *f, void *arg)
 	run_print_finding(f, stderr);
 	fprintf(stderr, "in %s\n", (const char *)arg);
 	_exit(1);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
 static void print_marks(const char *path, double seconds)
@@ -58,10 +50,10 @@ static void run_file(char *path, bool trace)
 		exit(2);
 	}
 	mutate_forget();
-	begin = now();
+	begin = clock_seconds();
 	run_input(file.data, file.size, &options);
 	if (trace)
-		print_marks(path, now() - begin);
+		print_marks(path, clock_seconds() - begin);
 	file_free(&file);
 }
 
