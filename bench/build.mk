@@ -106,8 +106,8 @@ bench-count: bench-build # instructions of the fast paths: PEERS
 # allocator with sanitizers and around the one that is shipped.  Not
 # instrumented for coverage: the engines' own rows are.
 bench-asan.cc = clang-19
-bench-asan.cflags = $(BASE) -O2 $(SAN)
-bench-asan.ldflags = $(SAN)
+bench-asan.cflags = $(BASE) -O2 $(SANFLAGS)
+bench-asan.ldflags = $(SANFLAGS)
 $(eval $(call flavour,bench-asan))
 $(O)/bench/apb-replay-asan: $(call objs,harness-asan,$(REPLAY_SRC)) \
 		$(call harness,harness-asan) $(call lib,bench-asan)
