@@ -136,7 +136,8 @@ define keep
 endef
 
 # What is in the library of a flavour: what tells the tools, too, if there is one.
-SAN_FLAVOURS :=
+SAN_SRC := $(sort $(wildcard sanitizers/glue/*.c))
+SAN_FLAVOURS := test tsan fuzz-asan fuzz-msan bench-asan
 lib-src = $(ALLOC_SRC) $(if $(filter $(1),$(SAN_FLAVOURS)),$(SAN_SRC))
 
 # $(O)/FLAVOUR/flags holds the compiler and its flags, $(O)/FLAVOUR/sources
@@ -183,7 +184,6 @@ clean: # remove build/
 	rm -rf $(O)
 
 include alloc/build.mk
-include sanitizers/build.mk
 include alloc/shim/build.mk
 include fuzz/build.mk
 -include alloc/python/build.mk
@@ -198,6 +198,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
+include sanitizers/build.mk
 
 $(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 
