@@ -89,8 +89,8 @@ def run(tool, allocator, scene):
     return reports.parse(tool, done[1], done[0])
 
 
-def scenes():
-    done = subprocess.run([client("address", "apb"), "--list"], cwd=ROOT,
+def scenes(allocator):
+    done = subprocess.run([client("address", allocator), "--list"], cwd=ROOT,
                           stdout=subprocess.PIPE, check=True, text=True)
     return done.stdout.split()
 
@@ -141,7 +141,7 @@ def arguments():
 def build(cells, allocators):
     targets = sorted({client(tool, allocator) for tool, _ in cells
                       for allocator in allocators} |
-                     {client("address", "apb")})
+                     {client("address", allocators[0])})
     status, output = proc.make(*targets)
     if status != 0:
         raise Bad("make %s: %s\n%s" % (" ".join(targets), proc.ending(status),
@@ -155,7 +155,7 @@ def main():
         allocators = ("plain",)
     build([(tool, None) for tool in args.tool or TOOLS if tool in TOOLS],
           allocators)
-    cells = list(choose(args, scenes()))
+    cells = list(choose(args, scenes(allocators[0])))
     found = measure(cells, allocators)
     if args.expect:
         table.write_expected(found)
