@@ -80,7 +80,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 # With a tool the allocator is as it is shipped, unless it is a build for the
 # program's sake (sanitizers/build.mk).
 PRODUCTION := -DAPB_TRACK=0
-BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Ifuzz $(PRODUCTION)
+BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Isanitizers -Ifuzz $(PRODUCTION)
 # Use after return is left out: nothing keeps the address of a local, and the
 # fake stack costs a tenth of an execution.
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
