@@ -6,6 +6,8 @@
  *   TOOL_NAME                    as in its reports
  *   TOOL_STACKS                  1: the layer keeps the stacks of blocks
  *   TOOL_QUARANTINE              bytes of dead blocks that apb holds back
+ *   TOOL_CLOSED_HEADER           1: apb's own code may use what is closed
+ *   tool_enter(), tool_leave()   between them apb uses what is closed
  *   tool_start()                 once, before anything else is told; idempotent
  *   tool_pool_made(p, n)         nobody may use the range, but for blocks
  *   tool_pool_gone(p, n)         it is ordinary memory

@@ -27,9 +27,11 @@
 #define TOOL_QUARANTINE ((size_t)256 << 20)
 
 #ifdef __clang__
+#define TOOL_CLOSED_HEADER 1
 #define TOOL_BEFORE "before"
 #define TOOL_AFTER "after"
 #else
+#define TOOL_CLOSED_HEADER 0
 #define TOOL_BEFORE "to the left of"
 #define TOOL_AFTER "to the right of"
 #endif
@@ -147,6 +149,14 @@ APB_RAW static inline bool asan_direct(void)
 }
 
 /* ---- marks ------------------------------------------------------------ */
+
+APB_RAW static inline void tool_enter(void)
+{
+}
+
+APB_RAW static inline void tool_leave(void)
+{
+}
 
 APB_RAW static inline void tool_pool_made(void *p, size_t n)
 {

@@ -10,11 +10,20 @@
 #define TOOL_NAME "apb"
 #define TOOL_STACKS 0
 #define TOOL_QUARANTINE ((size_t)0)
+#define TOOL_CLOSED_HEADER 0
 #define TOOL_BEFORE "before"
 #define TOOL_AFTER "after"
 #define TOOL_STATE
 
 static inline void tool_start(void)
+{
+}
+
+static inline void tool_enter(void)
+{
+}
+
+static inline void tool_leave(void)
 {
 }
 
