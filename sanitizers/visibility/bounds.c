@@ -68,7 +68,7 @@ const struct scene bounds_scenes[] = {
 	 LARGE + 50},
 	/* partly, and by more than a word */
 	{"over-write-4-of-13", beside, by_malloc, 13, 12, write_4, 0},
-	{"over-read-8-of-20", beside, by_malloc, 20, 16, read_8, 0},
+	{"over-read-8-of-20", beside, by_calloc, 20, 16, read_8, 0},
 	{"over-copy-to-16", beside, by_malloc, 16, 0, copy_to, 0},
 	{"over-copy-from-16", beside, by_calloc, 16, 0, copy_from, 0},
 	{"over-set-99", beside, by_malloc, 99, 0, set_100, 0},
@@ -76,7 +76,7 @@ const struct scene bounds_scenes[] = {
 	{"zero-size-write", beside, by_malloc, 0, 0, write_1, 0},
 	{"zero-size-read", beside, by_calloc, 0, 0, read_1, 0},
 	/* before it */
-	{"under-write-16", beside, by_malloc, 16, -1, write_1, 0},
+	{"under-write-16", far, by_malloc, 16, -1, write_1, 0},
 	{"under-read-24", far, by_malloc, 24, -1, read_1, 0},
 	{"under-read-512", far, by_malloc, 512, -8, read_8, 0},
 	{"under-write-large", far, by_malloc, LARGE, -1, write_1, 0},

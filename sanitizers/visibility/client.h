@@ -56,6 +56,7 @@ void *by_page(size_t size); /* to 4096 */
 void *by_new(size_t size); /* what may be freed with its size */
 void *by_new_aligned(size_t size);
 
+/* Ends the program if it fails, as it does where @p is none and that goes on. */
 void *resize(void *p, size_t size);
 void give_back(void *p);
 
@@ -87,8 +88,8 @@ struct turn {
 };
 
 void turn_init(struct turn *turn);
-void turn_give(struct turn *turn);
-void turn_wait(struct turn *turn);
+void turn_give(struct turn *turn, void *p); /* and a pointer goes with it */
+void *turn_wait(struct turn *turn);
 void turn_fini(struct turn *turn);
 
 /* No stale pointer is left in registers and in the dead part of the stack. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Blocks that nothing leads to any more; and some that something leads to. */
+#include <stdint.h>
 #include <string.h>
 
 #include "client.h"
@@ -82,6 +83,16 @@ static void in_ended_thread(const struct scene *s)
 	in_thread(loser, (void *)s);
 }
 
+/* Looked for while the program runs; it is found again, and freed, later. */
+static void on_demand(const struct scene *s)
+{
+	uintptr_t hidden = ~(uintptr_t)s->make(s->size);
+
+	scrub();
+	LEAK_CHECK();
+	give_back((void *)~hidden);
+}
+
 static void resized_lost(const struct scene *s)
 {
 	global = s->make(s->size);
@@ -145,7 +156,7 @@ static void *hold(void *arg)
 	struct holder *holder = arg;
 	void *volatile local = make_node(holder->s, make_node(holder->s, NULL));
 
-	turn_give(&holder->ready);
+	turn_give(&holder->ready, NULL);
 	turn_wait(&holder->never);
 	return local;
 }
@@ -179,6 +190,7 @@ const struct scene leak_scenes[] = {
 	{"leak-overwritten", overwritten, by_malloc, 70, 0, NULL, 700},
 	{"leak-thread", in_ended_thread, by_malloc, 56, 0, NULL, 0},
 	{"leak-realloc", resized_lost, by_malloc, 40, 0, NULL, 80},
+	{"leak-on-demand", on_demand, by_malloc, 77, 0, NULL, 0},
 	{"ok-through-block", through_block, by_malloc, N, 0, NULL, 0},
 	{"ok-through-large", through_large, by_malloc, 40, 0, NULL, 0},
 	{"ok-through-malloc", through_malloc, by_malloc, N, 0, NULL, 0},

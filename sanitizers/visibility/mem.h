@@ -32,9 +32,14 @@
 /* All blocks end at once; the system's malloc has to be told of each. */
 #define RESET(blocks, n) ((void)(blocks), (void)(n), (void)apb_reset())
 
+size_t apb_san_leak_check(void) __attribute__((weak));
+
+#define LEAK_CHECK() (apb_san_leak_check ? (void)apb_san_leak_check() : (void)0)
+
 #else
 
 #include <malloc.h>
+#include <valgrind/memcheck.h>
 
 void *plain_new(size_t size) __asm__("_Znwm");
 void *plain_new_aligned(size_t size,
@@ -53,6 +58,17 @@ void plain_delete_aligned(void *p, size_t size,
 #define SIZED_ALIGNED(align, size) plain_new_aligned(size, align)
 #define FREE_SIZED_ALIGNED(p, align, size) plain_delete_aligned(p, size, align)
 #define USABLE(p) malloc_usable_size(p)
+
+int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
+/* Each of them does nothing without its tool. */
+#define LEAK_CHECK()                                              \
+	do {                                                      \
+		if (__lsan_do_recoverable_leak_check)             \
+			(void)__lsan_do_recoverable_leak_check(); \
+		VALGRIND_DO_LEAK_CHECK;                           \
+	} while (0)
+
 #define TRIM() ((void)malloc_trim(0))
 #define RESET(blocks, n)                         \
 	do {                                     \

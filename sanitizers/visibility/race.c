@@ -15,7 +15,7 @@ static void *write_first(void *arg)
 	struct pair *pair = arg;
 
 	write_8(pair->block + pair->s->at);
-	turn_give(&pair->done);
+	turn_give(&pair->done, pair->block);
 	return NULL;
 }
 
@@ -24,7 +24,7 @@ static void *read_first(void *arg)
 	struct pair *pair = arg;
 
 	read_8(pair->block + pair->s->at);
-	turn_give(&pair->done);
+	turn_give(&pair->done, pair->block);
 	return NULL;
 }
 
@@ -81,10 +81,10 @@ static void race_use_realloc(const struct scene *s)
 {
 	struct pair pair;
 	pthread_t thread = start(&pair, s, write_first);
+	void *p = resize(pair.block, s->other);
 
-	pair.block = resize(pair.block, s->other);
 	pthread_join(thread, NULL);
-	give_back(pair.block);
+	give_back(p);
 	turn_fini(&pair.done);
 }
 
@@ -93,7 +93,7 @@ static void *free_first(void *arg)
 	struct pair *pair = arg;
 
 	give_back(pair->block);
-	turn_give(&pair->done);
+	turn_give(&pair->done, pair->block);
 	return NULL;
 }
 
@@ -123,27 +123,27 @@ static void race_recycled(const struct scene *s)
 static void *make_and_give(void *arg)
 {
 	struct pair *pair = arg;
+	void *p = pair->s->make(pair->s->size);
 
-	pair->block = pair->s->make(pair->s->size);
-	fill(pair->block, pair->s->size);
-	turn_give(&pair->done);
+	fill(p, pair->s->size);
+	turn_give(&pair->done, p);
 	return NULL;
 }
 
-/* A block handed over without a lock, by a pointer that is none either. */
+/* A block handed over without a lock. */
 static void race_hand_over(const struct scene *s)
 {
-	static struct pair pair;
+	struct pair pair = {.s = s};
 	pthread_t thread;
+	char *p;
 
-	pair.s = s;
 	turn_init(&pair.done);
 	if (pthread_create(&thread, NULL, make_and_give, &pair) != 0)
 		abort();
-	turn_wait(&pair.done);
-	s->touch(*(char *volatile *)&pair.block + s->at);
+	p = turn_wait(&pair.done);
+	s->touch(p + s->at);
 	pthread_join(thread, NULL);
-	give_back(pair.block);
+	give_back(p);
 	turn_fini(&pair.done);
 }
 

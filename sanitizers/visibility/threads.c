@@ -25,20 +25,19 @@ void turn_init(struct turn *turn)
 }
 
 /* By syscall(): read() and write() are an order that TSan knows of. */
-void turn_give(struct turn *turn)
+void turn_give(struct turn *turn, void *p)
 {
-	char c = 0;
-
-	if (syscall(SYS_write, turn->fds[1], &c, (size_t)1) != 1)
+	if (syscall(SYS_write, turn->fds[1], &p, sizeof(p)) != sizeof(p))
 		abort();
 }
 
-void turn_wait(struct turn *turn)
+void *turn_wait(struct turn *turn)
 {
-	char c;
+	void *p = NULL;
 
-	if (syscall(SYS_read, turn->fds[0], &c, (size_t)1) != 1)
+	if (syscall(SYS_read, turn->fds[0], &p, sizeof(p)) != sizeof(p))
 		abort();
+	return p;
 }
 
 void turn_fini(struct turn *turn)
