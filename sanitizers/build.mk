@@ -99,3 +99,5 @@ $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
 	$(Q)$(san-$*.cc) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) \
 		-Wl,-soname,libapb.so -o $@ \
 		-Wl,--whole-archive $< -Wl,--no-whole-archive
+
+include sanitizers/wrap/build.mk
