@@ -80,7 +80,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 # With a tool the allocator is as it is shipped, unless it is a build for the
 # program's sake (sanitizers/build.mk).
 PRODUCTION := -DAPB_TRACK=0
-BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Ifuzz $(PRODUCTION)
+BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Ifuzz -Isanitizers $(PRODUCTION)
 # Use after return is left out: nothing keeps the address of a local, and the
 # fake stack costs a tenth of an execution.
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -135,9 +135,12 @@ define keep
 @echo '$(strip $(1))' | cmp -s - $@ || echo '$(strip $(1))' >$@
 endef
 
-# What is in the library of a flavour: what tells the tools, too, if there is one.
+# What is in the library of a flavour: what tells the tools, too, if there is
+# one, and what tracks blocks, if it is not the production layout.
 SAN_FLAVOURS :=
-lib-src = $(ALLOC_SRC) $(if $(filter $(1),$(SAN_FLAVOURS)),$(SAN_SRC))
+TRACK_FLAVOURS :=
+lib-src = $(ALLOC_SRC) $(if $(filter $(1),$(SAN_FLAVOURS)),$(SAN_SRC)) \
+	$(if $(filter $(1),$(TRACK_FLAVOURS)),$(TRACK_SRC))
 
 # $(O)/FLAVOUR/flags holds the compiler and its flags, $(O)/FLAVOUR/sources
 # what is in the libraries; what depends on them is made anew if they change.

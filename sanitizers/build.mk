@@ -50,6 +50,7 @@ $(1).cflags = $(4) $(SAN_CFLAGS) $$(san-flags.$(2)) $$(san-cflags.$(2)) \
 $(1).ldflags = $$(san-flags.$(2)) $$(LDFLAGS)
 SAN_BUILDS += $(1)
 $(if $(filter undefined,$(2)),,SAN_FLAVOURS += $(1))
+$(if $(filter undefined,$(2))$(findstring production,$(1)),,TRACK_FLAVOURS += $(1))
 endef
 
 # $(call san-flavours,TOOL,COMPILER,SUFFIX)

@@ -8,6 +8,7 @@
 #include "heap/sparse.h"
 #include "heap/thread.h"
 #include "state.h"
+#include "track/core.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -199,6 +200,8 @@ static int set_option(enum apb_option opt, size_t value)
 		return 0;
 	case APB_OPT_JUNK:
 		return set_junk(value);
+	case APB_OPT_QUARANTINE:
+		return apb_track_set_quarantine(value);
 	case APB_OPT_DIRTY_LIMIT:
 	case APB_OPT_PURGE_DELAY:
 	case APB_OPT_LARGE_CACHE:

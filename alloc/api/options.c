@@ -268,6 +268,14 @@ static bool set_large_cache(struct span value)
 	       !apb_set_option(APB_OPT_LARGE_CACHE, n);
 }
 
+static bool set_quarantine(struct span value)
+{
+	size_t n;
+
+	return parse_number(value, true, &n) &&
+	       !apb_set_option(APB_OPT_QUARANTINE, n);
+}
+
 static bool set_junk(struct span value)
 {
 	size_t n;
@@ -295,6 +303,7 @@ static const struct option {
 	{"junk", set_junk},
 	{"misuse", set_misuse},
 	{"thp", set_thp},
+	{"quarantine", set_quarantine},
 };
 
 static void set(struct span name, struct span value)

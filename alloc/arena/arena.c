@@ -4,6 +4,7 @@
 
 #include "arena/flat.h"
 #include "state.h"
+#include "track/track.h"
 
 #include <string.h>
 
@@ -408,6 +409,7 @@ static struct apb_arena *map_arena(unsigned int kind)
 	arena->ring.next = NULL;
 	arena->dirty = 0;
 	arena->colour = (uint8_t)as->total;
+	apb_track_arena(arena);
 	cut(arena, kind);
 	as->total++;
 	as->nr++;

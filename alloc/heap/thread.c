@@ -6,6 +6,7 @@
 #include "api/options.h"
 #include "heap/remote.h"
 #include "state.h"
+#include "track/track.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -155,9 +156,11 @@ struct apb_heap *apb_thread_swap(struct apb_heap *heap)
 
 void apb_thread_end(void)
 {
-	struct apb_heap *heap = apb_thread_swap(NULL);
+	struct apb_heap *heap;
 	bool warm;
 
+	apb_track_thread_end();
+	heap = apb_thread_swap(NULL);
 	if (!heap)
 		return;
 	apb_lock(&heap->lock);

@@ -93,7 +93,7 @@ static inline const struct apb_os *ops(void)
 {
 	const struct apb_os *os = &apb_state.os.ops;
 
-	return os->map ? os : &apb_os_kernel;
+	return os->map ? os : &APB_OS_DEFAULT;
 }
 
 static bool faulty(enum apb_os_call call)
