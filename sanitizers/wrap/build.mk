@@ -18,14 +18,18 @@ $(O)/wrap.rsp: $(WRAP_SRC)
 	$(Q)sed -n 's/^[a-z].*__wrap_\([a-z_]*\)(.*/-Wl,--wrap=\1/p' $< | \
 		sort -u >$@
 
+# -Wshadow: to C++ every struct with a function of its name is one.
+wrap-cxxflags = -std=c++17 $(filter-out -std=% %-prototypes -Wshadow \
+	-fvisibility=%,$($(1).cflags))
+
 define wrap-flavour
 $(O)/$(1)/libapb-wrap.a: $(call objs,$(1),$(WRAP_SRC))
 	$$(archive)
 
 $(O)/$(1)/wrap-new.o: sanitizers/wrap/new.cc $(O)/$(1)/flags
 	$$(call say,CXX)
-	$$(Q)$$(call wrap-cxx,$(1)) -std=c++17 $$(filter-out -std=% %-prototypes \
-		-fvisibility=%,$$($(1).cflags)) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(call wrap-cxx,$(1)) $$(call wrap-cxxflags,$(1)) -MMD -MP -c \
+		-o $$@ $$<
 endef
 $(foreach f,$(WRAP_FLAVOURS),$(eval $(call wrap-flavour,$(f))))
 
@@ -42,9 +46,10 @@ $(O)/$(1)/wrap-whole: $(call objs,$(1),sanitizers/wrap/tests/whole.c) \
 $(O)/$(1)/wrap-whole-cxx: sanitizers/wrap/tests/whole.cc $(O)/$(1)/wrap-new.o \
 		$(call wrap-deps,$(1))
 	$$(call say,LD)
-	$$(Q)$$(call wrap-cxx,$(1)) -std=c++17 $$(filter-out -std=% \
-		%-prototypes,$$($(1).cflags)) -MMD -MP -MF $$@.d -o $$@ $$< \
+	$$(Q)$$(call wrap-cxx,$(1)) $$(call wrap-cxxflags,$(1)) -MMD -MP \
+		-MF $$@.d -o $$@ $$< \
 		$(O)/$(1)/wrap-new.o $$($(1).ldflags) $(call wrap,$(1))
 endef
-$(foreach f,san-address release,$(eval $(call wrap-test-flavour,$(f))))
-WRAP_TESTS := $(foreach f,san-address release,$(call wrap-test,$(f)))
+WRAP_TEST_FLAVOURS := san-address san-address-production release
+$(foreach f,$(WRAP_TEST_FLAVOURS),$(eval $(call wrap-test-flavour,$(f))))
+WRAP_TESTS := $(foreach f,$(WRAP_TEST_FLAVOURS),$(call wrap-test,$(f)))

@@ -47,6 +47,8 @@ char *__wrap_strdup(const char *text) NOTNULL(1);
 char *__wrap_strndup(const char *text, size_t max) NOTNULL(1);
 ssize_t __wrap_getdelim(char **line, size_t *size, int end, FILE *file)
 	NOTNULL(1, 2, 4);
+ssize_t __wrap___getdelim(char **line, size_t *size, int end, FILE *file)
+	NOTNULL(1, 2, 4);
 ssize_t __wrap_getline(char **line, size_t *size, FILE *file) NOTNULL(1, 2, 3);
 
 /* ---- blocks ----------------------------------------------------------- */
@@ -224,4 +226,10 @@ ssize_t __wrap_getdelim(char **line, size_t *size, int end, FILE *file)
 ssize_t __wrap_getline(char **line, size_t *size, FILE *file)
 {
 	return __wrap_getdelim(line, size, '\n', file);
+}
+
+/* What getline() is in libc's header when the compiler optimises. */
+ssize_t __wrap___getdelim(char **line, size_t *size, int end, FILE *file)
+{
+	return __wrap_getdelim(line, size, end, file);
 }

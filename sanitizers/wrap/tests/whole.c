@@ -4,6 +4,7 @@
  * that libc made, blocks that libc gets.  Without an argument it checks where
  * every block is from and ends with status 0; with one it has that bug.
  */
+#define _GNU_SOURCE
 #include "../wrap.h"
 
 #include <errno.h>
@@ -52,9 +53,9 @@ static void blocks(void)
 	CHECK(ours(p) && p[0] == 'x' && p[12] == 'x');
 	p = reallocarray(p, 10, 10);
 	CHECK(ours(p) && p[12] == 'x');
-	errno = 0;
-	CHECK(!reallocarray(p, huge, 4) && errno == ENOMEM);
 	CHECK(!realloc(p, 0));
+	errno = 0;
+	CHECK(!reallocarray(NULL, huge, 4) && errno == ENOMEM);
 	free(q);
 	free(NULL);
 	p = realloc(NULL, 7);
@@ -64,8 +65,8 @@ static void blocks(void)
 
 static void alignment(void)
 {
-	void *p = aligned_alloc(256, 512), *q = memalign(200, 10);
-	volatile size_t three = 3;
+	volatile size_t three = 3, odd = 200;
+	void *p = aligned_alloc(256, 512), *q = memalign(odd, 10);
 	void *r = NULL;
 
 	CHECK(aligned(p, 256) && aligned(q, 256));
