@@ -137,7 +137,8 @@ endef
 
 # What is in the library of a flavour: what tells the tools, too, if there is
 # one, and what tracks blocks, if it is not the production layout.
-SAN_FLAVOURS :=
+SAN_SRC := $(sort $(wildcard sanitizers/glue/*.c))
+SAN_FLAVOURS := test tsan fuzz-asan fuzz-msan bench-asan
 TRACK_FLAVOURS :=
 lib-src = $(ALLOC_SRC) $(if $(filter $(1),$(SAN_FLAVOURS)),$(SAN_SRC)) \
 	$(if $(filter $(1),$(TRACK_FLAVOURS)),$(TRACK_SRC))
@@ -186,7 +187,6 @@ clean: # remove build/
 	rm -rf $(O)
 
 include alloc/build.mk
-include sanitizers/build.mk
 include alloc/shim/build.mk
 include fuzz/build.mk
 -include alloc/python/build.mk
@@ -202,6 +202,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/record/build.mk
 -include sanitizers/programs/build.mk
 -include bench/build.mk
+include sanitizers/build.mk
 
 $(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 

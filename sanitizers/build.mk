@@ -11,7 +11,6 @@
 SAN ?=
 LAYOUT ?= tracking
 SAN_TOOLS := address undefined memory thread leak valgrind
-SAN_SRC := $(sort $(wildcard sanitizers/glue/*.c))
 
 # ---- what is asked for ------------------------------------------------------
 
@@ -75,9 +74,6 @@ $(foreach t,$(filter-out memory,$(SAN_TOOLS)),$(eval \
 		san-kind,$(call san-second,$(t))))))
 $(foreach f,$(SAN_BUILDS),$(eval $(call flavour,$(f))))
 
-# Those that have the shipped layout and a tool, for other purposes.
-SAN_FLAVOURS += test tsan fuzz-asan fuzz-msan bench-asan
-
 # ---- the one that is asked for ----------------------------------------------
 
 SAN_SUFFIX := $(if $(CC_GIVEN),$(if $(filter \
@@ -91,8 +87,20 @@ $(error SAN=$(SAN) CC=$(CC): only clang has it)
 endif
 endif
 
-.PHONY: san-all
-san-all: $(call lib,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/libapb.so
+
+# $(call san-programs,FLAVOUR): unit tests and what plays inputs.
+define san-programs
+$(call unit_test,$(1))
+
+$(O)/$(1)/apb-replay: $(call objs,$(1),$(REPLAY_SRC)) \
+		$(call harness,$(1)) $(call lib,$(1))
+	$$(call link,$(1))
+
+$(O)/$(1)/apb-threads: $(call objs,$(1),$(THREADS_SRC)) \
+		$(call harness,$(1)) $(call lib,$(1))
+	$$(call link,$(1))
+endef
+$(foreach f,$(SAN_BUILDS),$(eval $(call san-programs,$(f))))
 
 # The tool's own functions are those of the program that it is loaded by.
 $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
@@ -102,3 +110,10 @@ $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
 		-Wl,--whole-archive $< -Wl,--no-whole-archive
 
 include sanitizers/wrap/build.mk
+# $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)
+san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
+san-play = $(addprefix $(O)/$(1)/,apb-replay apb-threads)
+
+.PHONY: san-all san-lib
+san-lib: $(call lib,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/libapb.so
+san-all: san-lib $(call san-tests,$(SAN_BUILD)) $(call san-play,$(SAN_BUILD))
