@@ -28,8 +28,8 @@ class Builder:
         if kind != "apb":
             return []
         return ["@" + os.path.join(self.build, "wrap.rsp"),
-                os.path.join(self.build, "san-address-production/libapb-wrap.a"),
-                os.path.join(self.build, "san-address-production/libapb.a")]
+                os.path.join(self.build, "san-address/libapb-wrap.a"),
+                os.path.join(self.build, "san-address/libapb.a")]
 
     def place(self, recipe, *words):
         return os.path.join(self.folder, recipe.name, *words)
