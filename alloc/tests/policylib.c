@@ -116,8 +116,8 @@ static bool refused(struct policy_call call)
 
 static int unmap(void *ctx, void *addr, size_t size)
 {
-	struct policy_call call = {APB_OS_UNMAP, (uintptr_t)addr, size,
-				   0,		 0,		  false};
+	struct policy_call call = {APB_OS_UNMAP, (uintptr_t)addr, size, 0, 0,
+				   false};
 
 	if (refused(call))
 		return -1;
@@ -126,8 +126,8 @@ static int unmap(void *ctx, void *addr, size_t size)
 
 static int purge(void *ctx, void *addr, size_t size)
 {
-	struct policy_call call = {APB_OS_PURGE, (uintptr_t)addr, size,
-				   0,		 0,		  false};
+	struct policy_call call = {APB_OS_PURGE, (uintptr_t)addr, size, 0, 0,
+				   false};
 
 	if (refused(call))
 		return -1;
@@ -137,9 +137,8 @@ static int purge(void *ctx, void *addr, size_t size)
 static int remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 		 void *new_addr)
 {
-	struct policy_call call = {
-		APB_OS_REMAP, (uintptr_t)addr,	   old_size,
-		new_size,     (uintptr_t)new_addr, false};
+	struct policy_call call = {APB_OS_REMAP, (uintptr_t)addr,     old_size,
+				   new_size,	 (uintptr_t)new_addr, false};
 
 	if (refused(call)) {
 		errno = ENOMEM;

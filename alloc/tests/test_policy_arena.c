@@ -12,7 +12,12 @@
 
 #define ARENAS 48
 
-enum { NONE, USED, CLEAN, DIRTY }; /* a slot */
+enum {
+	NONE,
+	USED,
+	CLEAN,
+	DIRTY
+}; /* a slot */
 
 struct arena {
 	uintptr_t addr; /* 0: none */
@@ -167,8 +172,8 @@ static unsigned int in_order(struct arena **list, bool spares)
 	unsigned int i, n = 0;
 
 	for (i = 0; i < ARENAS; i++)
-		if (arena[i].addr && (spares ? is_spare(&arena[i]) :
-					       dirty_of(&arena[i]) > 0))
+		if (arena[i].addr &&
+		    (spares ? is_spare(&arena[i]) : dirty_of(&arena[i]) > 0))
 			list[n++] = &arena[i];
 	qsort(list, n, sizeof(struct arena *), spares ? by_listed : by_ringed);
 	return n;
