@@ -106,45 +106,50 @@ struct policy_call policy_log[POLICY_CALLS];
 unsigned int policy_logged;
 unsigned int policy_refuse;
 
-static bool refused(struct policy_call call)
+/* Log it, and make it, unless it is to be refused. */
+static int make(void *ctx, struct policy_call call)
 {
-	call.refused = policy_refuse >> call.call & 1;
+	const struct apb_os *os = simos_ops();
+	void *addr = (void *)call.addr;
+	int ret = -1;
+
 	assert_true(policy_logged < POLICY_CALLS);
+	if (policy_refuse >> call.call & 1)
+		errno = ENOMEM;
+	else if (call.call == APB_OS_UNMAP)
+		ret = os->unmap(ctx, addr, call.size);
+	else if (call.call == APB_OS_PURGE)
+		ret = os->purge(ctx, addr, call.size);
+	else
+		ret = os->remap(ctx, addr, call.size, call.new_size,
+				(void *)call.to);
+	call.err = ret ? errno : 0;
 	policy_log[policy_logged++] = call;
-	return call.refused;
+	return ret;
 }
 
 static int unmap(void *ctx, void *addr, size_t size)
 {
-	struct policy_call call = {APB_OS_UNMAP, (uintptr_t)addr, size, 0, 0,
-				   false};
-
-	if (refused(call))
-		return -1;
-	return simos_ops()->unmap(ctx, addr, size);
+	return make(ctx, (struct policy_call){.call = APB_OS_UNMAP,
+					      .addr = (uintptr_t)addr,
+					      .size = size});
 }
 
 static int purge(void *ctx, void *addr, size_t size)
 {
-	struct policy_call call = {APB_OS_PURGE, (uintptr_t)addr, size, 0, 0,
-				   false};
-
-	if (refused(call))
-		return -1;
-	return simos_ops()->purge(ctx, addr, size);
+	return make(ctx, (struct policy_call){.call = APB_OS_PURGE,
+					      .addr = (uintptr_t)addr,
+					      .size = size});
 }
 
 static int remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 		 void *new_addr)
 {
-	struct policy_call call = {APB_OS_REMAP, (uintptr_t)addr,     old_size,
-				   new_size,	 (uintptr_t)new_addr, false};
-
-	if (refused(call)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return simos_ops()->remap(ctx, addr, old_size, new_size, new_addr);
+	return make(ctx, (struct policy_call){.call = APB_OS_REMAP,
+					      .addr = (uintptr_t)addr,
+					      .size = old_size,
+					      .new_size = new_size,
+					      .to = (uintptr_t)new_addr});
 }
 
 void policy_forget(void)

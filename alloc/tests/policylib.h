@@ -49,7 +49,7 @@ struct policy_call {
 	uintptr_t addr;
 	size_t size, new_size;
 	uintptr_t to;
-	bool refused;
+	int err; /* of one that failed */
 };
 
 #define POLICY_CALLS 4096

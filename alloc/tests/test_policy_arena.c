@@ -99,7 +99,7 @@ static bool called(enum apb_os_call call, uintptr_t addr, size_t size)
 	assert_int_equal(c->call, call);
 	assert_int_equal(c->addr, addr);
 	assert_int_equal(c->size, size);
-	return !c->refused;
+	return !c->err;
 }
 
 /* From the first dirty one to the last, of each row of unused neighbours. */
