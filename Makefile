@@ -22,6 +22,7 @@
 # ---- what is set from outside ---------------------------------------------
 
 O := build
+CC_GIVEN := $(filter-out default,$(origin CC))
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -76,10 +77,13 @@ PROGRAMS_DEPS += git sqlite3 perl lua5.4 # commands
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith
-BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Ifuzz
+# With a tool the allocator is as it is shipped, unless it is a build for the
+# program's sake (sanitizers/build.mk).
+PRODUCTION := -DAPB_TRACK=0
+BASE := -std=gnu11 -g -pthread $(WARN) -Ialloc/include -Ialloc -Ifuzz -Isanitizers $(PRODUCTION)
 # Use after return is left out: nothing keeps the address of a local, and the
 # fake stack costs a tenth of an execution.
-SAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer -fsanitize-address-use-after-return=never
 
 # What is shipped, and the harness around it.
@@ -90,8 +94,8 @@ release.ldflags = $(LDFLAGS)
 
 # Unit tests and replay under ASan and UBSan.
 test.cc = clang-19
-test.cflags = $(BASE) -O1 $(SAN)
-test.ldflags = $(SAN)
+test.cflags = $(BASE) -O1 $(SANFLAGS)
+test.ldflags = $(SANFLAGS)
 
 # What has threads under TSan.
 tsan.cc = clang-19
@@ -131,6 +135,14 @@ define keep
 @echo '$(strip $(1))' | cmp -s - $@ || echo '$(strip $(1))' >$@
 endef
 
+# What is in the library of a flavour: what tells the tools, too, if there is
+# one, and what tracks blocks, if it is not the production layout.
+SAN_SRC := $(sort $(wildcard sanitizers/glue/*.c))
+SAN_FLAVOURS := test tsan fuzz-asan fuzz-msan bench-asan
+TRACK_FLAVOURS :=
+lib-src = $(ALLOC_SRC) $(if $(filter $(1),$(SAN_FLAVOURS)),$(SAN_SRC)) \
+	$(if $(filter $(1),$(TRACK_FLAVOURS)),$(TRACK_SRC))
+
 # $(O)/FLAVOUR/flags holds the compiler and its flags, $(O)/FLAVOUR/sources
 # what is in the libraries; what depends on them is made anew if they change.
 define flavour
@@ -145,9 +157,9 @@ $(O)/$(1)/flags: FORCE
 	$$(call keep,$$($(1).cc) $$($(1).cflags) $$($(1).ldflags))
 
 $(O)/$(1)/sources: FORCE
-	$$(call keep,$$(ALLOC_SRC) $$(HARNESS_SRC))
+	$$(call keep,$$(call lib-src,$(1)) $$(HARNESS_SRC))
 
-$(O)/$(1)/libapb.a: $$(call objs,$(1),$$(ALLOC_SRC)) $(O)/$(1)/sources
+$(O)/$(1)/libapb.a: $$(call objs,$(1),$$(call lib-src,$(1))) $(O)/$(1)/sources
 	$$(archive)
 
 $(O)/$(1)/libharness.a: $$(call objs,$(1),$$(HARNESS_SRC)) $(O)/$(1)/sources
@@ -161,7 +173,7 @@ endef
 .SECONDARY:
 .PHONY: all help setup clean FORCE
 
-all: $(O)/libapb.a $(O)/libapb.so shim # the libraries (what make alone does)
+all: $(if $(SAN),san-all,$(O)/libapb.a $(O)/libapb.so shim) # the libraries (what make alone does)
 
 help: # this list
 	@sed -n 's/^\([a-z-]*\):[^#=]*# /  make \1#/p' $(MAKEFILE_LIST) | \
@@ -189,6 +201,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
+include sanitizers/build.mk
 
 $(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 

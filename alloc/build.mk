@@ -3,6 +3,9 @@
 
 ALLOC_SRC := $(sort $(wildcard alloc/*/*.c))
 ALLOC_SRC := $(filter-out alloc/tests/% alloc/shim/% alloc/python/%,$(ALLOC_SRC))
+# In builds with a tool only, see sanitizers/build.mk.
+TRACK_SRC := $(filter alloc/track/%,$(ALLOC_SRC))
+ALLOC_SRC := $(filter-out $(TRACK_SRC),$(ALLOC_SRC))
 
 $(O)/libapb.a: $(call lib,release)
 	$(call say,CP)

@@ -8,8 +8,18 @@
 #define APB_CONFIG_H
 
 #include <apb/apb.h>
+#include <apb/sanitize.h>
 
 #include <assert.h>
+
+/*
+ * In builds for a sanitizer or valgrind: track each block, so that the tool
+ * sees it (track/track.h).  0: the allocator as it is shipped is what the tool
+ * looks at.
+ */
+#ifndef APB_TRACK
+#define APB_TRACK APB_SAN
+#endif
 
 #define APB_PAGE_SHIFT 12
 #define APB_PAGE ((size_t)1 << APB_PAGE_SHIFT)

@@ -29,6 +29,7 @@ static const struct workload workloads[] = {
 	{"realloc-big", setup_realloc_big, run_realloc_big, 100, 4, 0, 0},
 	{"large", setup_large, run_large, 128, 4, 0, 0},
 	{"burst", setup_burst, run_burst, 1200000, 3, 0, 0},
+	{"tree", setup_tree, run_tree, 1 << 20, 5, 0, 0},
 };
 
 static int compare(const void *a, const void *b)

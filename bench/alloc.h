@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The workloads of bench-alloc: what they share.  alloc.c has main(),
- * alloc_small.c and alloc_big.c the loops.
+ * alloc_small.c,
+ * alloc_big.c and alloc_tree.c the loops.
  */
 #ifndef APB_BENCH_ALLOC_H
 #define APB_BENCH_ALLOC_H
@@ -49,5 +50,9 @@ void setup_large(struct context *ctx, const struct workload *w);
 void run_large(struct context *ctx, size_t ops);
 void setup_burst(struct context *ctx, const struct workload *w);
 void run_burst(struct context *ctx, size_t ops);
+
+/* alloc_tree.c */
+void setup_tree(struct context *ctx, const struct workload *w);
+void run_tree(struct context *ctx, size_t ops);
 
 #endif /* APB_BENCH_ALLOC_H */

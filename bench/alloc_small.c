@@ -131,7 +131,7 @@ void run_churn(struct context *ctx, size_t ops)
 
 		bench_free(slots[step >> shift]);
 		p = bench_malloc((step & sizes) + 1);
-		bench_touch(p, i);
+		bench_touch_byte(p, i);
 		slots[step >> shift] = p;
 	}
 	ctx->pos = end;
@@ -157,7 +157,7 @@ void setup_churn(struct context *ctx, const struct workload *w)
 			bench_malloc(bench_below(&rng, 1u << w->shift) + 1);
 		if (!ctx->slots[i])
 			bench_die("the allocator has no memory");
-		bench_touch(ctx->slots[i], i);
+		bench_touch_byte(ctx->slots[i], i);
 	}
 	run_churn(ctx, ctx->seq_len);
 }

@@ -122,6 +122,12 @@ static inline void bench_touch(void *p, size_t v)
 	*(volatile size_t *)p = v;
 }
 
+/* Of a block that may be smaller than a word. */
+static inline void bench_touch_byte(void *p, size_t v)
+{
+	*(volatile char *)p = (char)v;
+}
+
 /* CPU time: what else runs on the machine is not counted. */
 static inline double bench_now(void)
 {

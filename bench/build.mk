@@ -20,7 +20,8 @@ $(foreach f,bench-peer bench-apb,$(eval $(call flavour,$(f))))
 
 # Every program calls malloc(), whoever provides it; bench-alloc exists in two
 # further forms, linked to the allocator's archive and to its shared library.
-BENCH_ALLOC_SRC := $(addprefix bench/,alloc.c alloc_small.c alloc_big.c)
+BENCH_ALLOC_SRC := $(addprefix bench/,alloc.c alloc_small.c alloc_big.c \
+	alloc_tree.c)
 BENCH_PROGRAMS := $(addprefix $(O)/bench/,alloc-apb-a alloc-apb-so alloc-peer \
 	threads-peer frag-peer replay-peer steps-peer steps-apb-so trace launch libbench-origin.so \
 	libbench-record.so)
@@ -106,8 +107,8 @@ bench-count: bench-build # instructions of the fast paths: PEERS
 # allocator with sanitizers and around the one that is shipped.  Not
 # instrumented for coverage: the engines' own rows are.
 bench-asan.cc = clang-19
-bench-asan.cflags = $(BASE) -O2 $(SAN)
-bench-asan.ldflags = $(SAN)
+bench-asan.cflags = $(BASE) -O2 $(SANFLAGS)
+bench-asan.ldflags = $(SANFLAGS)
 $(eval $(call flavour,bench-asan))
 $(O)/bench/apb-replay-asan: $(call objs,harness-asan,$(REPLAY_SRC)) \
 		$(call harness,harness-asan) $(call lib,bench-asan)
@@ -122,3 +123,38 @@ bench-fuzz: bench-setup # executions/s of the harness: ROUNDS, BENCH_SECONDS
 		$(O)/bench/apb-replay-asan $(O)/bench/apb-replay-release
 	$(Q)bench/fuzz.py --build $(O) --rounds '$(ROUNDS)' \
 		--seconds '$(BENCH_SECONDS)' $(if $(CPU),--cpu '$(CPU)')
+
+# The same programs under ASan: on the tool's own malloc, and on apb as it is
+# for that tool.
+bench-san-flags = $(filter-out $(PRODUCTION),$(BENCH_CFLAGS)) $(san-flags.address) \
+	-fno-omit-frame-pointer
+bench-san-peer.cc = clang-19
+bench-san-peer.cflags = $(bench-san-flags)
+bench-san-peer.ldflags = $(san-flags.address)
+bench-san-apb.cc = clang-19
+bench-san-apb.cflags = $(bench-san-flags) -DBENCH_APB
+bench-san-apb.ldflags = $(san-flags.address)
+$(foreach f,bench-san-peer bench-san-apb,$(eval $(call flavour,$(f))))
+
+$(O)/bench/san-alloc-peer: $(call objs,bench-san-peer,$(BENCH_ALLOC_SRC))
+	$(call link,bench-san-peer)
+
+$(O)/bench/san-threads-peer: $(call objs,bench-san-peer,bench/threads.c)
+	$(call link,bench-san-peer)
+
+$(O)/bench/san-alloc-apb: $(call objs,bench-san-apb,$(BENCH_ALLOC_SRC)) \
+		$(call lib,san-address)
+	$(call link,bench-san-apb)
+
+$(O)/bench/san-threads-apb: $(call objs,bench-san-apb,bench/threads.c) \
+		$(call lib,san-address)
+	$(call link,bench-san-apb)
+
+BENCH_SAN := $(addprefix $(O)/bench/,san-alloc-peer san-alloc-apb \
+	san-threads-peer san-threads-apb launch)
+
+.PHONY: bench-sanitizers
+bench-sanitizers: bench-setup # ASan's malloc and apb under ASan: ROUNDS, ONLY
+	$(Q)$(MAKE) $(PARALLEL) $(BENCH_SAN)
+	$(Q)bench/sanitizers.py --build $(O) --rounds '$(ROUNDS)' \
+		--only '$(ONLY)' $(if $(CPU),--cpu '$(CPU)') $(if $(QUICK),--quick)

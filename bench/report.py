@@ -163,8 +163,8 @@ def tables(suites, rounds):
         summary(suites)
 
 
-def write_csv(folder, suites, machine):
-    """A file per suite, a line per value; and the summary."""
+def write_csv(folder, suites, machine, total="summary"):
+    """A file per suite, a line per value; and the summary, @total."""
     paths = []
     for suite in suites:
         path = os.path.join(folder, suite.name + ".csv")
@@ -179,7 +179,7 @@ def write_csv(folder, suites, machine):
                                       "%.6g" % value if metric != RSS
                                       else "%d" % value])
         paths.append(path)
-    path = os.path.join(folder, "summary.csv")
+    path = os.path.join(folder, total + ".csv")
     with open(path, "w", encoding="utf-8", newline="") as stream:
         stream.write("# %s\n" % machine)
         out = csv.writer(stream)

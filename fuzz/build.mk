@@ -25,9 +25,9 @@ harness-asan.cflags = $(BASE) -O2 -DSIMOS_POISON=1
 COVERAGE := -fsanitize=fuzzer-no-link \
 	-fno-sanitize-coverage=trace-cmp,trace-div,trace-gep
 fuzz-asan.cc = clang-19
-fuzz-asan.cflags = $(BASE) -O2 $(SAN) $(COVERAGE) \
+fuzz-asan.cflags = $(BASE) -O2 $(SANFLAGS) $(COVERAGE) \
 	-fsanitize-address-use-after-return=never
-fuzz-asan.ldflags = $(SAN) -fsanitize=fuzzer
+fuzz-asan.ldflags = $(SANFLAGS) -fsanitize=fuzzer
 
 fuzz-release.cc = clang-19
 fuzz-release.cflags = $(BASE) -O2 -DNDEBUG $(COVERAGE)

@@ -8,14 +8,18 @@
  * slow path starts again from the arguments.  Misuse is looked for with all
  * threads stopped, and told with no lock held.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "arena/flat.h"
 #include "debug/junk.h"
 #include "debug/report.h"
+#include "fill.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "hints.h"
 #include "state.h"
+#include "track/core.h"
 
 #include <errno.h>
 #include <string.h>
@@ -73,7 +77,7 @@ static void *large_once(size_t size, size_t align, bool zero)
 	p = apb_large_alloc(size, align, &clear);
 	apb_leave();
 	/* that may be much: others need not wait for it */
-	return p && clear ? memset(p, 0, size) : p;
+	return p && clear ? apb_fill(p, 0, size) : p;
 }
 
 static void *large_alloc(size_t size, size_t align, bool zero)
@@ -84,7 +88,7 @@ static void *large_alloc(size_t size, size_t align, bool zero)
 		p = after_reclaim(reclaim() ? large_once(size, align, zero) :
 					      NULL);
 	if (apb_junk() && p && !zero)
-		memset(p, APB_JUNK_BORN, size);
+		apb_fill(p, APB_JUNK_BORN, size);
 	return p;
 }
 
@@ -150,7 +154,7 @@ static noinline void *alloc_slow(size_t size, bool zero)
 	}
 	p = pooled_slow(apb_class_of(size ? size : 1));
 	if (p && zero)
-		memset(p, 0, size);
+		apb_fill(p, 0, size);
 	return p;
 }
 
@@ -185,7 +189,7 @@ void *apb_calloc(size_t n, size_t size)
 		return NULL;
 	}
 	if (likely(alloc_fast(bytes, &entry)))
-		return memset(apb_block_born(entry), 0, bytes);
+		return apb_fill(apb_block_born(entry), 0, bytes);
 	return alloc_slow(bytes, true);
 }
 
@@ -307,7 +311,7 @@ static void free_target(const struct target *t, void *ptr, const char *call)
 		return;
 	}
 	if (apb_junk())
-		memset(ptr, APB_JUNK_DIED, t->size);
+		apb_fill(ptr, APB_JUNK_DIED, t->size);
 	free_pooled(t->pool, ptr, t->index);
 }
 
@@ -523,3 +527,5 @@ size_t apb_usable_size(const void *ptr)
 	apb_misuse_tell(&m);
 	return 0;
 }
+
+#include "instrumented.h"

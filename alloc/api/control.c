@@ -3,11 +3,14 @@
  * Memory given back, reset, options, the OS table, faults, the handler: the
  * public functions that are not about one block.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "heap/remote.h"
 #include "heap/sparse.h"
 #include "heap/thread.h"
 #include "state.h"
+#include "track/core.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -199,6 +202,8 @@ static int set_option(enum apb_option opt, size_t value)
 		return 0;
 	case APB_OPT_JUNK:
 		return set_junk(value);
+	case APB_OPT_QUARANTINE:
+		return apb_track_set_quarantine(value);
 	case APB_OPT_DIRTY_LIMIT:
 	case APB_OPT_PURGE_DELAY:
 	case APB_OPT_LARGE_CACHE:
@@ -220,3 +225,5 @@ int apb_set_option(enum apb_option opt, size_t value)
 		errno = err;
 	return err ? -1 : 0;
 }
+
+#include "instrumented.h"

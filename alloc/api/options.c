@@ -7,6 +7,8 @@
  * the process, and programs such as bash bring a getenv() of their own.
  */
 #define _GNU_SOURCE /* environ, program_invocation_short_name */
+#include "uninstrumented.h"
+
 #include "api/options.h"
 
 #include "config.h"
@@ -268,6 +270,14 @@ static bool set_large_cache(struct span value)
 	       !apb_set_option(APB_OPT_LARGE_CACHE, n);
 }
 
+static bool set_quarantine(struct span value)
+{
+	size_t n;
+
+	return parse_number(value, true, &n) &&
+	       !apb_set_option(APB_OPT_QUARANTINE, n);
+}
+
 static bool set_junk(struct span value)
 {
 	size_t n;
@@ -295,6 +305,7 @@ static const struct option {
 	{"junk", set_junk},
 	{"misuse", set_misuse},
 	{"thp", set_thp},
+	{"quarantine", set_quarantine},
 };
 
 static void set(struct span name, struct span value)
@@ -355,3 +366,5 @@ __attribute__((constructor(101))) static void read_options(void)
 {
 	apb_options_init();
 }
+
+#include "instrumented.h"

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* Arenas; see arena.h. */
+#include "uninstrumented.h"
+
 #include "arena/arena.h"
 
 #include "arena/flat.h"
 #include "state.h"
+#include "track/track.h"
 
 #include <string.h>
 
@@ -408,6 +411,7 @@ static struct apb_arena *map_arena(unsigned int kind)
 	arena->ring.next = NULL;
 	arena->dirty = 0;
 	arena->colour = (uint8_t)as->total;
+	apb_track_arena(arena);
 	cut(arena, kind);
 	as->total++;
 	as->nr++;
@@ -614,3 +618,5 @@ void apb_arena_reset(void)
 {
 	apb_arena_for_each(release_arena, NULL);
 }
+
+#include "instrumented.h"

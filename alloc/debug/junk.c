@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* Junk mode; see junk.h. */
+#include "uninstrumented.h"
+
 #include "debug/junk.h"
 
 #include "debug/report.h"
-
-#include <string.h>
+#include "fill.h"
 
 /* Offset of the first byte that is not as it was left, or @size. */
 static size_t first_change(const unsigned char *block, size_t size)
@@ -28,5 +29,7 @@ void apb_junk_born(struct apb_entry entry, size_t size)
 				   ((unsigned char *)entry.block)[at]);
 		apb_misuse_tell(&m);
 	}
-	memset(entry.block, APB_JUNK_BORN, size);
+	apb_fill(entry.block, APB_JUNK_BORN, size);
 }
+
+#include "instrumented.h"

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 /* Threads and their heaps; see thread.h. */
+#include "uninstrumented.h"
+
 #include "heap/thread.h"
 
 #include "api/lock.h"
 #include "api/options.h"
 #include "heap/remote.h"
 #include "state.h"
+#include "track/track.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -155,9 +158,11 @@ struct apb_heap *apb_thread_swap(struct apb_heap *heap)
 
 void apb_thread_end(void)
 {
-	struct apb_heap *heap = apb_thread_swap(NULL);
+	struct apb_heap *heap;
 	bool warm;
 
+	apb_track_thread_end();
+	heap = apb_thread_swap(NULL);
 	if (!heap)
 		return;
 	apb_lock(&heap->lock);
@@ -306,3 +311,5 @@ void apb_heaps_drain(const struct apb_heap *held)
 	}
 	apb_unlock(&apb_heaps_lock);
 }
+
+#include "instrumented.h"

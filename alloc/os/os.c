@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* The OS layer; see os.h. */
 #define _GNU_SOURCE /* mremap(), CLOCK_MONOTONIC_COARSE */
+#include "uninstrumented.h"
+
 #include "os/os.h"
 
 #include "state.h"
@@ -93,7 +95,7 @@ static inline const struct apb_os *ops(void)
 {
 	const struct apb_os *os = &apb_state.os.ops;
 
-	return os->map ? os : &apb_os_kernel;
+	return os->map ? os : &APB_OS_DEFAULT;
 }
 
 static bool faulty(enum apb_os_call call)
@@ -250,3 +252,5 @@ void apb_os_retry_orphans(void)
 		orphan = next;
 	}
 }
+
+#include "instrumented.h"

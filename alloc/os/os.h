@@ -39,6 +39,14 @@ struct apb_os_state {
 /* The table of the real kernel. */
 extern const struct apb_os apb_os_kernel;
 
+/* The table that is used if none was set. */
+#if APB_TRACK
+extern const struct apb_os apb_os_region; /* track/region.h */
+#define APB_OS_DEFAULT apb_os_region
+#else
+#define APB_OS_DEFAULT apb_os_kernel
+#endif
+
 /*
  * Map @size bytes aligned to @align, a power of two, at @hint (a multiple of
  * @align, or 0) if the system is so kind: then one call does.  *@zero tells

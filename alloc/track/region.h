@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The OS table of tracking builds: all memory comes from one range of
+ * addresses, reserved at the first call and never given up.
+ *
+ * A range is taken where it fits first, so that the same calls get the same
+ * addresses, however often the heap was reset before; and no address that was a
+ * block's is ever anything else's, so that the use of a block whose memory was
+ * unmapped is seen as what it is.  What is unmapped near the start of the
+ * range keeps its pages: mapping it again costs no system call and no page fault.
+ *
+ * Under the state lock, as all tables.
+ *
+ *	| bitmaps: used, touched | pages ...
+ */
+#ifndef APB_REGION_H
+#define APB_REGION_H
+
+#include <apb/apb.h>
+
+/* Smaller if there is no room: a quarter each time, down to the least. */
+#define APB_REGION_MAX ((size_t)256 << 30)
+#define APB_REGION_MIN ((size_t)1 << 30)
+/* Of what is unmapped, so much at the start stays resident: it is used first. */
+#define APB_REGION_KEEP ((size_t)64 << 20)
+
+extern const struct apb_os apb_os_region;
+
+/* The range, where blocks can be; 0 bytes before there was any. */
+struct apb_region_range {
+	uintptr_t start;
+	size_t size;
+};
+
+extern struct apb_region_range apb_region;
+
+static inline bool apb_region_has(const void *addr)
+{
+	return (uintptr_t)addr - apb_region.start < apb_region.size;
+}
+
+/* Give the pages of what is unmapped back to the system: bytes. */
+size_t apb_region_trim(void);
+
+#endif /* APB_REGION_H */

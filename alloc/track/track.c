@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+/* The public functions of the tracking build; see track.h. */
+#include "uninstrumented.h"
+
+#include "track/track.h"
+
+#include "api/lock.h"
+#include "arena/arena.h"
+#include "arena/flat.h"
+#include "glue/tool.h"
+#include "hints.h"
+#include "state.h"
+#include "track/region.h"
+
+#include <apb/sanitize.h>
+#include <errno.h>
+#include <string.h>
+
+/*
+ * Red zones as those of AddressSanitizer: by the size asked for, and the same
+ * by the size of the class that this then is in.
+ */
+#define SHIFT_MIN 4u
+#define SHIFT_MAX 11u
+
+/* Of a class, by its size. */
+static inline unsigned int shift_of_class(size_t size)
+{
+	if (size <= 64)
+		return SHIFT_MIN;
+	if (size <= 128)
+		return 5;
+	if (size <= 512)
+		return 6;
+	if (size <= 4096)
+		return 7;
+	return size <= 16384 ? 8 : 9;
+}
+
+/* Of a request. */
+static inline unsigned int shift_of_size(size_t size)
+{
+	if (size <= 64 - 16)
+		return SHIFT_MIN;
+	if (size <= 128 - 32)
+		return 5;
+	if (size <= 512 - 64)
+		return 6;
+	if (size <= 4096 - 128)
+		return 7;
+	if (size <= 16384 - 256)
+		return 8;
+	if (size <= 32768 - 512)
+		return 9;
+	return size <= 65536 - 1024 ? 10 : SHIFT_MAX;
+}
+
+static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
+
+/* Behind a block that is a mapping: what it overflows into. */
+#define LARGE_GAP ((size_t)16)
+#define SIZE_LIMIT ((size_t)1 << (APB_NOTE_SIZE_BITS - 1))
+
+/* ---- birth ------------------------------------------------------------ */
+
+/* All of a large block but what the program asked for is closed. */
+static void close_large(char *block, char *user, size_t size)
+{
+	struct apb_large *large;
+	char *end = user + size;
+
+	apb_enter();
+	large = apb_large_find((uintptr_t)block);
+	if (large)
+		end = block + large->mapped;
+	apb_leave();
+	apb_track_forget(block, (size_t)(end - block));
+	tool_pool_made(block, (size_t)(end - block));
+}
+
+static void *birth(char *block, unsigned int shift, size_t size,
+		   unsigned int flags)
+{
+	struct apb_note *note = (struct apb_note *)block;
+	char *user = block + ((size_t)1 << shift);
+
+	note->born_stack = apb_san_stack();
+	note->born_thread = (uint16_t)apb_san_thread();
+	note->shift = (uint8_t)shift;
+	note->size = size | (apb_note_check(block) >>
+			     APB_NOTE_SIZE_BITS << APB_NOTE_SIZE_BITS);
+	/* the leak check may come in between */
+	__atomic_store_n(&note->state, APB_NOTE_LIVE, __ATOMIC_RELEASE);
+	apb_san_born(&apb_track_pool, user, size, flags);
+	return user;
+}
+
+static void *alloc(size_t size, bool zero)
+{
+	unsigned int shift;
+	size_t total;
+	char *block;
+	void *user;
+
+	if (!size)
+		size = 1;
+	if (unlikely(size > SIZE_LIMIT)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	shift = shift_of_size(size);
+	total = size + ((size_t)1 << shift);
+	tool_enter();
+	if (likely(total <= APB_MAX_POOLED)) {
+		block = apb_core_malloc(total);
+	} else {
+		total += LARGE_GAP;
+		block = zero ? apb_core_calloc(1, total) :
+			       apb_core_malloc(total);
+		if (block)
+			close_large(block, block + ((size_t)1 << shift), size);
+	}
+	user = block ? birth(block, shift, size, zero ? APB_SAN_ZEROED : 0) :
+		       NULL;
+	tool_leave();
+	if (zero && user && total <= APB_MAX_POOLED)
+		memset(user, 0, size);
+	return user;
+}
+
+void *apb_malloc(size_t size)
+{
+	return alloc(size, false);
+}
+
+void *apb_calloc(size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return alloc(bytes, true);
+}
+
+void *apb_aligned_alloc(size_t align, size_t size)
+{
+	unsigned int shift;
+	size_t total;
+	char *block;
+	void *user;
+
+	if (unlikely(!align || (align & (align - 1)))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (align <= APB_MIN_ALIGN)
+		return alloc(size, false);
+	if (!size)
+		size = 1;
+	if (unlikely(align > SIZE_LIMIT || size > SIZE_LIMIT)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	shift = (unsigned int)__builtin_ctzl(align);
+	if (shift < shift_of_size(size))
+		shift = shift_of_size(size);
+	total = size + ((size_t)1 << shift);
+	if (total > APB_MAX_POOLED || align > APB_MAX_POOL_ALIGN)
+		total += LARGE_GAP;
+	tool_enter();
+	block = apb_core_aligned_alloc(align, total);
+	if (block && apb_track_is_large(block))
+		close_large(block, block + ((size_t)1 << shift), size);
+	user = block ? birth(block, shift, size, 0) : NULL;
+	tool_leave();
+	return user;
+}
+
+/* ---- death ------------------------------------------------------------ */
+
+/* The note of the block whose first byte is at @ptr, or NULL. */
+static noinline struct apb_note *note_slow(const void *ptr)
+{
+	struct apb_track_place place;
+	bool found;
+
+	apb_enter();
+	found = apb_track_locate(ptr, &place);
+	apb_leave();
+	if (!found || !place.out || !place.note ||
+	    apb_note_user(place.note) != ptr)
+		return NULL;
+	return place.note;
+}
+
+static inline struct apb_note *note_of(const void *ptr)
+{
+	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	struct apb_entry entry;
+	unsigned int shift;
+	char *block;
+
+	if (likely(apb_flat_owner(at))) {
+		shift = shift_of_class(apb_class_size(apb_flat_class(at)));
+		block = (char *)ptr - ((size_t)1 << shift);
+		if (likely(apb_flat_live(at, (uintptr_t)block, &entry))) {
+			struct apb_note *note = apb_note_at(block);
+
+			if (likely(note && note->shift == shift))
+				return note;
+		}
+	}
+	return note_slow(ptr);
+}
+
+/* Whether the calling thread is the one to end its life. */
+static bool die(struct apb_note *note)
+{
+	uint8_t live = APB_NOTE_LIVE;
+
+	return __atomic_compare_exchange_n(&note->state, &live, APB_NOTE_HELD,
+					   false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+static void bury(struct apb_note *note, void *ptr)
+{
+	struct apb_grave *grave = ptr;
+	size_t size = apb_note_size(note);
+
+	apb_san_died(&apb_track_pool, ptr, size);
+	grave->died_stack = apb_san_stack();
+	grave->died_thread = (uint16_t)apb_san_thread();
+	grave->check = (uint16_t)(apb_note_check(grave) >> APB_NOTE_SIZE_BITS);
+	apb_quarantine_put(note);
+}
+
+static noinline void bad_free(void *ptr)
+{
+	struct apb_track_place place;
+	enum apb_san_free kind = APB_SAN_FREE_WILD;
+
+	tool_enter();
+	if (apb_track_locate(ptr, &place) && place.note)
+		kind = apb_note_user(place.note) == ptr ? APB_SAN_FREE_DOUBLE :
+							  APB_SAN_FREE_INSIDE;
+	tool_leave();
+	apb_san_bad_free(kind, ptr);
+}
+
+void apb_free(void *ptr)
+{
+	int saved_errno = errno;
+	struct apb_note *note;
+	bool ok;
+
+	if (!ptr)
+		return;
+	tool_enter();
+	note = note_of(ptr);
+	ok = note && die(note);
+	if (likely(ok))
+		bury(note, ptr);
+	tool_leave();
+	if (unlikely(!ok))
+		bad_free(ptr);
+	errno = saved_errno;
+}
+
+static void free_checked(void *ptr, size_t align, size_t size)
+{
+	enum apb_san_free kind = APB_SAN_FREE_WILD;
+	struct apb_note *note;
+
+	if (!ptr)
+		return;
+	tool_enter();
+	note = note_of(ptr);
+	if (note && note->state == APB_NOTE_LIVE) {
+		if (!align || (align & (align - 1)) ||
+		    ((uintptr_t)ptr & (align - 1)))
+			kind = APB_SAN_FREE_ALIGN;
+		else if (apb_note_size(note) != (size ? size : 1))
+			kind = APB_SAN_FREE_SIZE;
+	}
+	tool_leave();
+	if (likely(kind == APB_SAN_FREE_WILD))
+		apb_free(ptr);
+	else
+		apb_san_bad_free(kind, ptr);
+}
+
+void apb_free_sized(void *ptr, size_t size)
+{
+	free_checked(ptr, APB_MIN_ALIGN, size);
+}
+
+void apb_free_aligned_sized(void *ptr, size_t align, size_t size)
+{
+	free_checked(ptr, align, size);
+}
+
+/* ---- realloc, usable size --------------------------------------------- */
+
+static size_t live_size(const void *ptr)
+{
+	struct apb_note *note;
+	size_t size = 0;
+
+	tool_enter();
+	note = note_of(ptr);
+	if (note && note->state == APB_NOTE_LIVE)
+		size = apb_note_size(note);
+	tool_leave();
+	return size;
+}
+
+void *apb_realloc(void *ptr, size_t size)
+{
+	size_t old;
+	void *p;
+
+	if (!ptr)
+		return alloc(size, false);
+	old = live_size(ptr);
+	if (unlikely(!old)) {
+		bad_free(ptr);
+		errno = EINVAL;
+		return NULL;
+	}
+	p = alloc(size, false);
+	if (!p)
+		return NULL;
+	memcpy(p, ptr, size < old ? size : old);
+	apb_free(ptr);
+	return p;
+}
+
+void *apb_reallocarray(void *ptr, size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return apb_realloc(ptr, bytes);
+}
+
+size_t apb_usable_size(const void *ptr)
+{
+	size_t size;
+
+	if (!ptr)
+		return 0;
+	size = live_size(ptr);
+	/* the core says what is wrong with it */
+	return size ? size : apb_core_usable_size(ptr);
+}
+
+/* ---- everything at once ----------------------------------------------- */
+
+size_t apb_trim(void)
+{
+	size_t bytes;
+
+	tool_enter();
+	apb_quarantine_flush();
+	bytes = apb_core_trim();
+	apb_enter();
+	bytes += apb_region_trim();
+	apb_leave();
+	tool_leave();
+	return bytes;
+}
+
+static void close_pools(struct apb_arena *arena, void *arg)
+{
+	uint64_t used = ~arena->unused & apb_slot_mask(arena->kind);
+	size_t bytes = (size_t)1 << apb_kind_shift(arena->kind);
+
+	(void)arg;
+	for (; used; used &= used - 1)
+		tool_reset((char *)arena +
+				   (size_t)__builtin_ctzll(used) * bytes,
+			   bytes);
+}
+
+int apb_reset(void)
+{
+	struct apb_node *node;
+	int err;
+
+	tool_enter();
+	apb_track_reset_stack = apb_san_stack();
+	apb_track_reset_thread = (uint16_t)apb_san_thread();
+	apb_enter();
+	apb_arena_for_each(close_pools, NULL);
+	for (node = apb_state.larges.list; node; node = node->next) {
+		struct apb_large *large =
+			apb_entry(node, struct apb_large, node);
+
+		tool_reset((void *)large->addr, large->mapped);
+	}
+	apb_leave();
+	apb_quarantine_reset();
+	err = apb_core_reset();
+	tool_leave();
+	return err;
+}
+
+#include "instrumented.h"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+#
+# Builds with a tool: make SAN=address|undefined|memory|thread|leak|valgrind.
+#
+# Each is a flavour, san-TOOL, in which the program's blocks are what the tool
+# sees; with LAYOUT=production, san-TOOL-production, it is the allocator as it is
+# shipped that is tested.  UBSan knows of no blocks: its flavour is one for both.
+# All of them exist with clang, but for valgrind's, which is gcc's; a second one,
+# san-TOOL-gcc (san-valgrind-clang), is of the other compiler.  gcc has no MSan.
+
+SAN ?=
+LAYOUT ?= tracking
+SAN_TOOLS := address undefined memory thread leak valgrind
+
+# ---- what is asked for ------------------------------------------------------
+
+ifneq ($(SAN),)
+ifneq ($(words $(SAN)) $(filter $(SAN_TOOLS),$(SAN)),1 $(SAN))
+$(error SAN=$(SAN): must be one of $(SAN_TOOLS))
+endif
+endif
+ifneq ($(words $(LAYOUT)) $(filter tracking production,$(LAYOUT)),1 $(LAYOUT))
+$(error LAYOUT=$(LAYOUT): must be tracking or production)
+endif
+
+# ---- flavours ---------------------------------------------------------------
+
+san-flags.address := -fsanitize=address
+san-flags.undefined := -fsanitize=undefined -fno-sanitize-recover=all
+san-flags.memory := -fsanitize=memory
+san-flags.thread := -fsanitize=thread
+san-flags.leak := -fsanitize=leak
+san-flags.valgrind :=
+
+# Only where the compiler has no word for it.
+san-defs.leak := -DAPB_SAN_LEAK=1
+san-defs.valgrind := -DAPB_SAN_VALGRIND=1
+
+# What the objects are compiled with beyond what they are linked with.
+SAN_CFLAGS := -O2 -fPIC -fvisibility=hidden -ftls-model=initial-exec \
+	-fno-omit-frame-pointer
+san-cflags.memory := -fsanitize-memory-track-origins
+
+# $(call san-flavour,NAME,TOOL,COMPILER,BASE)
+define san-flavour
+$(1).cc = $(3)
+$(1).cflags = $(4) $(SAN_CFLAGS) $$(san-flags.$(2)) $$(san-cflags.$(2)) \
+	$$(san-defs.$(2)) $$(CFLAGS)
+$(1).ldflags = $$(san-flags.$(2)) $$(LDFLAGS)
+SAN_BUILDS += $(1)
+$(if $(filter undefined,$(2)),,SAN_FLAVOURS += $(1))
+$(if $(filter undefined,$(2))$(findstring production,$(1)),,TRACK_FLAVOURS += $(1))
+endef
+
+# $(call san-flavours,TOOL,COMPILER,SUFFIX)
+define san-flavours
+$(call san-flavour,san-$(1)$(3),$(1),$(2),$(filter-out $(PRODUCTION),$(BASE)))
+$(if $(filter undefined,$(1)),,$(call \
+	san-flavour,san-$(1)-production$(3),$(1),$(2),$(BASE)))
+endef
+
+# What CC= asks for is of the compiler that it is a version of.
+san-first = $(if $(filter valgrind,$(1)),gcc,clang-19)
+san-second = $(if $(filter valgrind,$(1)),clang-19,gcc)
+san-kind = $(if $(findstring clang,$(1)),clang,gcc)
+san-asked = $(if $(CC_GIVEN),$(if $(filter \
+	$(call san-kind,$(1)),$(call san-kind,$(CC))),$(CC),$(1)),$(1))
+
+SAN_BUILDS :=
+$(foreach t,$(SAN_TOOLS),$(eval \
+	$(call san-flavours,$(t),$(call san-asked,$(call san-first,$(t))),)))
+$(foreach t,$(filter-out memory,$(SAN_TOOLS)),$(eval \
+	$(call san-flavours,$(t),$(call san-asked,$(call san-second,$(t))),-$(call \
+		san-kind,$(call san-second,$(t))))))
+$(foreach f,$(SAN_BUILDS),$(eval $(call flavour,$(f))))
+
+# ---- the one that is asked for ----------------------------------------------
+
+SAN_SUFFIX := $(if $(CC_GIVEN),$(if $(filter \
+	$(call san-kind,$(CC)),$(call san-kind,$(call san-first,$(SAN)))),,-$(call \
+		san-kind,$(CC))))
+SAN_BUILD := san-$(SAN)$(if $(filter undefined,$(SAN)),,$(if \
+	$(filter production,$(LAYOUT)),-production))$(SAN_SUFFIX)
+ifneq ($(SAN),)
+ifeq ($(filter $(SAN_BUILD),$(SAN_BUILDS)),)
+$(error SAN=$(SAN) CC=$(CC): only clang has it)
+endif
+endif
+
+
+# $(call san-programs,FLAVOUR): unit tests and what plays inputs.
+define san-programs
+$(call unit_test,$(1))
+
+$(O)/$(1)/apb-replay: $(call objs,$(1),$(REPLAY_SRC)) \
+		$(call harness,$(1)) $(call lib,$(1))
+	$$(call link,$(1))
+
+$(O)/$(1)/apb-threads: $(call objs,$(1),$(THREADS_SRC)) \
+		$(call harness,$(1)) $(call lib,$(1))
+	$$(call link,$(1))
+endef
+$(foreach f,$(SAN_BUILDS),$(eval $(call san-programs,$(f))))
+
+# The tool's own functions are those of the program that it is loaded by.
+$(O)/san-%/libapb.so: $(O)/san-%/libapb.a
+	$(call say,LD)
+	$(Q)$(san-$*.cc) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) \
+		-Wl,-soname,libapb.so -o $@ \
+		-Wl,--whole-archive $< -Wl,--no-whole-archive
+
+# $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)
+san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
+san-play = $(addprefix $(O)/$(1)/,apb-replay apb-threads)
+
+.PHONY: san-all san-lib
+san-lib: $(call lib,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/libapb.so
+san-all: san-lib $(call san-tests,$(SAN_BUILD)) $(call san-play,$(SAN_BUILD))
