@@ -32,6 +32,9 @@ CXX := $(subst gcc,g++,$(CC:clang%=clang++%))
 endif
 CFLAGS ?=
 LDFLAGS ?=
+# The release, and the number that changes when programs have to be relinked.
+VERSION := 0.1.0
+SOVERSION := 0
 FUZZ_SECONDS ?= 60
 ENGINE ?= libfuzzer
 JOBS ?= $(shell nproc)
@@ -202,6 +205,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/record/build.mk
 -include bench/build.mk
 include sanitizers/build.mk
+include alloc/install/build.mk
 
 $(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 

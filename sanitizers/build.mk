@@ -106,8 +106,9 @@ $(foreach f,$(SAN_BUILDS),$(eval $(call san-programs,$(f))))
 $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
 	$(call say,LD)
 	$(Q)$(san-$*.cc) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) \
-		-Wl,-soname,libapb.so -o $@ \
+		$(call soname,libapb) -o $@ \
 		-Wl,--whole-archive $< -Wl,--no-whole-archive
+	$(soname-link)
 
 # $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)
 san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
