@@ -94,7 +94,7 @@ MALLOC = r"""
 
 int main(void)
 {
-	char *p = malloc(100);
+	char *p = calloc(100, 1);
 
 	printf("usable %zu\n", p ? apb_usable_size(p) : 0);
 	free(p);
