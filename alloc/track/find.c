@@ -6,6 +6,8 @@
  * anywhere: a block that is just being made or recycled may be described
  * wrongly, and everything that is followed is checked before.
  */
+#include "uninstrumented.h"
+
 #include "arena/arena.h"
 #include "glue/tool.h"
 #include "state.h"
@@ -311,3 +313,5 @@ __attribute__((constructor(101))) static void register_pool(void)
 {
 	apb_san_pool_made(&apb_track_pool);
 }
+
+#include "instrumented.h"

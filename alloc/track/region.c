@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* One range of addresses for everything; see region.h. */
 #define _GNU_SOURCE /* MAP_NORESERVE */
+#include "uninstrumented.h"
+
 #include "track/region.h"
 
 #include "config.h"
@@ -254,3 +256,5 @@ size_t apb_region_trim(void)
 	}
 	return bytes;
 }
+
+#include "instrumented.h"

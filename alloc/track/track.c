@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The public functions of the tracking build; see track.h. */
+#include "uninstrumented.h"
+
 #include "track/track.h"
 
 #include "api/lock.h"
@@ -408,3 +410,5 @@ int apb_reset(void)
 	tool_leave();
 	return err;
 }
+
+#include "instrumented.h"
