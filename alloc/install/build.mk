@@ -32,6 +32,12 @@ ifneq ($(filter-out $(SAN_TOOLS),$(TOOLS)),)
 $(error TOOLS=$(TOOLS): must be some of $(SAN_TOOLS))
 endif
 
+ifneq ($(filter install uninstall,$(MAKECMDGOALS)),)
+$(foreach d,prefix bindir libdir includedir pkgconfigdir cmakedir,$(if \
+	$(filter 1-1,$(words $(filter /%,$($(d))))-$(words $($(d)))),,$(error \
+		$(d)=$($(d)): must be an absolute path without blanks)))
+endif
+
 INSTALL_TOOLS = $(foreach t,$(TOOLS),$(call lib,$(call install-flavour,$(t))))
 INSTALLED = $(addprefix $(O)/,libapb.a libapb.so libapb-malloc.a libapb-malloc.so) \
 	$(INSTALL_TOOLS) $(if $(PYTHON),$(O)/apb-python3)
