@@ -204,6 +204,8 @@ include alloc/tests/programs/build.mk
 -include fuzz/mutate/build.mk
 -include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
+include sanitizers/visibility/build.mk
+-include sanitizers/programs/build.mk
 -include bench/build.mk
 include sanitizers/build.mk
 include alloc/install/build.mk
