@@ -6,6 +6,7 @@
   visibility.py --quick        apb alone: all scenes with ASan, some with others
   visibility.py PATTERN ...    scenes whose names match
   --tool TOOL                  of this tool only; may be given more than once
+  --apb                        apb alone, compared with what is expected
   --expect                     write what plain malloc gives to expected/
   --readme                     write the table to README.md, too
   -v                           all fields
@@ -132,6 +133,7 @@ def arguments():
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     parser.add_argument("--tool", action="append")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--apb", action="store_true")
     parser.add_argument("--expect", action="store_true")
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -150,7 +152,7 @@ def build(cells, allocators):
 
 def main():
     args = arguments()
-    allocators = ("apb",) if args.quick else ALLOCATORS
+    allocators = ("apb",) if args.quick or args.apb else ALLOCATORS
     if args.expect:
         allocators = ("plain",)
     build([(tool, None) for tool in args.tool or TOOLS if tool in TOOLS],
@@ -161,7 +163,7 @@ def main():
         table.write_expected(found)
         return 0
     rows = table.judge(found)
-    everything = not (args.patterns or args.tool or args.quick)
+    everything = not (args.patterns or args.tool or args.quick or args.apb)
     bad = table.show(rows, args.verbose, everything)
     if args.readme and everything:
         table.write_readme(rows)
