@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside the layer: what its files, the tools' headers and the leak check have
+ * of each other.  The public side is apb/sanitize.h; how it works is told in
+ * sanitizers/README.md.
+ *
+ *   pools.c   which pools there are; the public functions
+ *   record.c  blocks of pools that have no find()
+ *   stack.c   stacks, threads
+ *   report.c  what is added to the tool's reports, and reports of bad frees
+ *   leak*.c   the leak check
+ *
+ * One lock: the pools lock, over the list of pools.  Nothing else is taken
+ * under it, and nothing is called under it but the functions given to
+ * apb_glue_pools(), pools' find() and walk().
+ */
+#ifndef APB_GLUE_H
+#define APB_GLUE_H
+
+#include "glue/raw.h"
+
+#include <apb/sanitize.h>
+
+/* ---- pools ------------------------------------------------------------ */
+
+/*
+ * Call @fn for all pools, in no order, with the pools lock held; false: it
+ * was not to be had within a moment, and nothing was called.
+ */
+bool apb_glue_pools(void (*fn)(struct apb_san_pool *pool, void *arg),
+		    void *arg);
+
+/* The pools lock, to be held over a longer work; false: not to be had. */
+bool apb_glue_trylock(void);
+void apb_glue_unlock(void);
+
+/* As apb_glue_pools(), for one who holds the lock. */
+void apb_glue_pools_locked(void (*fn)(struct apb_san_pool *pool, void *arg),
+			   void *arg);
+
+/* The block at or near @addr in one pool, by find() or by the records. */
+bool apb_glue_find_in(const struct apb_san_pool *pool, const void *addr,
+		      struct apb_san_block *block);
+
+/* Call @fn for all live blocks of a pool, by walk() or by the records. */
+void apb_glue_walk(const struct apb_san_pool *pool,
+		   void (*fn)(const struct apb_san_block *block, void *arg),
+		   void *arg);
+
+/* ---- records: pools without find() ------------------------------------ */
+
+/* NULL: no memory; then blocks of the pool are not known by name. */
+void *apb_record_made(const struct apb_san_pool *pool);
+void apb_record_gone(void *record);
+void apb_record_born(void *record, const void *addr, size_t size,
+		     uint32_t stack, uint32_t thread);
+/* False: it is no live block of that size, and @wrong is what it is. */
+bool apb_record_died(void *record, const void *addr, size_t size,
+		     enum apb_san_free *wrong, uint32_t stack, uint32_t thread);
+void apb_record_resized(void *record, const void *addr, size_t size);
+
+/*
+ * All live blocks die.  Return: how many bytes of the pool, from its start,
+ * ever had blocks.
+ */
+size_t apb_record_reset(void *record, uint32_t stack, uint32_t thread);
+bool apb_record_find(const void *record, const void *addr,
+		     struct apb_san_block *block);
+void apb_record_walk(const void *record,
+		     void (*fn)(const struct apb_san_block *block, void *arg),
+		     void *arg);
+
+/* ---- stacks and threads ----------------------------------------------- */
+
+#define APB_STACK_MAX 30 /* frames that are kept */
+
+/*
+ * The stack, from the function that @pc, a return address, is in, whose frame
+ * is @frame: for a caller who gives __builtin_return_address(0) and
+ * __builtin_frame_address(0), from his caller on.
+ */
+uint32_t apb_stack_take(const void *pc, const void *frame);
+
+/* The return addresses of a stack, innermost first; their number. */
+unsigned int apb_stack_get(uint32_t stack, const uintptr_t **pcs);
+
+/* Bytes that stacks take, and how many there are. */
+size_t apb_stack_bytes(size_t *nr);
+
+/* ---- reports ---------------------------------------------------------- */
+
+/* A line to where the tool's reports go; without \n. */
+__attribute__((format(printf, 1, 2))) void apb_glue_say(const char *fmt, ...);
+
+/* As the tool prints a stack: "    #0 0x55.. in main prog.c:5:3", then "". */
+void apb_glue_print_stack(uint32_t stack);
+void apb_glue_print_pcs(const uintptr_t *pcs, unsigned int nr);
+
+/* "in main prog.c:5:3" of the innermost frame of a stack, for a summary. */
+void apb_glue_where(uint32_t stack, char *buf, size_t size);
+
+/*
+ * The tool reports something about @addr: add what is known of the block.
+ * @access: bytes that were read or written, 0 if it is no access.
+ */
+void apb_glue_reported(const void *addr, size_t access);
+
+/* The same of a block that is known: as the tool would tell it of malloc's. */
+void apb_glue_describe(const void *addr, size_t access,
+		       const struct apb_san_pool *pool,
+		       const struct apb_san_block *block);
+
+/* The whole report of a bad free, as TOOL_NAME's; ends as the tool does. */
+void apb_glue_report_free(enum apb_san_free kind, const void *addr,
+			  const struct apb_san_block *block, uint32_t stack);
+
+#endif /* APB_GLUE_H */

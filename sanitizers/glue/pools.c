@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The public functions, and the list of pools.
+ *
+ * The list is changed when a pool is made or gone, and read when a report is
+ * made: then another thread may have the lock, or this one, if it is a fault in
+ * here that is reported.  So the reader waits for a moment only.
+ */
+#include "glue/glue.h"
+#include "glue/tool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#define TRIES 1000
+
+TOOL_STATE
+
+static struct {
+	uint32_t lock;
+	uint32_t started;
+	struct apb_san_pool *first;
+} pools;
+
+/* ---- the lock --------------------------------------------------------- */
+
+APB_RAW bool apb_glue_trylock(void)
+{
+	for (int i = 0; i < TRIES; i++) {
+		if (!__atomic_exchange_n(&pools.lock, 1, __ATOMIC_ACQUIRE))
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+APB_RAW static void lock(void)
+{
+	while (!apb_glue_trylock())
+		;
+}
+
+APB_RAW void apb_glue_unlock(void)
+{
+	__atomic_store_n(&pools.lock, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- the list --------------------------------------------------------- */
+
+APB_RAW static void start(void)
+{
+	if (__atomic_load_n(&pools.started, __ATOMIC_ACQUIRE))
+		return;
+	tool_start();
+	if (!__atomic_exchange_n(&pools.started, 1, __ATOMIC_ACQ_REL)) {
+		/* no child has a list that is half changed */
+		pthread_atfork(lock, apb_glue_unlock, apb_glue_unlock);
+		tool_listen();
+	}
+}
+
+APB_RAW static void link_pool(struct apb_san_pool *pool)
+{
+	lock();
+	pool->prev = NULL;
+	pool->next = pools.first;
+	if (pool->next)
+		pool->next->prev = pool;
+	pools.first = pool;
+	apb_glue_unlock();
+}
+
+APB_RAW static void unlink_pool(struct apb_san_pool *pool)
+{
+	lock();
+	if (pool->prev)
+		pool->prev->next = pool->next;
+	else
+		pools.first = pool->next;
+	if (pool->next)
+		pool->next->prev = pool->prev;
+	pool->next = NULL;
+	pool->prev = NULL;
+	apb_glue_unlock();
+}
+
+APB_RAW void apb_glue_pools_locked(void (*fn)(struct apb_san_pool *pool,
+					      void *arg),
+				   void *arg)
+{
+	struct apb_san_pool *pool;
+
+	for (pool = pools.first; pool; pool = pool->next)
+		fn(pool, arg);
+}
+
+APB_RAW bool apb_glue_pools(void (*fn)(struct apb_san_pool *pool, void *arg),
+			    void *arg)
+{
+	if (!apb_glue_trylock())
+		return false;
+	apb_glue_pools_locked(fn, arg);
+	apb_glue_unlock();
+	return true;
+}
+
+/* All of memory, in the hands of an allocator that knows his way in it. */
+APB_RAW static bool everywhere(const struct apb_san_pool *pool)
+{
+	return pool->size == SIZE_MAX;
+}
+
+APB_RAW bool apb_glue_find_in(const struct apb_san_pool *pool, const void *addr,
+			      struct apb_san_block *block)
+{
+	if (!everywhere(pool) &&
+	    (uintptr_t)addr - (uintptr_t)pool->addr >= pool->size)
+		return false;
+	if (pool->find)
+		return pool->find(pool, addr, block);
+	return apb_record_find(pool->record, addr, block);
+}
+
+APB_RAW void apb_glue_walk(const struct apb_san_pool *pool,
+			   void (*fn)(const struct apb_san_block *block,
+				      void *arg),
+			   void *arg)
+{
+	if (pool->walk)
+		pool->walk(pool, fn, arg);
+	else if (!pool->find)
+		apb_record_walk(pool->record, fn, arg);
+}
+
+/* ---- pools ------------------------------------------------------------ */
+
+APB_RAW void apb_san_pool_made(struct apb_san_pool *pool)
+{
+	start();
+	pool->record = pool->find ? NULL : apb_record_made(pool);
+	if (!everywhere(pool))
+		tool_pool_made(pool->addr, pool->size);
+	link_pool(pool);
+}
+
+APB_RAW void apb_san_pool_gone(struct apb_san_pool *pool)
+{
+	unlink_pool(pool);
+	if (!everywhere(pool))
+		tool_pool_gone(pool->addr, pool->size);
+	apb_record_gone(pool->record);
+	pool->record = NULL;
+}
+
+APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
+{
+	size_t used = pool->size;
+
+	if (everywhere(pool))
+		return;
+	if (pool->record)
+		used = apb_record_reset(
+			pool->record,
+			apb_stack_take(__builtin_return_address(0),
+				       __builtin_frame_address(0)),
+			apb_san_thread());
+	tool_reset(pool->addr, used);
+}
+
+/* ---- blocks ----------------------------------------------------------- */
+
+APB_RAW static void bad_free(enum apb_san_free kind, const void *addr,
+			     uint32_t stack)
+{
+	struct apb_san_block block;
+
+	start();
+	if (apb_san_find(addr, &block))
+		tool_bad_free(kind, addr, &block, stack);
+	else
+		tool_bad_free(kind, addr, NULL, stack);
+}
+
+APB_RAW void apb_san_born(struct apb_san_pool *pool, void *addr, size_t size,
+			  unsigned int flags)
+{
+	if (pool->record)
+		apb_record_born(pool->record, addr, size,
+				apb_stack_take(__builtin_return_address(0),
+					       __builtin_frame_address(0)),
+				apb_san_thread());
+	tool_born(addr, size, flags);
+}
+
+APB_RAW void apb_san_died(struct apb_san_pool *pool, void *addr, size_t size)
+{
+	enum apb_san_free wrong;
+	uint32_t stack;
+
+	if (pool->record) {
+		stack = apb_stack_take(__builtin_return_address(0),
+				       __builtin_frame_address(0));
+		if (!apb_record_died(pool->record, addr, size, &wrong, stack,
+				     apb_san_thread())) {
+			bad_free(wrong, addr, stack);
+			return;
+		}
+	}
+	tool_died(addr, size);
+}
+
+APB_RAW void apb_san_resized(struct apb_san_pool *pool, void *addr,
+			     size_t old_size, size_t new_size)
+{
+	if (pool->record)
+		apb_record_resized(pool->record, addr, new_size);
+	tool_resized(addr, old_size, new_size);
+}
+
+/* ---- asking ----------------------------------------------------------- */
+
+APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
+						struct apb_san_block *block)
+{
+	const struct apb_san_pool *pool, *found = NULL;
+
+	if (!apb_glue_trylock())
+		return NULL;
+	/* those that are a range first */
+	for (pool = pools.first; pool && !found; pool = pool->next)
+		if (!everywhere(pool) && apb_glue_find_in(pool, addr, block))
+			found = pool;
+	for (pool = pools.first; pool && !found; pool = pool->next)
+		if (everywhere(pool) && apb_glue_find_in(pool, addr, block))
+			found = pool;
+	apb_glue_unlock();
+	return found;
+}
+
+APB_RAW void apb_san_bad_free(enum apb_san_free kind, const void *addr)
+{
+	bad_free(kind, addr,
+		 apb_stack_take(__builtin_return_address(0),
+				__builtin_frame_address(0)));
+}
+
+APB_RAW uint32_t apb_san_stack(void)
+{
+	return apb_stack_take(__builtin_return_address(0),
+			      __builtin_frame_address(0));
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tool that this build is for.  Each tool_*.h has the same functions and
+ * constants, all static inline:
+ *
+ *   TOOL_NAME                    as in its reports
+ *   TOOL_STACKS                  1: the layer keeps the stacks of blocks
+ *   TOOL_QUARANTINE              bytes of dead blocks that apb holds back
+ *   TOOL_CLOSED_HEADER           1: apb's own code may use what is closed
+ *   tool_enter(), tool_leave()   between them apb uses what is closed
+ *   tool_start()                 once, before anything else is told; idempotent
+ *   tool_pool_made(p, n)         nobody may use the range, but for blocks
+ *   tool_pool_gone(p, n)         it is ordinary memory
+ *   tool_reset(p, n)             all blocks in the range have died
+ *   tool_born(p, n, flags)       a block; see apb_san_born()
+ *   tool_died(p, n)
+ *   tool_resized(p, old, new)
+ *   tool_bad_free(kind, addr, block, stack)  report it; @block: what it may be,
+ *                                or NULL; @stack: where it was
+ *   tool_thread(own)             the tool's number of the calling thread; @own,
+ *                                the layer's, if it has none
+ *   tool_say(line)               a line, without \n, to where its reports go
+ *   tool_symbol(pc, format, buf, size)  what is at a return address, in the
+ *                                format of __sanitizer_symbolize_pc(), with
+ *                                inlined functions first, a NUL after each,
+ *                                and one more at the end
+ *   tool_announce(thread)        "Thread T1 created by T0 here:" if it can
+ *   tool_listen()                from now on, call apb_glue_reported() at the
+ *                                end of each of its reports
+ *   tool_report(print, arg)      make a report: @print says it; then end as
+ *                                after any report, or return if the tool goes on
+ *
+ * TOOL_BEFORE, TOOL_AFTER are its words; TOOL_STATE are the definitions of the
+ * variables that the functions have.
+ */
+#ifndef APB_GLUE_TOOL_H
+#define APB_GLUE_TOOL_H
+
+#include <apb/sanitize.h>
+
+#if APB_SAN_ADDRESS
+#include "glue/tool_asan.h"
+#else
+#include "glue/tool_none.h"
+#endif
+
+#endif /* APB_GLUE_TOOL_H */

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * AddressSanitizer; the functions are described in tool.h.
+ *
+ * Its shadow has a byte for every 8 of memory.  It is written here, with the
+ * values that the tool itself uses for malloc's blocks, so that it finds the
+ * same words for an error: what the public interface would write (0xf7) it
+ * calls use-after-poison.  Where its shadow is, it tells; that this holds is
+ * tried once (tool_start()), and if it does not the public interface is used.
+ */
+#ifndef APB_GLUE_TOOL_ASAN_H
+#define APB_GLUE_TOOL_ASAN_H
+
+#include "glue/glue.h"
+
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define TOOL_NAME "AddressSanitizer"
+#define TOOL_STACKS 1
+#define TOOL_QUARANTINE ((size_t)256 << 20)
+
+#ifdef __clang__
+#define TOOL_CLOSED_HEADER 1
+#define TOOL_BEFORE "before"
+#define TOOL_AFTER "after"
+#else
+#define TOOL_CLOSED_HEADER 0
+#define TOOL_BEFORE "to the left of"
+#define TOOL_AFTER "to the right of"
+#endif
+
+#define ASAN_GAP 0xfa
+#define ASAN_DEAD 0xfd
+#define ASAN_SHIFT 3
+#define ASAN_GRANULE ((size_t)1 << ASAN_SHIFT)
+
+/* Where the shadow of address 0 is; 0: not tried yet. */
+extern uintptr_t apb_asan_shadow;
+/* The shadow is not where it is said to be. */
+extern bool apb_asan_public;
+
+/* A block of the tool's own malloc of each thread, by its number. */
+#define ASAN_THREADS 4096
+extern void *apb_asan_witness[ASAN_THREADS];
+
+/* What is printed instead of the tool's next report. */
+extern void (*apb_asan_instead)(void *arg);
+extern void *apb_asan_instead_arg;
+
+#define TOOL_STATE                            \
+	uintptr_t apb_asan_shadow;            \
+	bool apb_asan_public;                 \
+	void *apb_asan_witness[ASAN_THREADS]; \
+	void (*apb_asan_instead)(void *arg);  \
+	void *apb_asan_instead_arg;
+
+typedef uint64_t __attribute__((may_alias, aligned(1))) apb_asan_u64;
+typedef uint32_t __attribute__((may_alias, aligned(1))) apb_asan_u32;
+typedef uint16_t __attribute__((may_alias, aligned(1))) apb_asan_u16;
+
+/* ---- the shadow ------------------------------------------------------- */
+
+APB_RAW static inline uint8_t *asan_shadow(const void *p)
+{
+	return (uint8_t *)(((uintptr_t)p >> ASAN_SHIFT) + apb_asan_shadow);
+}
+
+/*
+ * A memset that is none: that would be the tool's.  Stores overlap rather than
+ * be counted; volatile, lest the compiler see what the loop is.
+ */
+APB_RAW static inline void asan_fill(uint8_t *s, uint8_t value, size_t n)
+{
+	const uint64_t v = value * 0x0101010101010101u;
+	size_t i;
+
+	if (n >= 8) {
+		if (n > 256) {
+			__asm__ volatile("rep stosb"
+					 : "+D"(s), "+c"(n)
+					 : "a"(value)
+					 : "memory");
+			return;
+		}
+		for (i = 0; i < n - 8; i += 8)
+			*(volatile apb_asan_u64 *)(s + i) = v;
+		*(volatile apb_asan_u64 *)(s + n - 8) = v;
+	} else if (n >= 4) {
+		*(volatile apb_asan_u32 *)s = (uint32_t)v;
+		*(volatile apb_asan_u32 *)(s + n - 4) = (uint32_t)v;
+	} else if (n >= 2) {
+		*(volatile apb_asan_u16 *)s = (uint16_t)v;
+		*(volatile apb_asan_u16 *)(s + n - 2) = (uint16_t)v;
+	} else if (n) {
+		*(volatile uint8_t *)s = value;
+	}
+}
+
+/* Whole granules, whatever of the first and last is in the range. */
+APB_RAW static inline void asan_mark(const void *p, uint8_t value, size_t n)
+{
+	uint8_t *s = asan_shadow(p);
+
+	asan_fill(s, value,
+		  (size_t)(asan_shadow((const char *)p + n + ASAN_GRANULE - 1) -
+			   s));
+}
+
+/* Find out where the shadow is, and try it. */
+APB_RAW __attribute__((noinline, cold, unused)) static void tool_start(void)
+{
+	static uint64_t probe[2] __attribute__((aligned(16)));
+	size_t scale, offset;
+	uint8_t *s;
+	bool good;
+
+	if (apb_asan_shadow)
+		return;
+	__asan_get_shadow_mapping(&scale, &offset);
+	apb_asan_shadow = offset;
+	if (scale != ASAN_SHIFT) {
+		apb_asan_public = true;
+		return;
+	}
+	s = asan_shadow(probe);
+	asan_fill(s, ASAN_DEAD, 1);
+	good = __asan_address_is_poisoned(probe) &&
+	       !__asan_address_is_poisoned(probe + 1);
+	asan_fill(s, 5, 1);
+	good = good && !__asan_address_is_poisoned((char *)probe + 4) &&
+	       __asan_address_is_poisoned((char *)probe + 5);
+	asan_fill(s, 0, 1);
+	apb_asan_public = !good || __asan_address_is_poisoned(probe);
+}
+
+/* Whether the shadow is written directly. */
+APB_RAW static inline bool asan_direct(void)
+{
+	if (__builtin_expect(!apb_asan_shadow, 0))
+		tool_start();
+	return __builtin_expect(!apb_asan_public, 1);
+}
+
+/* ---- marks ------------------------------------------------------------ */
+
+APB_RAW static inline void tool_enter(void)
+{
+}
+
+APB_RAW static inline void tool_leave(void)
+{
+}
+
+APB_RAW static inline void tool_pool_made(void *p, size_t n)
+{
+	if (asan_direct())
+		asan_mark(p, ASAN_GAP, n);
+	else
+		__asan_poison_memory_region(p, n);
+}
+
+APB_RAW static inline void tool_pool_gone(void *p, size_t n)
+{
+	if (asan_direct())
+		asan_mark(p, 0, n);
+	else
+		__asan_unpoison_memory_region(p, n);
+}
+
+/* What was accessible is dead; gaps remain gaps. */
+APB_RAW static inline void tool_reset(void *p, size_t n)
+{
+	size_t i, bytes = (n + ASAN_GRANULE - 1) >> ASAN_SHIFT;
+	uint8_t *s;
+	uint64_t v;
+
+	if (!asan_direct()) {
+		__asan_poison_memory_region(p, n);
+		return;
+	}
+	s = asan_shadow(p);
+	for (i = 0; i + 8 <= bytes; i += 8) {
+		v = *(apb_asan_u64 *)(s + i);
+		if (v == 0xfafafafafafafafau || v == 0xfdfdfdfdfdfdfdfdu)
+			continue;
+		for (size_t k = i; k < i + 8; k++)
+			if (s[k] < ASAN_GRANULE)
+				s[k] = ASAN_DEAD;
+	}
+	for (; i < bytes; i++)
+		if (s[i] < ASAN_GRANULE)
+			s[i] = ASAN_DEAD;
+}
+
+APB_RAW static inline void tool_born(void *p, size_t n, unsigned int flags)
+{
+	uint8_t *s;
+
+	(void)flags;
+	if (!asan_direct()) {
+		__asan_unpoison_memory_region(p, n);
+		return;
+	}
+	s = asan_shadow(p);
+	asan_fill(s, 0, n >> ASAN_SHIFT);
+	s += n >> ASAN_SHIFT;
+	if (n % ASAN_GRANULE)
+		*s++ = n % ASAN_GRANULE;
+	/* a larger one that was here before: what is beyond is a gap now */
+	while (__builtin_expect(*(volatile uint8_t *)s == ASAN_DEAD, 0))
+		*(volatile uint8_t *)s++ = ASAN_GAP;
+}
+
+APB_RAW static inline void tool_died(void *p, size_t n)
+{
+	if (asan_direct())
+		asan_mark(p, ASAN_DEAD, n);
+	else
+		__asan_poison_memory_region(p, n);
+}
+
+APB_RAW static inline void tool_resized(void *p, size_t old, size_t size)
+{
+	uint8_t *s, *end;
+
+	if (!asan_direct()) {
+		if (size > old)
+			__asan_unpoison_memory_region(p, size);
+		else
+			__asan_poison_memory_region((char *)p + size,
+						    old - size);
+		return;
+	}
+	s = asan_shadow(p) + (size >> ASAN_SHIFT);
+	end = asan_shadow((char *)p + old + ASAN_GRANULE - 1);
+	if (size > old)
+		asan_fill(asan_shadow((char *)p + old), 0,
+			  (size >> ASAN_SHIFT) - (old >> ASAN_SHIFT));
+	if (size % ASAN_GRANULE)
+		*s++ = size % ASAN_GRANULE;
+	if (s < end)
+		asan_fill(s, ASAN_GAP, (size_t)(end - s));
+}
+
+/* ---- reports ---------------------------------------------------------- */
+
+/* The tool prints its line for a summary to wherever its reports go. */
+static inline void tool_say(const char *line)
+{
+	__sanitizer_report_error_summary(line);
+}
+
+static inline void tool_symbol(const void *pc, const char *format, char *buf,
+			       size_t size)
+{
+	memset(buf, 0, size);
+	__sanitizer_symbolize_pc((void *)(uintptr_t)pc, format, buf, size - 1);
+}
+
+/* Its reports go elsewhere until asan_loud(). */
+static inline void asan_quiet(int fd)
+{
+	__sanitizer_set_report_fd((void *)(intptr_t)fd);
+}
+
+static inline void asan_loud(void)
+{
+	static int log = -1;
+	const char *path = __sanitizer_get_report_path();
+
+	if (log < 0 && path && *path)
+		log = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	asan_quiet(log < 0 ? STDERR_FILENO : log);
+}
+
+/*
+ * The tool has numbers for threads, and does not tell the calling thread's.  It
+ * does tell who allocated a block of its own.
+ */
+static inline uint32_t tool_thread(uint32_t own)
+{
+	void *witness = malloc(1);
+	void *pc;
+	int thread = -1;
+
+	if (!witness)
+		return own;
+	__asan_get_alloc_stack(witness, &pc, 1, &thread);
+	if (thread >= 0 && thread < ASAN_THREADS)
+		apb_asan_witness[thread] = witness;
+	else
+		free(witness);
+	return thread < 0 ? own : (uint32_t)thread;
+}
+
+/*
+ * It introduces a thread, unless it has, when it describes what the thread has
+ * to do with: of all that, only the introduction is wanted.
+ */
+static inline void tool_announce(uint32_t thread)
+{
+	static char text[16384];
+	char *line, *end;
+	ssize_t n;
+	int fd;
+
+	if (thread >= ASAN_THREADS || !apb_asan_witness[thread])
+		return;
+	fd = (int)syscall(SYS_memfd_create, "report", 0);
+	if (fd < 0)
+		return;
+	asan_quiet(fd);
+	__asan_describe_address(apb_asan_witness[thread]);
+	asan_loud();
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	close(fd);
+	text[n < 0 ? 0 : n] = 0;
+	line = strstr(text, "\nThread T");
+	for (line = line ? line + 1 : NULL; line && *line; line = end) {
+		end = strchr(line, '\n');
+		if (!end)
+			break;
+		*end++ = 0;
+		tool_say(line);
+	}
+}
+
+/* What the report being made is about. */
+static inline const void *asan_report_address(const char *text)
+{
+	const void *addr = __asan_get_report_address();
+	const char *at;
+
+	if (addr)
+		return addr;
+	/* it does not tell for each kind, but each says it first of all */
+	at = strstr(text, "ERROR: ");
+	at = at ? strstr(at, "0x") : NULL;
+	return at ? (const void *)strtoul(at, NULL, 16) : NULL;
+}
+
+/* Called at the end of each report, before the tool ends the process. */
+static inline void asan_reported(const char *text)
+{
+	void (*instead)(void *arg) = apb_asan_instead;
+
+	if (instead) {
+		apb_asan_instead = NULL;
+		asan_loud();
+		instead(apb_asan_instead_arg);
+		return;
+	}
+	apb_glue_reported(asan_report_address(text),
+			  __asan_get_report_access_size());
+}
+
+static inline void tool_listen(void)
+{
+	__asan_set_error_report_callback(asan_reported);
+}
+
+/*
+ * It has no function to end as after a report, so a report is made of which
+ * nothing is seen.  In its stead @print is called, by the callback, while the
+ * tool has its lock on reports; should that not come, the tool did not want to
+ * see a report of the same place again, and goes on.
+ */
+static inline void tool_report(void (*print)(void *arg), void *arg)
+{
+	static char nobody[64] __attribute__((aligned(64)));
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	void *frame = __builtin_frame_address(0);
+
+	apb_asan_instead_arg = arg;
+	apb_asan_instead = print;
+	asan_quiet(fd);
+	__asan_report_error(__builtin_return_address(0), frame, frame, nobody,
+			    0, 1);
+	asan_loud();
+	close(fd);
+	if (apb_asan_instead) {
+		apb_asan_instead = NULL;
+		print(arg);
+	}
+}
+
+static inline void tool_bad_free(enum apb_san_free kind, const void *addr,
+				 const struct apb_san_block *block,
+				 uint32_t stack)
+{
+	apb_glue_report_free(kind, addr, block, stack);
+}
+
+#endif /* APB_GLUE_TOOL_ASAN_H */
