@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -299,6 +300,9 @@ APB_RAW static void tell_tool(void)
 	if (check.keep.count)
 		__lsan_register_root_region(
 			check.keep.items, check.keep.count * sizeof(uintptr_t));
+	/* for good: there is no second check at exit */
+	check.keep.items = NULL;
+	check.keep.count = check.keep.bytes = 0;
 }
 
 /* ---- the check ------------------------------------------------------------- */
@@ -336,11 +340,10 @@ APB_RAW __attribute__((noinline)) size_t apb_san_leak_check(void)
 }
 
 /*
- * After the program's own handlers and destructors, before those of shared
- * objects, and before the tool's check, which has to end the process if this
- * one found something and that did not: the status tells.
+ * The tool has to end the process if this check found something and its own did
+ * not: the status tells.
  */
-APB_RAW __attribute__((destructor(101), noinline)) static void at_exit(void)
+APB_RAW __attribute__((noinline)) static void at_exit(void)
 {
 	const struct leak_options *options = apb_leak_options();
 
@@ -352,4 +355,16 @@ APB_RAW __attribute__((destructor(101), noinline)) static void at_exit(void)
 		return;
 	fflush_unlocked(stdout);
 	_exit(options->exitcode);
+}
+
+/*
+ * After the program's own handlers and destructors, before the tool's check.
+ * That one was registered with atexit() before anything else and comes last of
+ * what is, be it from exit() itself or, in a position-independent program, from
+ * the destructor that comes last.  What is registered now comes right before.
+ */
+APB_RAW __attribute__((destructor)) static void ending(void)
+{
+	if (ready)
+		atexit(at_exit);
 }

@@ -262,9 +262,8 @@ APB_RAW static bool reach_other(struct leak_check *check, uintptr_t word)
 	if (leak_tool_chunk(word, &start, &size)) {
 		check->chunk = start;
 		check->chunk_size = size;
-		if (!set_add(check, start))
-			return false;
-		push(check, start, start + size, NULL);
+		if (set_add(check, start))
+			push(check, start, start + size, NULL);
 		return true;
 	}
 	if (ARCH_TCB_SELF && word % 64 == 0 && *(uintptr_t *)word == word &&
@@ -273,15 +272,15 @@ APB_RAW static bool reach_other(struct leak_check *check, uintptr_t word)
 	return false;
 }
 
-/* True: it is the first pointer to a block of malloc's. */
+/* True: it points to a block of malloc's, check->chunk. */
 APB_RAW bool leak_word(struct leak_check *check, uintptr_t word)
 {
 	if (word - check->low < check->span)
 		reach(check, word);
-	if (word < 4096 || word >> 47 ||
-	    word - check->chunk < check->chunk_size)
+	if (word < 4096 || word >> 47)
 		return false;
-	return reach_other(check, word);
+	return word - check->chunk < check->chunk_size ||
+	       reach_other(check, word);
 }
 
 APB_RAW static void read_range(struct leak_check *check, uintptr_t start,
@@ -313,8 +312,9 @@ APB_RAW static void read_block(struct leak_check *check, uintptr_t start,
 	for (; at + WORD <= end; at += WORD) {
 		if (at % 4096 == 0)
 			world_beat(&check->world);
-		if (!leak_word(check, *(const uintptr_t *)at))
+		if (!leak_word(check, *(const uintptr_t *)at) || !check->whole)
 			continue;
+		/* also if seen before: it may be on nothing but this stack */
 		kept = leak_array_add(&check->keep, sizeof(*kept));
 		if (kept)
 			*kept = check->chunk;
