@@ -200,6 +200,7 @@ include alloc/tests/programs/build.mk
 -include fuzz/mutate/build.mk
 -include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
+-include sanitizers/programs/build.mk
 -include bench/build.mk
 include sanitizers/build.mk
 

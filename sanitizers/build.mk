@@ -109,6 +109,7 @@ $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
 		-Wl,-soname,libapb.so -o $@ \
 		-Wl,--whole-archive $< -Wl,--no-whole-archive
 
+include sanitizers/wrap/build.mk
 # $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)
 san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
 san-play = $(addprefix $(O)/$(1)/,apb-replay apb-threads)

@@ -8,6 +8,8 @@
  * slow path starts again from the arguments.  Misuse is looked for with all
  * threads stopped, and told with no lock held.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "arena/flat.h"
 #include "debug/junk.h"
@@ -525,3 +527,5 @@ size_t apb_usable_size(const void *ptr)
 	apb_misuse_tell(&m);
 	return 0;
 }
+
+#include "instrumented.h"

@@ -3,6 +3,8 @@
  * Memory given back, reset, options, the OS table, faults, the handler: the
  * public functions that are not about one block.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "heap/remote.h"
 #include "heap/sparse.h"
@@ -223,3 +225,5 @@ int apb_set_option(enum apb_option opt, size_t value)
 		errno = err;
 	return err ? -1 : 0;
 }
+
+#include "instrumented.h"

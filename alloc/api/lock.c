@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The locks, and what fork() has to do with them; see lock.h. */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 
 #include "heap/thread.h"
@@ -79,3 +81,5 @@ __attribute__((constructor(101))) static void register_fork_handlers(void)
 {
 	pthread_atfork(before_fork, after_fork, in_child);
 }
+
+#include "instrumented.h"

@@ -7,6 +7,8 @@
  * the process, and programs such as bash bring a getenv() of their own.
  */
 #define _GNU_SOURCE /* environ, program_invocation_short_name */
+#include "uninstrumented.h"
+
 #include "api/options.h"
 
 #include "config.h"
@@ -364,3 +366,5 @@ __attribute__((constructor(101))) static void read_options(void)
 {
 	apb_options_init();
 }
+
+#include "instrumented.h"

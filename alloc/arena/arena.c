@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Arenas; see arena.h. */
+#include "uninstrumented.h"
+
 #include "arena/arena.h"
 
 #include "arena/flat.h"
@@ -616,3 +618,5 @@ void apb_arena_reset(void)
 {
 	apb_arena_for_each(release_arena, NULL);
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The flat map; see flat.h. */
+#include "uninstrumented.h"
+
 #include "arena/flat.h"
 
 #include "os/reserve.h"
@@ -153,3 +155,5 @@ bool apb_flat_right(const struct apb_pool *pool)
 	}
 	return true;
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Pools; see pool.h. */
+#include "uninstrumented.h"
+
 #include "arena/pool.h"
 
 #include "arena/arena.h"
@@ -220,3 +222,5 @@ void apb_pool_put(struct apb_pool *pool, struct apb_entry entry)
 		pool->hint = (uint16_t)(i / 64);
 	pool->used--;
 }
+
+#include "instrumented.h"

@@ -7,6 +7,8 @@
  * pool's scratch word, so that no block can get lost between them.  While other threads run, their bins and batches
  * cannot be looked at; what is out may then be there as well.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "arena/flat.h"
 #include "debug/walk.h"
@@ -755,3 +757,5 @@ int apb_check(struct apb_violation *v)
 	errno = EUCLEAN;
 	return -1;
 }
+
+#include "instrumented.h"

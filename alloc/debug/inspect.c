@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Looking inside; see inspect.h. */
+#include "uninstrumented.h"
+
 #include "debug/inspect.h"
 
 #include "debug/walk.h"
@@ -60,3 +62,5 @@ const void *apb_inspect_unused_pool(size_t skip)
 {
 	return search(find_unused, skip);
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Junk mode; see junk.h. */
+#include "uninstrumented.h"
+
 #include "debug/junk.h"
 
 #include "debug/report.h"
@@ -29,3 +31,5 @@ void apb_junk_born(struct apb_entry entry, size_t size)
 	}
 	apb_fill(entry.block, APB_JUNK_BORN, size);
 }
+
+#include "instrumented.h"

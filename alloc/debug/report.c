@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Misuse reports; see report.h. */
+#include "uninstrumented.h"
+
 #include "debug/report.h"
 
 #include "api/lock.h"
@@ -202,3 +204,5 @@ void apb_misuse_tell(const struct apb_misuse *m)
 	}
 	abort();
 }
+
+#include "instrumented.h"

@@ -4,6 +4,8 @@
  * pays nothing for them.  State bytes tell which blocks the program holds,
  * whatever lists the others are in.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "debug/walk.h"
 
@@ -100,3 +102,5 @@ void apb_stats(struct apb_stats *s)
 	s->unmap_failures = st->os.unmap_failures;
 	apb_resume();
 }
+
+#include "instrumented.h"

@@ -4,6 +4,8 @@
  * same lines in the same order, then what pools do not show (large blocks,
  * purging).  Written through a buffer on the stack: nothing here allocates.
  */
+#include "uninstrumented.h"
+
 #include "config.h"
 
 #include <errno.h>
@@ -163,3 +165,5 @@ int apb_stats_print(int fd)
 		errno = o.err;
 	return o.err ? -1 : 0;
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Heaps; see heap.h. */
+#include "uninstrumented.h"
+
 #include "heap/heap.h"
 
 #include "api/lock.h"
@@ -411,3 +413,5 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 		bin->limit = bin->top;
 	return apb_bin_pop(bin, entry);
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Frees from other threads; see remote.h. */
+#include "uninstrumented.h"
+
 #include "heap/remote.h"
 
 #include "api/lock.h"
@@ -239,3 +241,5 @@ void apb_remote_drain(struct apb_heap *heap, bool bins)
 			free_batch(batch);
 	}
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Sparse pools; see sparse.h. */
+#include "uninstrumented.h"
+
 #include "heap/sparse.h"
 
 #include "api/lock.h"
@@ -164,3 +166,5 @@ void apb_sparse_follow(struct apb_heap *heap)
 	heap->sweeps = sweeps;
 	sweep_heap(heap, false);
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Threads and their heaps; see thread.h. */
+#include "uninstrumented.h"
+
 #include "heap/thread.h"
 
 #include "api/lock.h"
@@ -309,3 +311,5 @@ void apb_heaps_drain(const struct apb_heap *held)
 	}
 	apb_unlock(&apb_heaps_lock);
 }
+
+#include "instrumented.h"

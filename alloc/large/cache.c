@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The cache of large mappings; see cache.h and large.h. */
+#include "uninstrumented.h"
+
 #include "large/cache.h"
 
 #include "state.h"
@@ -253,3 +255,5 @@ void apb_large_uncache(void)
 	while (larges()->nr_cached)
 		evict();
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Large blocks; see large.h. */
+#include "uninstrumented.h"
+
 #include "large/large.h"
 
 #include "large/cache.h"
@@ -253,3 +255,5 @@ void apb_large_reset(void)
 		apb_os_release((void *)large->addr, large->mapped);
 	}
 }
+
+#include "instrumented.h"

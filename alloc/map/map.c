@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The address map; see map.h. */
+#include "uninstrumented.h"
+
 #include "map/map.h"
 
 #include "state.h"
@@ -229,3 +231,5 @@ void apb_map_release(bool all)
 	if (!map->leaves)
 		map->lowest = map->highest = map->cursor = 0;
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The allocator's own memory; see meta.h. */
+#include "uninstrumented.h"
+
 #include "meta/meta.h"
 
 #include "state.h"
@@ -134,3 +136,5 @@ void apb_meta_trim(void)
 		apb_os_release(chunk, APB_META_CHUNK);
 	}
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Fault injection; see fault.h. */
+#include "uninstrumented.h"
+
 #include "fault.h"
 
 #include <string.h>
@@ -54,3 +56,5 @@ bool apb_fault_hit(struct apb_fault_state *st, enum apb_os_call call)
 	st->stats.failed[call] += hit;
 	return hit;
 }
+
+#include "instrumented.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* The OS layer; see os.h. */
 #define _GNU_SOURCE /* mremap(), CLOCK_MONOTONIC_COARSE */
+#include "uninstrumented.h"
+
 #include "os/os.h"
 
 #include "state.h"
@@ -250,3 +252,5 @@ void apb_os_retry_orphans(void)
 		orphan = next;
 	}
 }
+
+#include "instrumented.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Reserved address space; see reserve.h. */
+#include "uninstrumented.h"
+
 #include "os/reserve.h"
 
 #include <errno.h>
@@ -40,3 +42,5 @@ int apb_os_open(void *addr, size_t size)
 	errno = saved_errno;
 	return err;
 }
+
+#include "instrumented.h"

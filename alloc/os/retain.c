@@ -3,6 +3,8 @@
  * Retained memory; see retain.h.  Here, and nowhere else, calls go upwards: an
  * event in either layer is one for both, and so is a lack of memory.
  */
+#include "uninstrumented.h"
+
 #include "os/retain.h"
 
 #include "state.h"
@@ -92,3 +94,5 @@ int apb_retain_set(enum apb_option opt, size_t value)
 	apb_large_limit_cache();
 	return 0;
 }
+
+#include "instrumented.h"

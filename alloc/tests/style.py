@@ -17,6 +17,8 @@ TOP = {"Makefile", "README.md", "LICENSE", "alloc", "bench", "corpus", "fuzz",
 NOT_OURS = {".git", "build", "__pycache__"}
 MAX_LINES = 800
 SPDX = "SPDX-License-Identifier: MIT"
+# The allocator's own sources: a tool does not look at them.
+OWN = re.compile(r"alloc/(?!tests|shim|python)\w+/\w+\.c$")
 CONFLICT = re.compile(r"(<{7}|>{7}) ")
 # Inputs are no text, and the licence is not under itself.
 NO_SPDX = re.compile(r"LICENSE$|corpus/(seeds|regressions)/")
@@ -62,6 +64,15 @@ def check_lines(path):
             yield "%s:%d: a .c file is included" % (path, number)
 
 
+def check_own(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        includes = re.findall(r'^#include ["<](.*)[">]', file.read(), re.M)
+    if includes[:1] != ["uninstrumented.h"]:
+        yield "%s: does not include uninstrumented.h first" % path
+    if includes[-1:] != ["instrumented.h"]:
+        yield "%s: does not include instrumented.h last" % path
+
+
 def check_format(paths):
     done = subprocess.run(
         ["clang-format-19", "--style=file", "--dry-run", "-Werror", *paths],
@@ -77,6 +88,8 @@ def main():
     wrong = list(check_top())
     for path in paths:
         wrong += check_lines(path)
+        if OWN.match(path):
+            wrong += check_own(path)
     wrong += check_format([p for p in paths if p.endswith((".c", ".cc", ".h"))])
     for line in wrong:
         print(line)

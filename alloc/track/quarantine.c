@@ -6,6 +6,8 @@
  * more bytes than the limit the oldest batches leave it, and who has put a
  * batch in gives their blocks back to the core.
  */
+#include "uninstrumented.h"
+
 #include "api/lock.h"
 #include "glue/tool.h"
 #include "hints.h"
@@ -178,3 +180,5 @@ int apb_track_set_quarantine(size_t bytes)
 	tool_leave();
 	return 0;
 }
+
+#include "instrumented.h"

@@ -8,7 +8,8 @@
 # Everything is compiled with the sanitizer.
 
 SERVICE := $(filter libfuzzer afl,$(FUZZING_ENGINE))
-SERVICE_BASE = $(CFLAGS) -std=gnu11 -pthread -Ialloc/include -Ialloc -Ifuzz
+SERVICE_BASE = $(CFLAGS) -std=gnu11 -pthread -Ialloc/include -Ialloc -Ifuzz \
+	-Isanitizers $(PRODUCTION)
 SERVICE_DENY := fuzz/oss-fuzz/afl-denylist.txt
 
 service.cc = $(CC)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Compiles and links the programs: each object once, each program twice, with
+apb and with the tool's own malloc."""
+
+import concurrent.futures
+import hashlib
+import os
+
+import recipes
+import sources
+
+CC = "clang-19"
+CFLAGS = ["-O1", "-g", "-w", "-fsanitize=address", "-fno-omit-frame-pointer"]
+LDFLAGS = ["-fsanitize=address", "-pthread"]
+COMPILE_SECONDS = 900
+KINDS = ("apb", "asan")
+
+
+class Builder:
+    def __init__(self, build, jobs):
+        self.build = os.path.abspath(build)
+        self.folder = os.path.join(self.build, "programs")
+        self.sources = sources.Sources(os.path.join(self.folder, "sources"))
+        self.jobs = jobs
+
+    def allocator(self, kind):
+        """What is linked besides."""
+        if kind != "apb":
+            return []
+        return ["@" + os.path.join(self.build, "wrap.rsp"),
+                os.path.join(self.build, "san-address/libapb-wrap.a"),
+                os.path.join(self.build, "san-address/libapb.a")]
+
+    def place(self, recipe, *words):
+        return os.path.join(self.folder, recipe.name, *words)
+
+    def tree(self, recipe, planted=False):
+        tree = self.sources.get(recipe.package)
+        made = self.place(recipe, "made")
+        os.makedirs(made, exist_ok=True)
+        for name, text in (recipe.prepare or {}).items():
+            with open(os.path.join(made, name), "w", encoding="utf-8") as out:
+                out.write(text)
+        if planted:
+            tree = sources.patched(
+                tree, self.place(recipe, "planted"),
+                os.path.join(recipes.PATCHES, recipe.bug.patch))
+        return tree
+
+    def flags(self, recipe, tree, more=()):
+        return CFLAGS + [flag.format(tree=tree, made=self.place(recipe, "made"))
+                         for flag in recipe.cflags] + list(more)
+
+    def object(self, recipe, tree, source, more=()):
+        """(command or None, object)"""
+        path = source if os.path.isabs(source) else os.path.join(tree, source)
+        plain = self.sources.tree(recipe.package)
+        if tree != plain and not recipe.bug.everything and \
+                os.path.samefile(path, os.path.join(plain, source)):
+            tree, path = plain, os.path.join(plain, source)
+        command = [CC, *self.flags(recipe, tree, more), "-c", path]
+        with open(path, "rb") as stream:
+            text = stream.read()
+        key = hashlib.sha256(repr((
+            command, self.sources.version(recipe.package))).encode() + text)
+        if tree != plain:
+            with open(os.path.join(recipes.PATCHES, recipe.bug.patch),
+                      "rb") as stream:
+                key.update(stream.read())
+        out = self.place(recipe, "objects", "%s-%s.o" % (
+            os.path.basename(source)[:-2], key.hexdigest()[:16]))
+        if os.path.exists(out):
+            return None, out
+        return command + ["-o", out + ".part"], out
+
+    def compile(self, commands):
+        def one(pair):
+            command, out = pair
+            sources.tool(command, COMPILE_SECONDS, "compiling " + command[-3])
+            os.rename(out + ".part", out)
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            for _ in pool.map(one, commands):
+                pass
+
+    def programs(self, recipe, planted=False):
+        """{kind: folder with the programs}; with the bug: those that its test
+        needs"""
+        tree = self.tree(recipe, planted)
+        os.makedirs(self.place(recipe, "objects"), exist_ok=True)
+        wanted, links = {}, []
+        for name, own in recipe.programs.items():
+            if planted and not recipe.test(recipe.bug.test).runs(name):
+                continue
+            found = []
+            for source in recipe.library + own:
+                command, out = self.object(recipe, tree, source)
+                found.append(out)
+                if command:
+                    wanted[out] = command
+            links.append((name, found))
+        self.compile([(command, out) for out, command in wanted.items()])
+        folders = {}
+        for kind in KINDS:
+            folders[kind] = self.place(
+                recipe, kind + ("-planted" if planted else ""))
+            for name, found in links:
+                self.link(recipe, kind, found,
+                          os.path.join(folders[kind], name))
+        return folders
+
+    def link(self, recipe, kind, objects, out, more=()):
+        allocator = self.allocator(kind)
+        inputs = objects + [path.lstrip("@") for path in allocator]
+        if os.path.exists(out) and all(
+                os.path.getmtime(path) <= os.path.getmtime(out)
+                for path in inputs):
+            return
+        os.makedirs(os.path.dirname(out), exist_ok=True)
+        sources.tool([CC, *LDFLAGS, *more, "-o", out, *objects, *allocator,
+                      *recipe.libs], COMPILE_SECONDS, "linking " + out)

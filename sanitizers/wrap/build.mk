@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+#
+# For whole programs in a build with a tool: libapb-wrap.a, and for C++
+# wrap-new.o, in each of its flavours; the linker's options, wrap.rsp, in $(O).
+
+WRAP_SRC := sanitizers/wrap/wrap.c
+WRAP_FLAVOURS := $(SAN_BUILDS) release
+
+# $(call wrap,FLAVOUR): what a whole program is linked with, but for new.
+wrap = @$(O)/wrap.rsp $(O)/$(1)/libapb-wrap.a $(call lib,$(1))
+wrap-deps = $(O)/wrap.rsp $(O)/$(1)/libapb-wrap.a $(call lib,$(1))
+wrap-cxx = $(subst gcc,g++,$($(1).cc:clang%=clang++%))
+
+# An option for each function that stands in wrap.c.
+$(O)/wrap.rsp: $(WRAP_SRC)
+	$(call say,GEN)
+	@mkdir -p $(@D)
+	$(Q)sed -n 's/^[a-z].*__wrap_\([a-z_]*\)(.*/-Wl,--wrap=\1/p' $< | \
+		sort -u >$@
+
+# -Wshadow: to C++ every struct with a function of its name is one.
+wrap-cxxflags = -std=c++17 $(filter-out -std=% %-prototypes -Wshadow \
+	-fvisibility=%,$($(1).cflags))
+
+define wrap-flavour
+$(O)/$(1)/libapb-wrap.a: $(call objs,$(1),$(WRAP_SRC))
+	$$(archive)
+
+$(O)/$(1)/wrap-new.o: sanitizers/wrap/new.cc $(O)/$(1)/flags
+	$$(call say,CXX)
+	$$(Q)$$(call wrap-cxx,$(1)) $$(call wrap-cxxflags,$(1)) -MMD -MP -c \
+		-o $$@ $$<
+endef
+$(foreach f,$(WRAP_FLAVOURS),$(eval $(call wrap-flavour,$(f))))
+
+# ---- tests ------------------------------------------------------------------
+
+wrap-test = $(O)/$(1)/wrap-whole $(O)/$(1)/wrap-whole-cxx
+
+define wrap-test-flavour
+$(O)/$(1)/wrap-whole: private LIBS = @$(O)/wrap.rsp
+$(O)/$(1)/wrap-whole: $(call objs,$(1),sanitizers/wrap/tests/whole.c) \
+		$(call wrap-deps,$(1))
+	$$(call link,$(1))
+
+$(O)/$(1)/wrap-whole-cxx: sanitizers/wrap/tests/whole.cc $(O)/$(1)/wrap-new.o \
+		$(call wrap-deps,$(1))
+	$$(call say,LD)
+	$$(Q)$$(call wrap-cxx,$(1)) $$(call wrap-cxxflags,$(1)) -MMD -MP \
+		-MF $$@.d -o $$@ $$< \
+		$(O)/$(1)/wrap-new.o $$($(1).ldflags) $(call wrap,$(1))
+endef
+WRAP_TEST_FLAVOURS := san-address san-address-production release
+$(foreach f,$(WRAP_TEST_FLAVOURS),$(eval $(call wrap-test-flavour,$(f))))
+WRAP_TESTS := $(foreach f,$(WRAP_TEST_FLAVOURS),$(call wrap-test,$(f)))
