@@ -4,7 +4,8 @@
  * told of blocks.
  *
  * Locks, in this order: the check's, the dynamic linker's (held around all of
- * it, as modules must not come and go), the layer's over its pools.  Then the
+ * it, as modules must not come and go), that of the list of ranges, the layer's
+ * over its pools.  Then the
  * world is stopped.  Whatever lock a stopped thread holds otherwise makes the
  * check wait; the world goes on after a moment then, and the check is done anew.
  *
@@ -47,6 +48,10 @@ static bool ready;
 
 /* ---- start -------------------------------------------------------------- */
 
+/* Memory that blocks are cut from, which the tool takes for pointers. */
+static struct leak_array memory;
+static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /*
  * A child has one thread, and of what only others of its parent knew nothing is
  * to be found in it, though nobody leaked it: there is no check in it.
@@ -55,11 +60,18 @@ static bool alone;
 
 APB_RAW static void before_fork(void)
 {
+	pthread_mutex_lock(&memory_lock);
 	alone = process == getpid() && world_threads() == 1;
+}
+
+APB_RAW static void after_fork(void)
+{
+	pthread_mutex_unlock(&memory_lock);
 }
 
 APB_RAW static void in_child(void)
 {
+	pthread_mutex_unlock(&memory_lock);
 	if (alone)
 		process = getpid();
 }
@@ -78,7 +90,7 @@ APB_RAW __attribute__((constructor(101))) static void start(void)
 	apb_leak_read_options();
 	process = getpid();
 	if (__lsan_do_leak_check && apb_leak_options()->detect)
-		pthread_atfork(before_fork, NULL, in_child);
+		pthread_atfork(before_fork, after_fork, in_child);
 }
 
 /* ---- one look -------------------------------------------------------------- */
@@ -113,10 +125,14 @@ APB_RAW static void add_array(uintptr_t start, uintptr_t end, void *arg)
 
 APB_RAW static void add_holes(void)
 {
+	const struct leak_range *ranges = memory.items;
 	uintptr_t threads = (uintptr_t)check.world.threads;
+	size_t i;
 
 	leak_add_hole(&check, (uintptr_t)&check, (uintptr_t)(&check + 1), NULL);
 	leak_add_hole(&check, threads, threads + check.world.bytes, NULL);
+	for (i = 0; i < memory.count; i++)
+		leak_add_hole(&check, ranges[i].start, ranges[i].end, NULL);
 	apb_glue_pools_locked(add_pool, NULL);
 	leak_arrays(add_array, NULL);
 	leak_sort_holes(&check);
@@ -190,8 +206,11 @@ APB_RAW static int attempt(struct dl_phdr_info *info, size_t size, void *arg)
 	(void)info;
 	(void)size;
 	attempt->look.error = -EAGAIN;
-	if (!apb_glue_trylock())
+	pthread_mutex_lock(&memory_lock);
+	if (!apb_glue_trylock()) {
+		pthread_mutex_unlock(&memory_lock);
 		return 1;
+	}
 	attempt->look.error = world_stop(&check.world);
 	if (attempt->look.error == 0) {
 		look(&attempt->look, attempt->second);
@@ -201,6 +220,7 @@ APB_RAW static int attempt(struct dl_phdr_info *info, size_t size, void *arg)
 			attempt->look.error = -EAGAIN;
 	}
 	apb_glue_unlock();
+	pthread_mutex_unlock(&memory_lock);
 	return 1;
 }
 
@@ -238,10 +258,6 @@ APB_RAW static int look_twice(uintptr_t sp, bool at_exit)
 }
 
 /* ---- the tool's own check --------------------------------------------------- */
-
-/* Memory that blocks are cut from, which the tool takes for pointers. */
-static struct leak_array memory;
-static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 
 APB_RAW void apb_leak_memory_made(const void *addr, size_t size)
 {

@@ -98,6 +98,7 @@ struct leak_check {
 	struct leak_map last_map;
 	uintptr_t chunk, chunk_size; /* malloc's block seen last */
 	uintptr_t fake; /* ASan's second stack of the thread being read */
+	int pagemap; /* of this process, if it may be read; else not above 0 */
 	bool whole; /* go on when all blocks are reached */
 	bool no_memory;
 };

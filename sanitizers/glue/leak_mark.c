@@ -395,6 +395,9 @@ APB_RAW void leak_mark_indirect(struct leak_check *check)
 
 APB_RAW void leak_free(struct leak_check *check)
 {
+	if (check->pagemap > 0)
+		ARCH_CALL(SYS_close, check->pagemap, 0, 0, 0);
+	check->pagemap = 0;
 	leak_array_free(&check->blocks);
 	leak_array_free(&check->maps);
 	leak_array_free(&check->holes);
@@ -406,6 +409,6 @@ APB_RAW void leak_free(struct leak_check *check)
 	check->seen.count = 0;
 	check->low = check->span = check->unreached = 0;
 	check->chunk = check->chunk_size = check->fake = 0;
-	check->last_map = (struct leak_map){ 0 };
+	check->last_map = (struct leak_map){0};
 	check->no_memory = false;
 }

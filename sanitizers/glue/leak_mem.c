@@ -2,7 +2,7 @@
 /*
  * leak_mem.c - arrays that grow, mapped.
  *
- * Used under the lock of the leak check only.
+ * Each is its user's to lock; the list of them needs no lock.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -32,8 +32,11 @@ APB_RAW static bool grow(struct leak_array *array)
 	array->bytes = bytes;
 	if (!array->listed) {
 		array->listed = true;
-		array->next = list;
-		list = array;
+		array->next = __atomic_load_n(&list, __ATOMIC_RELAXED);
+		while (!__atomic_compare_exchange_n(&list, &array->next, array,
+						    false, __ATOMIC_RELEASE,
+						    __ATOMIC_RELAXED))
+			;
 	}
 	return true;
 }
@@ -58,7 +61,8 @@ APB_RAW void leak_arrays(void (*fn)(uintptr_t start, uintptr_t end, void *arg),
 {
 	struct leak_array *array;
 
-	for (array = list; array; array = array->next) {
+	for (array = __atomic_load_n(&list, __ATOMIC_ACQUIRE); array;
+	     array = array->next) {
 		uintptr_t start = (uintptr_t)array->items;
 
 		if (array->bytes)

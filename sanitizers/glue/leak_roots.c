@@ -145,6 +145,20 @@ APB_RAW static uintptr_t find_fake(uintptr_t tp, uintptr_t tls, uintptr_t fake)
 	return 0;
 }
 
+/*
+ * A tool that does not tell what its malloc has handed out: then all of it is
+ * taken for live, with whatever else is mapped.
+ */
+APB_RAW static void read_everything(struct leak_check *check)
+{
+	const struct leak_map *maps = check->maps.items;
+	size_t i;
+
+	for (i = 0; i < check->maps.count; i++)
+		if (maps[i].kind == LEAK_ANON && maps[i].writable)
+			leak_root(check, maps[i].start, maps[i].end);
+}
+
 APB_RAW void leak_roots(struct leak_check *check)
 {
 	struct modules modules = {check, arch_thread_pointer(), 0};
@@ -157,6 +171,8 @@ APB_RAW void leak_roots(struct leak_check *check)
 	size_t i;
 
 	dl_iterate_phdr(module, &modules);
+	if (!leak_tool_exact())
+		read_everything(check);
 	modules.tls = (modules.tls + 63) & ~63ul;
 	check->fake = leak_tool_fake_stack();
 	at = find_fake(modules.tp, modules.tls, check->fake);

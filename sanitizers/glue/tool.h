@@ -39,6 +39,8 @@
 
 #if APB_SAN_ADDRESS
 #include "glue/tool_asan.h"
+#elif APB_SAN_LEAK
+#include "glue/tool_leak.h"
 #else
 #include "glue/tool_none.h"
 #endif
