@@ -38,6 +38,7 @@ void __asan_init(void) __attribute__((weak));
 void __lsan_init(void) __attribute__((weak));
 
 #define ATTEMPTS 20
+#define HEAP_STEP ((uintptr_t)64 << 20)
 #define AGAIN_MS 5
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -51,6 +52,10 @@ static bool ready;
 /* Memory that blocks are cut from, which the tool takes for pointers. */
 static struct leak_array memory;
 static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct apb_leak_heap apb_leak_heap;
+/* Taken with locks of apb's held, so not over fork(). */
+static uint32_t heap_lock;
 
 /*
  * A child has one thread, and of what only others of its parent knew nothing is
@@ -72,6 +77,7 @@ APB_RAW static void after_fork(void)
 APB_RAW static void in_child(void)
 {
 	pthread_mutex_unlock(&memory_lock);
+	__atomic_store_n(&heap_lock, 0, __ATOMIC_RELEASE);
 	if (alone)
 		process = getpid();
 }
@@ -131,6 +137,8 @@ APB_RAW static void add_holes(void)
 
 	leak_add_hole(&check, (uintptr_t)&check, (uintptr_t)(&check + 1), NULL);
 	leak_add_hole(&check, threads, threads + check.world.bytes, NULL);
+	leak_add_hole(&check, apb_leak_heap.start,
+		      apb_leak_heap.start + apb_leak_heap.size, NULL);
 	for (i = 0; i < memory.count; i++)
 		leak_add_hole(&check, ranges[i].start, ranges[i].end, NULL);
 	apb_glue_pools_locked(add_pool, NULL);
@@ -298,6 +306,45 @@ APB_RAW void apb_leak_memory_gone(const void *addr, size_t size)
 	pthread_mutex_unlock(&memory_lock);
 }
 
+APB_RAW void apb_leak_heap_made(const void *addr, size_t size)
+{
+	start();
+	if (!__lsan_register_root_region || !apb_leak_options()->detect)
+		return;
+	apb_leak_heap.top = apb_leak_heap.start = (uintptr_t)addr;
+	apb_leak_heap.size = size;
+}
+
+/* Tell the tool that it is used up to @top now, or, if that is 0, not at all. */
+APB_RAW static void tell_heap(uintptr_t top)
+{
+	struct apb_leak_heap *heap = &apb_leak_heap;
+	void *addr = (void *)heap->start;
+
+	while (__atomic_exchange_n(&heap_lock, 1, __ATOMIC_ACQUIRE))
+		sched_yield();
+	if (heap->size && (!top || top > heap->top)) {
+		if (heap->top > heap->start)
+			__lsan_unregister_root_region(addr,
+						      heap->top - heap->start);
+		heap->top = top ? top : UINTPTR_MAX;
+		if (top)
+			__lsan_register_root_region(addr, top - heap->start);
+	}
+	__atomic_store_n(&heap_lock, 0, __ATOMIC_RELEASE);
+}
+
+/* By a quarter at least, lest it be told at every step. */
+APB_RAW void apb_leak_heap_grow(uintptr_t end)
+{
+	uintptr_t used = end - apb_leak_heap.start;
+
+	used = (used + used / 4 + HEAP_STEP - 1) & ~(HEAP_STEP - 1);
+	if (used > apb_leak_heap.size)
+		used = apb_leak_heap.size;
+	tell_heap(apb_leak_heap.start + used);
+}
+
 /* Only what live blocks hold is held, from now on. */
 APB_RAW static void tell_tool(void)
 {
@@ -313,6 +360,7 @@ APB_RAW static void tell_tool(void)
 					      ranges[i].end - ranges[i].start);
 	memory.count = 0;
 	pthread_mutex_unlock(&memory_lock);
+	tell_heap(0);
 	if (check.keep.count)
 		__lsan_register_root_region(
 			check.keep.items, check.keep.count * sizeof(uintptr_t));

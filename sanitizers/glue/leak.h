@@ -37,6 +37,29 @@ void apb_leak_memory_made(const void *addr, size_t size);
 /* It is ordinary memory again. */
 void apb_leak_memory_gone(const void *addr, size_t size);
 
+/*
+ * The range that apb cuts all of its blocks from, mostly unused: the tool takes
+ * it for pointers as far as it was used.
+ */
+struct apb_leak_heap {
+	uintptr_t start, size;
+	uintptr_t top; /* as far as the tool has been told */
+};
+
+extern struct apb_leak_heap apb_leak_heap;
+
+void apb_leak_heap_made(const void *addr, size_t size);
+void apb_leak_heap_grow(uintptr_t end);
+
+APB_RAW static inline void apb_leak_heap_used(const void *addr, size_t size)
+{
+	uintptr_t start = (uintptr_t)addr;
+
+	if (start + size > apb_leak_heap.top &&
+	    start - apb_leak_heap.start < apb_leak_heap.size)
+		apb_leak_heap_grow(start + size);
+}
+
 /* ---- inside the leak check ---------------------------------------------- */
 
 struct leak_options {

@@ -10,6 +10,7 @@
 #define APB_GLUE_TOOL_LEAK_H
 
 #include "glue/glue.h"
+#include "glue/leak.h"
 
 #include <sanitizer/common_interface_defs.h>
 
@@ -35,10 +36,14 @@ static inline void tool_leave(void)
 {
 }
 
-static inline void tool_pool_made(void *p, size_t n)
+static inline void tool_heap(void *p, size_t n)
 {
-	(void)p;
-	(void)n;
+	apb_leak_heap_made(p, n);
+}
+
+APB_RAW static inline void tool_pool_made(void *p, size_t n)
+{
+	apb_leak_heap_used(p, n);
 }
 
 static inline void tool_pool_gone(void *p, size_t n)
