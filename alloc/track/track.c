@@ -312,7 +312,7 @@ static bool fits(void *ptr, size_t align, size_t size)
 	tool_leave();
 	if (likely(kind == APB_SAN_FREE_WILD))
 		return true;
-	apb_san_bad_free(kind, ptr);
+	apb_san_bad_free_sized(kind, ptr, size, align);
 	return false;
 }
 
@@ -387,8 +387,13 @@ size_t apb_usable_size(const void *ptr)
 	if (!ptr)
 		return 0;
 	size = live_size(ptr);
-	/* the core says what is wrong with it */
-	return size ? size : apb_core_usable_size(ptr);
+	if (likely(size))
+		return size;
+	/* as the tool says it of malloc's; others do not look, but the core does */
+	if (!APB_SAN_ADDRESS)
+		return apb_core_usable_size(ptr);
+	apb_san_bad_free(APB_SAN_FREE_USABLE, ptr);
+	return 0;
 }
 
 /* ---- everything at once ----------------------------------------------- */
