@@ -88,11 +88,22 @@ endif
 endif
 
 
+# In the tracking layout apb is played as any malloc is: what that needs, and what
+# stands in the place of opening a library.
+TRACKED_SRC := $(filter-out %/target.c %/hooks.c %/any_history.c,$(FOREIGN_SRC)) \
+	sanitizers/tracked/self.c
+
+# $(call san-harness,FLAVOUR,MAIN): the main program and what goes before the
+# harness's own library.
+san-harness = $(addprefix fuzz/,$(if $(filter $(1),$(TRACK_FLAVOURS)),\
+	$(2),$(2) $(if $(filter replay.c,$(2)),eachfault.c))) $(if $(filter \
+		$(1),$(TRACK_FLAVOURS)),$(TRACKED_SRC))
+
 # $(call san-programs,FLAVOUR): unit tests and what plays inputs.
 define san-programs
 $(call unit_test,$(1))
 
-$(O)/$(1)/apb-replay: $(call objs,$(1),$(REPLAY_SRC)) \
+$(O)/$(1)/apb-replay: $(call objs,$(1),$(call san-harness,$(1),replay.c)) \
 		$(call harness,$(1)) $(call lib,$(1))
 	$$(call link,$(1))
 
