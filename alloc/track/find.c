@@ -80,7 +80,7 @@ bool apb_track_is_large(const char *block)
 	return apb_map_kind(&apb_state.map, (uintptr_t)block) == APB_KIND_LARGE;
 }
 
-struct apb_note *apb_note_at(char *block)
+APB_UNINSTRUMENTED struct apb_note *apb_note_at(char *block)
 {
 	struct apb_note *note = (struct apb_note *)block;
 
@@ -90,7 +90,8 @@ struct apb_note *apb_note_at(char *block)
 	return note;
 }
 
-static bool large_place(struct apb_track_place *place, const char *addr)
+APB_UNINSTRUMENTED static bool large_place(struct apb_track_place *place,
+					   const char *addr)
 {
 	struct apb_large *large = apb_large_around((uintptr_t)addr);
 
@@ -109,7 +110,8 @@ static bool large_place(struct apb_track_place *place, const char *addr)
  */
 #define STALE_MIBS 256
 
-static bool stale_place(struct apb_track_place *place, const char *addr)
+APB_UNINSTRUMENTED static bool stale_place(struct apb_track_place *place,
+					   const char *addr)
 {
 	char *block = (char *)apb_arena_of((uintptr_t)addr);
 	struct apb_note *note = NULL;
@@ -148,7 +150,8 @@ static bool was_pool(const struct apb_arena *arena, const struct apb_pool *pool,
 		       bytes - (pool->base - start);
 }
 
-static bool pool_place(struct apb_track_place *place, const char *addr)
+APB_UNINSTRUMENTED static bool pool_place(struct apb_track_place *place,
+					  const char *addr)
 {
 	struct apb_arena *arena = apb_arena_of((uintptr_t)addr);
 	struct apb_pool *pool;
@@ -199,8 +202,8 @@ bool apb_track_locate(const void *addr, struct apb_track_place *place)
 /* ---- what a report says ----------------------------------------------- */
 
 /* The program's block in the core's one at @at; false if there was none. */
-static bool describe(const struct apb_track_place *at,
-		     struct apb_san_block *block)
+APB_UNINSTRUMENTED static bool describe(const struct apb_track_place *at,
+					struct apb_san_block *block)
 {
 	struct apb_note *note = at->note;
 	struct apb_grave *grave;
@@ -295,7 +298,8 @@ struct walk {
 	void *arg;
 };
 
-static void walk_one(const struct walk *walk, struct apb_track_place *place)
+APB_UNINSTRUMENTED static void walk_one(const struct walk *walk,
+					struct apb_track_place *place)
 {
 	struct apb_san_block block;
 

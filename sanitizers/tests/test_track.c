@@ -127,7 +127,8 @@ static void test_zeroed(void **state)
 		apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
 		apb_free(p);
 	}
-	assert_null(apb_calloc(SIZE_MAX / 2, 3));
+	size = SIZE_MAX / 2;
+	assert_null(apb_calloc(size, 3));
 	assert_int_equal(errno, ENOMEM);
 	apb_reset();
 }
