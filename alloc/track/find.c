@@ -261,33 +261,49 @@ static bool better(const struct apb_san_block *a, const struct apb_san_block *b,
 
 #define SMALLEST_POOL ((size_t)1 << APB_POOL_SHIFT_SMALL)
 
-static bool find(const struct apb_san_pool *pool, const void *addr,
-		 struct apb_san_block *block)
+/* What is at @addr, if it is better than @block, which is something or (false)
+ * nothing; whether there is something now. */
+static bool consider(const char *at, const char *addr, bool found,
+		     struct apb_san_block *block)
 {
 	struct apb_track_place place;
 	struct apb_san_block other;
-	const char *side[2];
-	bool found = false;
-	int i;
+
+	if (!apb_track_locate(at, &place) || !describe(&place, &other))
+		return found;
+	if (!found || better(&other, block, addr))
+		*block = other;
+	return true;
+}
+
+/*
+ * The block whose place in the core @addr is in; and if that is in front of the
+ * block, or behind it, the next one on that side.
+ */
+static bool find(const struct apb_san_pool *pool, const void *ptr,
+		 struct apb_san_block *block)
+{
+	const char *addr = ptr, *slot, *start;
+	bool found, in_front = true, behind = true;
+	struct apb_track_place place;
 
 	(void)pool;
-	if (apb_track_locate(addr, &place)) {
-		found = describe(&place, block);
-		side[0] = place.block - 1;
-		side[1] = place.end;
-	} else {
-		/* an unused pool: the last block in front, the first behind */
-		side[0] = (char *)((uintptr_t)addr & -SMALLEST_POOL) - 1;
-		side[1] = side[0] + SMALLEST_POOL + 1;
+	if (!apb_track_locate(addr, &place)) {
+		/* an unused pool: the last one in front, the first behind */
+		slot = (char *)((uintptr_t)addr & -SMALLEST_POOL);
+		found = consider(slot - 1, addr, false, block);
+		return consider(slot + SMALLEST_POOL, addr, found, block);
 	}
-	for (i = 0; i < 2; i++) {
-		if (!apb_track_locate(side[i], &place) ||
-		    !describe(&place, &other))
-			continue;
-		if (!found || better(&other, block, addr))
-			*block = other;
-		found = true;
+	found = describe(&place, block);
+	if (found) {
+		start = block->addr;
+		in_front = addr < start;
+		behind = addr >= start + block->size;
 	}
+	if (in_front)
+		found = consider(place.block - 1, addr, found, block);
+	if (behind)
+		found = consider(place.end, addr, found, block);
 	return found;
 }
 

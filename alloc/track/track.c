@@ -388,9 +388,13 @@ APB_UNINSTRUMENTED size_t apb_usable_size(const void *ptr)
 	if (!ptr)
 		return 0;
 	size = live_size(ptr);
-	if (unlikely(!size))
-		apb_san_bad_free(APB_SAN_FREE_USABLE, ptr);
-	return size;
+	if (likely(size))
+		return size;
+	/* as the tool says it of malloc's; others do not look, but the core does */
+	if (!APB_SAN_ADDRESS)
+		return apb_core_usable_size(ptr);
+	apb_san_bad_free(APB_SAN_FREE_USABLE, ptr);
+	return 0;
 }
 
 /* ---- everything at once ----------------------------------------------- */
