@@ -110,11 +110,16 @@ class Builder:
 
     def link(self, recipe, kind, objects, out, more=()):
         allocator = self.allocator(kind)
-        inputs = objects + [path.lstrip("@") for path in allocator]
-        if os.path.exists(out) and all(
-                os.path.getmtime(path) <= os.path.getmtime(out)
-                for path in inputs):
-            return
+        command = [CC, *LDFLAGS, *more, "-o", out, *objects, *allocator,
+                   *recipe.libs]
+        done = out + ".linked"
+        if os.path.exists(done) and all(
+                os.path.getmtime(path.lstrip("@")) <= os.path.getmtime(done)
+                for path in objects + allocator):
+            with open(done, encoding="utf-8") as stream:
+                if stream.read() == " ".join(command):
+                    return
         os.makedirs(os.path.dirname(out), exist_ok=True)
-        sources.tool([CC, *LDFLAGS, *more, "-o", out, *objects, *allocator,
-                      *recipe.libs], COMPILE_SECONDS, "linking " + out)
+        sources.tool(command, COMPILE_SECONDS, "linking " + out)
+        with open(done, "w", encoding="utf-8") as stream:
+            stream.write(" ".join(command))

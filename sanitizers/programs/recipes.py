@@ -59,6 +59,8 @@ class Recipe:
         return next(test for test in self.tests if test.name == name)
 
 
+NOTHING = "/* all is on the command line */\n"
+
 # ---- cJSON ------------------------------------------------------------------
 
 UNITY = "tests/unity/src/unity.c"
@@ -106,7 +108,7 @@ def expat():
                 "-DXML_CONTEXT_BYTES=1024", "-DBYTEORDER=1234",
                 "-DHAVE_GETRANDOM", "-DXML_DEV_URANDOM",
                 "-DXML_ENABLE_VISIBILITY=0"],
-        prepare={"expat_config.h": "/* all is on the command line */\n"},
+        prepare={"expat_config.h": NOTHING},
         libs=["-lm"])
 
 
@@ -157,7 +159,8 @@ def jansson():
                 "-DHAVE_ATOMIC_BUILTINS", "-DHAVE_SYNC_BUILTINS",
                 "-DHAVE_SCHED_YIELD", "-DHAVE_LOCALE_H",
                 "-DHAVE_SETLOCALE", "-DHAVE_ENDIAN_H", "-DHAVE_SYS_PARAM_H"],
-        prepare={"jansson_config.h": JANSSON_CONFIG})
+        prepare={"jansson_config.h": JANSSON_CONFIG,
+                 "jansson_private_config.h": NOTHING})
 
 
 # ---- zlib -------------------------------------------------------------------
@@ -174,7 +177,9 @@ def zlib():
          for name in ("example", "infcover", "minigzip")},
         [Test("example", ["{bin}/example"], r"^(?:\w+\(\)|uncompress|large_in|"
               r"inflate|after)[^:]*: \S+", whole="inflate with dictionary"),
-         Test("infcover", ["{bin}/infcover"], r" (?:ok|done|.*error.*)$"),
+         # passes a version that starts before a string, to see it refused
+         Test("infcover", ["{bin}/infcover"], r"^(?!inflate init).+: .+",
+              env={"ASAN_OPTIONS": "detect_leaks=1:report_globals=0"}),
          Test("minigzip", ["sh", "-c", "{bin}/minigzip <{tree}/deflate.c >z && "
                            "{bin}/minigzip -d <z | cmp - {tree}/deflate.c"],
               None)],
