@@ -67,6 +67,12 @@ void apb_track_forget(const char *block, size_t size)
 		set_seen(mib, false);
 }
 
+void apb_track_open(char *start, size_t size)
+{
+	apb_track_forget(start, size);
+	tool_pool_gone(start, size);
+}
+
 /* ---- where an address is ---------------------------------------------- */
 
 bool apb_track_is_large(const char *block)
@@ -95,6 +101,38 @@ static bool large_place(struct apb_track_place *place, const char *addr)
 	place->out = place->large = true;
 	place->note = apb_note_at(place->block);
 	return true;
+}
+
+/*
+ * One that was a large block, and is cached, or unmapped: where a MiB begins
+ * that is nothing now there may still be its note.
+ */
+#define STALE_MIBS 256
+
+static bool stale_place(struct apb_track_place *place, const char *addr)
+{
+	char *block = (char *)apb_arena_of((uintptr_t)addr);
+	struct apb_note *note = NULL;
+	unsigned int i, kind;
+
+	for (i = 0; i < STALE_MIBS && apb_region_has(block); i++) {
+		kind = apb_map_kind(&apb_state.map, (uintptr_t)block);
+		if (seen(block) ||
+		    (kind != APB_KIND_NONE && kind != APB_KIND_CACHED))
+			return false;
+		note = apb_note_at(block);
+		if (note)
+			break;
+		block -= APB_ARENA;
+	}
+	if (!note)
+		return false;
+	place->block = block;
+	place->end = apb_note_user(note) + apb_note_size(note) + APB_PAGE;
+	place->out = false;
+	place->large = true;
+	place->note = note;
+	return addr < place->end;
 }
 
 /* Whether the descriptor tells of a pool that is there or was. */
@@ -154,7 +192,8 @@ bool apb_track_locate(const void *addr, struct apb_track_place *place)
 	kind = apb_map_kind(&apb_state.map, (uintptr_t)addr);
 	if (kind >= APB_KIND_ARENA)
 		return pool_place(place, addr);
-	return large_place(place, addr) || pool_place(place, addr);
+	return large_place(place, addr) || pool_place(place, addr) ||
+	       stale_place(place, addr);
 }
 
 /* ---- what a report says ----------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "hints.h"
 #include "os/os.h"
+#include "track/track.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -182,6 +183,8 @@ static void *region_map(void *ctx, void *hint, size_t size, bool *zero)
 	/* to clear so much is worth a call */
 	if (dirty && size > APB_LARGE_CLEAR_MAX && drop_pages(at, at + n))
 		dirty = 0;
+	if (n < ARENA_PAGES)
+		apb_track_open(page_addr(at), size);
 	set_bits(region.used, at, at + n);
 	set_bits(region.touched, at, at + n);
 	if (at <= region.low)

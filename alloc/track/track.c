@@ -7,6 +7,7 @@
 #include "api/lock.h"
 #include "arena/arena.h"
 #include "arena/flat.h"
+#include "glue/glue.h"
 #include "glue/tool.h"
 #include "hints.h"
 #include "state.h"
@@ -61,6 +62,20 @@ static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
 #define LARGE_GAP ((size_t)16)
 #define SIZE_LIMIT ((size_t)1 << (APB_NOTE_SIZE_BITS - 1))
 
+/*
+ * The stack as of @fn, the public function that was called: what that consists
+ * of is nobody's business.  To be inlined into it.
+ */
+#define inlined static inline __attribute__((always_inline))
+
+inlined uint32_t stack_from(const void *fn)
+{
+	/* the layer goes on from the frame that this leads to */
+	const void *link = __builtin_frame_address(0);
+
+	return apb_stack_take((const char *)fn + 1, &link);
+}
+
 /* ---- birth ------------------------------------------------------------ */
 
 /* All of a large block but what the program asked for is closed. */
@@ -78,13 +93,13 @@ static void close_large(char *block, char *user, size_t size)
 	tool_pool_made(block, (size_t)(end - block));
 }
 
-static void *birth(char *block, unsigned int shift, size_t size,
-		   unsigned int flags)
+inlined void *birth(char *block, unsigned int shift, size_t size,
+		    unsigned int flags, const void *fn)
 {
 	struct apb_note *note = (struct apb_note *)block;
 	char *user = block + ((size_t)1 << shift);
 
-	note->born_stack = apb_san_stack();
+	note->born_stack = stack_from(fn);
 	note->born_thread = (uint16_t)apb_san_thread();
 	note->shift = (uint8_t)shift;
 	note->size = size | (apb_note_check(block) >>
@@ -95,7 +110,7 @@ static void *birth(char *block, unsigned int shift, size_t size,
 	return user;
 }
 
-static void *alloc(size_t size, bool zero)
+inlined void *alloc(size_t size, bool zero, const void *fn)
 {
 	unsigned int shift;
 	size_t total;
@@ -120,7 +135,8 @@ static void *alloc(size_t size, bool zero)
 		if (block)
 			close_large(block, block + ((size_t)1 << shift), size);
 	}
-	user = block ? birth(block, shift, size, zero ? APB_SAN_ZEROED : 0) :
+	user = block ? birth(block, shift, size, zero ? APB_SAN_ZEROED : 0,
+			     fn) :
 		       NULL;
 	tool_leave();
 	if (zero && user && total <= APB_MAX_POOLED)
@@ -130,7 +146,7 @@ static void *alloc(size_t size, bool zero)
 
 void *apb_malloc(size_t size)
 {
-	return alloc(size, false);
+	return alloc(size, false, apb_malloc);
 }
 
 void *apb_calloc(size_t n, size_t size)
@@ -141,7 +157,7 @@ void *apb_calloc(size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return alloc(bytes, true);
+	return alloc(bytes, true, apb_calloc);
 }
 
 void *apb_aligned_alloc(size_t align, size_t size)
@@ -156,7 +172,7 @@ void *apb_aligned_alloc(size_t align, size_t size)
 		return NULL;
 	}
 	if (align <= APB_MIN_ALIGN)
-		return alloc(size, false);
+		return alloc(size, false, apb_aligned_alloc);
 	if (!size)
 		size = 1;
 	if (unlikely(align > SIZE_LIMIT || size > SIZE_LIMIT)) {
@@ -173,7 +189,7 @@ void *apb_aligned_alloc(size_t align, size_t size)
 	block = apb_core_aligned_alloc(align, total);
 	if (block && apb_track_is_large(block))
 		close_large(block, block + ((size_t)1 << shift), size);
-	user = block ? birth(block, shift, size, 0) : NULL;
+	user = block ? birth(block, shift, size, 0, apb_aligned_alloc) : NULL;
 	tool_leave();
 	return user;
 }
@@ -225,13 +241,13 @@ static bool die(struct apb_note *note)
 					   __ATOMIC_RELAXED);
 }
 
-static void bury(struct apb_note *note, void *ptr)
+inlined void bury(struct apb_note *note, void *ptr, const void *fn)
 {
 	struct apb_grave *grave = ptr;
 	size_t size = apb_note_size(note);
 
 	apb_san_died(&apb_track_pool, ptr, size);
-	grave->died_stack = apb_san_stack();
+	grave->died_stack = stack_from(fn);
 	grave->died_thread = (uint16_t)apb_san_thread();
 	grave->check = (uint16_t)(apb_note_check(grave) >> APB_NOTE_SIZE_BITS);
 	apb_quarantine_put(note);
@@ -250,7 +266,7 @@ static noinline void bad_free(void *ptr)
 	apb_san_bad_free(kind, ptr);
 }
 
-void apb_free(void *ptr)
+inlined void release(void *ptr, const void *fn)
 {
 	int saved_errno = errno;
 	struct apb_note *note;
@@ -262,20 +278,24 @@ void apb_free(void *ptr)
 	note = note_of(ptr);
 	ok = note && die(note);
 	if (likely(ok))
-		bury(note, ptr);
+		bury(note, ptr, fn);
 	tool_leave();
 	if (unlikely(!ok))
 		bad_free(ptr);
 	errno = saved_errno;
 }
 
-static void free_checked(void *ptr, size_t align, size_t size)
+void apb_free(void *ptr)
+{
+	release(ptr, apb_free);
+}
+
+/* Whether that is right for @ptr, if it is a live block at all. */
+static bool fits(void *ptr, size_t align, size_t size)
 {
 	enum apb_san_free kind = APB_SAN_FREE_WILD;
 	struct apb_note *note;
 
-	if (!ptr)
-		return;
 	tool_enter();
 	note = note_of(ptr);
 	if (note && note->state == APB_NOTE_LIVE) {
@@ -287,19 +307,21 @@ static void free_checked(void *ptr, size_t align, size_t size)
 	}
 	tool_leave();
 	if (likely(kind == APB_SAN_FREE_WILD))
-		apb_free(ptr);
-	else
-		apb_san_bad_free(kind, ptr);
+		return true;
+	apb_san_bad_free(kind, ptr);
+	return false;
 }
 
 void apb_free_sized(void *ptr, size_t size)
 {
-	free_checked(ptr, APB_MIN_ALIGN, size);
+	if (ptr && fits(ptr, APB_MIN_ALIGN, size))
+		release(ptr, apb_free_sized);
 }
 
 void apb_free_aligned_sized(void *ptr, size_t align, size_t size)
 {
-	free_checked(ptr, align, size);
+	if (ptr && fits(ptr, align, size))
+		release(ptr, apb_free_aligned_sized);
 }
 
 /* ---- realloc, usable size --------------------------------------------- */
@@ -317,25 +339,30 @@ static size_t live_size(const void *ptr)
 	return size;
 }
 
-void *apb_realloc(void *ptr, size_t size)
+inlined void *move(void *ptr, size_t size, const void *fn)
 {
 	size_t old;
 	void *p;
 
 	if (!ptr)
-		return alloc(size, false);
+		return alloc(size, false, fn);
 	old = live_size(ptr);
 	if (unlikely(!old)) {
 		bad_free(ptr);
 		errno = EINVAL;
 		return NULL;
 	}
-	p = alloc(size, false);
+	p = alloc(size, false, fn);
 	if (!p)
 		return NULL;
 	memcpy(p, ptr, size < old ? size : old);
-	apb_free(ptr);
+	release(ptr, fn);
 	return p;
+}
+
+void *apb_realloc(void *ptr, size_t size)
+{
+	return move(ptr, size, apb_realloc);
 }
 
 void *apb_reallocarray(void *ptr, size_t n, size_t size)
@@ -346,7 +373,7 @@ void *apb_reallocarray(void *ptr, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return apb_realloc(ptr, bytes);
+	return move(ptr, bytes, apb_reallocarray);
 }
 
 size_t apb_usable_size(const void *ptr)
@@ -394,7 +421,7 @@ int apb_reset(void)
 	int err;
 
 	tool_enter();
-	apb_track_reset_stack = apb_san_stack();
+	apb_track_reset_stack = stack_from(apb_reset);
 	apb_track_reset_thread = (uint16_t)apb_san_thread();
 	apb_enter();
 	apb_arena_for_each(close_pools, NULL);

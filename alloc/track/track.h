@@ -136,6 +136,9 @@ bool apb_track_is_large(const char *block);
 /* A large block is there: what else was is not any more. */
 void apb_track_forget(const char *block, size_t size);
 
+/* The core's own memory, or a large block: who needs it closed does so. */
+void apb_track_open(char *start, size_t size);
+
 /* Who called apb_reset() last. */
 extern uint32_t apb_track_reset_stack;
 extern uint16_t apb_track_reset_thread;

@@ -7,6 +7,7 @@ build/mutate/results.  From the environment:
 
   FILE=path             only of this file, or of the files below this folder
   MUTATE_ID=text        only those with this in their name
+  MUTATE_ALIVE=1        only those that survived when they were run last
   MUTATE_SAMPLE=n       n of them at random, chosen by SEED
   MUTATE_LIMIT=n        run n at most
   MUTATE_SECONDS=n      start none after so many seconds
@@ -61,7 +62,8 @@ class Mutate:
         self.seconds = number("MUTATE_SECONDS", 0)
         self.limit = number("MUTATE_LIMIT", 0)
         self.jobs = number("JOBS", proc.NCPU, 1)
-        self.runner = running.Runner(self.build, self.quick, fuzz_seconds)
+        self.runner = running.Runner(self.build, self.quick, fuzz_seconds,
+                                     self.results.kills())
 
     def selected(self):
         """Ids; if they are a sample any first part of them is one, too."""
@@ -76,6 +78,9 @@ class Mutate:
         ids = [i for i in ids if named in i]
         if not ids:
             proc.usage("MUTATE_ID=%s: no mutant has such a name" % named)
+        if number("MUTATE_ALIVE", 0):
+            ids = [i for i in ids if self.results.latest.get(i, {}).get(
+                "result") == keeping.SURVIVED]
         size = number("MUTATE_SAMPLE", 0)
         if size:
             ids = random.Random(number("SEED", 1)).sample(

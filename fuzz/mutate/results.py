@@ -42,6 +42,15 @@ class Results:
         self.file.flush()
         os.fsync(self.file.fileno())
 
+    def kills(self):
+        """How many of a source's mutants each program has killed, so far."""
+        kills = {}
+        for id, entry in self.latest.items():
+            if entry["result"] == KILLED and entry["by"] != "fuzz":
+                key = id.partition(":")[0], entry["by"].split()[-1]
+                kills[key] = kills.get(key, 0) + 1
+        return kills
+
     def known(self, id, source, witnesses):
         """What is known of a mutant of a source that has not changed since;
         that it lived only if nothing has that could kill it."""

@@ -4,6 +4,7 @@ input can see which mutant; then each mutant against those alone, what kills
 fast and often first.
 """
 
+import glob
 import json
 import os
 import resource
@@ -19,10 +20,50 @@ from build import digest, proc, read
 MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
+IDLE_SECONDS = 2
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
 EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
               "detail": "the same code"}
+
+
+def wait(process, wall):
+    """Its status; None if it takes longer, or nothing of its session moves for
+    IDLE_SECONDS: a deadlock."""
+    begin = moved = time.monotonic()
+    ticks = None
+    while True:
+        now = time.monotonic()
+        left = begin + wall - now
+        if left <= 0 or now - moved > IDLE_SECONDS:
+            return None
+        try:
+            return process.wait(min(left, IDLE_SECONDS / 4))
+        except subprocess.TimeoutExpired:
+            latest = session_ticks(process.pid)
+            if latest != ticks:
+                ticks, moved = latest, time.monotonic()
+
+
+def session_ticks(session):
+    """What the session's processes have used of the CPU; something new each
+    time as long as one of their threads is not asleep."""
+    used = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, encoding="ascii", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+            if int(fields[3]) != session:
+                continue
+            for task in glob.glob(path[:-4] + "task/*/stat"):
+                with open(task, encoding="ascii", errors="replace") as file:
+                    task = file.read().rpartition(")")[2].split()
+                if task[0] not in "SZX":
+                    return object()
+                used.append(task[11:13])
+        except (OSError, IndexError):
+            return object()
+    return used
 
 
 class Program:
@@ -35,7 +76,7 @@ class Program:
 
 
 class Runner:
-    def __init__(self, build, quick, fuzz_seconds):
+    def __init__(self, build, quick, fuzz_seconds, kills):
         self.build = build
         self.quick = quick
         self.out = build.out
@@ -43,7 +84,7 @@ class Runner:
         self.programs = []
         self.inputs = []
         self.stamps = {}  # of programs
-        self.kills = {}  # by (source, program)
+        self.kills = kills  # by (source, program)
         self.lock = threading.Lock()
 
     # ---- a process -------------------------------------------------------
@@ -56,10 +97,7 @@ class Runner:
                 cmd, cwd=building.ROOT, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=file, env=env,
                 start_new_session=True)
-            try:
-                status = process.wait(wall)
-            except subprocess.TimeoutExpired:
-                status = None
+            status = wait(process, wall)
             proc.signal_group(process, signal.SIGKILL)
             process.wait()
         with open(said, "rb") as file:

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Frees from other threads, exactly: how many blocks a batch takes, which slot
+ * it is in, when it is sent off, what becomes of it at the owner's; who empties
+ * a queue that is too long, and who waits for its owner.  One thread plays two,
+ * but where one has to wait.
+ */
+#include "testlib.h"
+
+#include "api/lock.h"
+#include "heap/remote.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define SIZE(cls) test_class_sizes[(cls) - 1]
+
+static struct apb_heap *mine, *other;
+
+/* Two threads with a heap each; the first one is who calls. */
+static void start(uint64_t seed)
+{
+	fresh_sim(seed, SIMOS_HINTS);
+	apb_free(apb_malloc(1));
+	mine = apb_thread_swap(NULL);
+	apb_free(apb_malloc(1));
+	other = apb_thread_swap(mine);
+	assert_ptr_not_equal(mine, other);
+}
+
+static void *others_block(unsigned int cls)
+{
+	void *p;
+
+	apb_thread_swap(other);
+	p = apb_malloc(SIZE(cls));
+	assert_non_null(p);
+	apb_thread_swap(mine);
+	return p;
+}
+
+static void finish(void)
+{
+	assert_whole();
+	apb_thread_swap(other);
+	apb_thread_end();
+	apb_thread_swap(mine);
+	apb_thread_end();
+	assert_whole();
+	apb_trim();
+	assert_whole();
+	assert_int_equal(stats_now().mapped_bytes, 0);
+}
+
+static unsigned int queued(void)
+{
+	return apb_queue_length(
+		__atomic_load_n((uintptr_t *)&other->queue, __ATOMIC_RELAXED));
+}
+
+/* The slots that have a batch; the last of them. */
+static unsigned int open_slots(struct apb_out **slot)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < APB_NR_OUT; i++) {
+		if (!mine->out[i].batch)
+			continue;
+		n++;
+		if (slot)
+			*slot = &mine->out[i];
+	}
+	return n;
+}
+
+/* 16 KiB, or 62 blocks, whichever is less; but one at least. */
+static unsigned int batch_max(unsigned int cls)
+{
+	size_t n = 16 * KIB / SIZE(cls);
+
+	return (unsigned int)(n < 1 ? 1 : n > 62 ? 62 : n);
+}
+
+/* ---- who frees -------------------------------------------------------- */
+
+static void test_batches_are_filled(void **ctx)
+{
+	struct apb_out *slot = NULL;
+	unsigned int cls, i;
+	void *p[62];
+
+	(void)ctx;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		unsigned int most = batch_max(cls);
+
+		start(cls);
+		for (i = 0; i < most; i++)
+			p[i] = others_block(cls);
+		for (i = 0; i < most; i++) {
+			apb_free(p[i]);
+			assert_int_equal(queued(), i + 1 == most);
+			assert_int_equal(mine->posted, i + 1 == most);
+			assert_int_equal(open_slots(&slot), i + 1 != most);
+			if (i + 1 == most)
+				continue;
+			assert_int_equal(slot->owner,
+					 (uintptr_t)&other->bin[cls]);
+			assert_int_equal(slot->batch->owner, slot->owner);
+			assert_int_equal(slot->batch->max, most);
+			assert_int_equal(slot->batch->n, i + 1);
+			assert_ptr_equal(slot->batch->entry[i].block, p[i]);
+			if (i % 16 == 0)
+				assert_whole();
+		}
+		finish();
+	}
+}
+
+/* As many neighbouring classes as there are slots: each has its own. */
+static void test_neighbours_have_slots(void **ctx)
+{
+	unsigned int from, i;
+
+	(void)ctx;
+	for (from = 1; from + 31 <= 48; from += 4) {
+		start(from);
+		for (i = 0; i < 32; i++)
+			apb_free(others_block(from + i));
+		assert_int_equal(open_slots(NULL), 32);
+		assert_int_equal(mine->posted, 0);
+		assert_int_equal(queued(), 0);
+		finish();
+	}
+}
+
+/* Before its thread ends all that it has is sent off, and it keeps nothing. */
+static void test_flush(void **ctx)
+{
+	unsigned int i;
+
+	(void)ctx;
+	start(3);
+	for (i = 0; i < 12; i++)
+		apb_free(others_block(1 + i));
+	apb_remote_flush(mine);
+	assert_int_equal(open_slots(NULL), 0);
+	assert_int_equal(mine->posted, 12);
+	assert_int_equal(queued(), 12);
+	assert_int_equal(mine->nr_batches, 0);
+	assert_null(mine->batches);
+	assert_int_equal(apb_state.meta.used, 12 * 1024);
+	finish();
+}
+
+/* ---- the owner -------------------------------------------------------- */
+
+/* What @n blocks of @cls that come back do to a bin. */
+static void assert_delivered(unsigned int cls, unsigned int n)
+{
+	const struct apb_bin_info *info = &other->info[cls];
+	unsigned int has = (unsigned int)(other->bin[cls].top - info->base);
+	unsigned int limit = (unsigned int)(other->bin[cls].limit - info->base);
+	unsigned int want = info->want + n, most = apb_bin_most(cls), room;
+
+	if (want > most)
+		want = most;
+	room = info->room;
+	if (limit - has < n) {
+		if (want > room)
+			for (room = 127; room < want;)
+				room = 2 * room + 1;
+		limit = want < room ? want : room;
+		if (limit < has)
+			limit = has;
+	}
+	apb_thread_swap(other);
+	apb_lock(&other->lock);
+	apb_remote_drain(other, true);
+	apb_unlock(&other->lock);
+	apb_thread_swap(mine);
+	has = has + n < limit ? has + n : limit;
+	assert_int_equal(info->want, want);
+	assert_int_equal(info->room, room);
+	assert_int_equal(other->bin[cls].limit - info->base, limit);
+	assert_int_equal(other->bin[cls].top - info->base, has);
+}
+
+static void test_batches_go_to_bins(void **ctx)
+{
+	static const unsigned int classes[] = {1, 4, 32, 40, 48, 50, 53, 56};
+	static void *p[62];
+	unsigned int c, i, round, n;
+
+	(void)ctx;
+	for (c = 0; c < NR_OF(classes); c++) {
+		unsigned int cls = classes[c];
+
+		start(cls);
+		for (round = 0; round < 12; round++) {
+			n = batch_max(cls);
+			for (i = 0; i < n; i++)
+				p[i] = others_block(cls);
+			for (i = 0; i < n; i++)
+				apb_free(p[i]);
+			assert_int_equal(queued(), 1);
+			assert_delivered(cls, n);
+			assert_int_equal(queued(), 0);
+			assert_int_equal(other->nr_batches,
+					 round < 4 ? round + 1 : 4);
+			assert_whole();
+		}
+		finish();
+	}
+}
+
+/* The one freed last is taken first. */
+static void test_order(void **ctx)
+{
+	void *p[62], *q[512];
+	unsigned int i, n = 0;
+
+	(void)ctx;
+	start(9);
+	for (i = 0; i < 62; i++)
+		p[i] = others_block(4);
+	apb_thread_swap(other);
+	while (bin_length(4))
+		q[n++] = apb_malloc(SIZE(4));
+	apb_thread_swap(mine);
+	for (i = 0; i < 62; i++)
+		apb_free(p[i]);
+	assert_int_equal(queued(), 1);
+	while (i)
+		assert_ptr_equal(others_block(4), p[--i]);
+	assert_int_equal(other->info[4].ran_empty, true);
+	assert_whole();
+	for (; i < 62; i++)
+		apb_free(p[i]);
+	while (n)
+		apb_free(q[--n]);
+	finish();
+}
+
+/* Another than the owner puts blocks into pools, never into bins. */
+static void test_others_leave_bins_alone(void **ctx)
+{
+	unsigned int i, have, used;
+	struct apb_pool *pool;
+	void *p[62];
+	size_t meta;
+
+	(void)ctx;
+	start(10);
+	for (i = 0; i < 62; i++)
+		p[i] = others_block(4);
+	pool = pool_of(p[0]);
+	meta = apb_state.meta.used;
+	for (i = 0; i < 62; i++)
+		apb_free(p[i]);
+	have = (unsigned int)(other->bin[4].top - other->info[4].base);
+	used = pool->used;
+	apb_heaps_drain(NULL);
+	assert_int_equal(queued(), 0);
+	assert_int_equal(other->bin[4].top - other->info[4].base, have);
+	assert_int_equal(pool->used, used - 62);
+	assert_int_equal(other->nr_batches, 0);
+	assert_int_equal(apb_state.meta.used, meta);
+	finish();
+}
+
+/* ---- the queue's bound ------------------------------------------------ */
+
+#define BIG 53 /* a batch is one block of it */
+#define MOST (4 * APB_QUEUE_MAX)
+
+static void *big[MOST + 8];
+
+/* Who posts on a queue that is long does the owner's work first. */
+static void test_bound(void **ctx)
+{
+	unsigned int i;
+
+	(void)ctx;
+	assert_int_equal(batch_max(BIG), 1);
+	start(20);
+	for (i = 0; i < 2 * APB_QUEUE_MAX + 3; i++)
+		big[i] = others_block(BIG);
+	for (i = 0; i < 2 * APB_QUEUE_MAX + 3; i++) {
+		assert_int_equal(queued(), i ? (i - 1) % APB_QUEUE_MAX + 1 : 0);
+		apb_free(big[i]);
+	}
+	finish();
+}
+
+/* A thread that has the owner's lock, until it may let go. */
+struct holder {
+	bool has, go;
+	unsigned int seen; /* in the queue, when it let go */
+};
+
+static bool get(const bool *flag)
+{
+	return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+static void set(bool *flag)
+{
+	__atomic_store_n(flag, true, __ATOMIC_RELEASE);
+}
+
+static void *hold(void *arg)
+{
+	struct holder *h = arg;
+
+	pthread_mutex_lock(&other->lock);
+	set(&h->has);
+	while (!get(&h->go))
+		usleep(100);
+	/* long enough for one who does not wait */
+	usleep(20000);
+	h->seen = queued();
+	pthread_mutex_unlock(&other->lock);
+	return NULL;
+}
+
+/*
+ * Nobody waits for an owner who is busy until its queue is four times as long
+ * as it should be; then who has no lock does, and who has one never.
+ */
+static void test_who_waits(void **ctx)
+{
+	struct holder h = {0};
+	pthread_t thread;
+	unsigned int i;
+
+	(void)ctx;
+	start(21);
+	for (i = 0; i < MOST + 2; i++)
+		big[i] = others_block(BIG);
+	big[i] = others_block(4);
+	assert_int_equal(pthread_create(&thread, NULL, hold, &h), 0);
+	while (!get(&h.has))
+		usleep(100);
+	for (i = 0; i < MOST; i++) {
+		apb_free(big[i]);
+		assert_int_equal(queued(), i + 1);
+	}
+	/* a batch that is not full */
+	apb_free(big[MOST + 2]);
+	apb_remote_flush(mine);
+	assert_int_equal(queued(), MOST + 1);
+	set(&h.go);
+	apb_free(big[MOST]);
+	assert_int_equal(queued(), 1);
+	apb_free(big[MOST + 1]);
+	assert_int_equal(queued(), 2);
+	pthread_join(thread, NULL);
+	assert_int_equal(h.seen, MOST + 1);
+	finish();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_batches_are_filled),
+		cmocka_unit_test(test_neighbours_have_slots),
+		cmocka_unit_test(test_flush),
+		cmocka_unit_test(test_batches_go_to_bins),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_others_leave_bins_alone),
+		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_who_waits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, test_teardown);
+}

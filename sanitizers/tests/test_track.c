@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The tracking layer (alloc/track/) under AddressSanitizer: what is accessible
+ * is what was asked for, to the byte, whatever the size and alignment; what is
+ * known of a block; the quarantine; reset; and that addresses depend on nothing
+ * but the calls.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "track/region.h"
+#include "track/track.h"
+
+#include <apb/sanitize.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sanitizer/asan_interface.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Sizes around all that is a border, up to some large ones. */
+static size_t next_size(size_t size)
+{
+	return size < 1100 ? size + 1 : size + size / 13;
+}
+
+#define SIZE_MAX_TESTED ((size_t)3 << 20)
+
+static struct apb_san_block found(const void *addr)
+{
+	struct apb_san_block block;
+
+	assert_true(apb_track_pool.find(&apb_track_pool, addr, &block));
+	return block;
+}
+
+/* Exactly @size bytes at @p are open, and known as a block. */
+static void check_open(char *p, size_t size)
+{
+	size_t real = size ? size : 1;
+	struct apb_san_block block = found(p);
+
+	assert_null(__asan_region_is_poisoned(p, real));
+	assert_true(__asan_address_is_poisoned(p - 1));
+	assert_true(__asan_address_is_poisoned(p - 16));
+	assert_true(__asan_address_is_poisoned(p + real));
+	assert_true(__asan_address_is_poisoned(p + real + 15));
+	assert_ptr_equal(block.addr, p);
+	assert_int_equal(block.size, real);
+	assert_int_equal(block.state, APB_SAN_LIVE);
+	assert_int_not_equal(block.born_stack, 0);
+	assert_int_equal(apb_usable_size(p), real);
+	/* an access next to it was meant for it: nothing else is there */
+	assert_ptr_equal(found(p + real).addr, p);
+	assert_ptr_equal(found(p - 1).addr, p);
+}
+
+static void check_closed(char *p, size_t size)
+{
+	struct apb_san_block block = found(p);
+
+	assert_true(__asan_address_is_poisoned(p));
+	assert_true(__asan_address_is_poisoned(p + size - 1));
+	assert_ptr_equal(block.addr, p);
+	assert_int_equal(block.size, size);
+	assert_int_equal(block.state, APB_SAN_DEAD);
+	assert_int_not_equal(block.died_stack, 0);
+}
+
+static void test_sizes(void **state)
+{
+	size_t size;
+
+	(void)state;
+	for (size = 0; size < SIZE_MAX_TESTED; size = next_size(size)) {
+		char *p = apb_malloc(size);
+
+		assert_non_null(p);
+		assert_int_equal((uintptr_t)p % APB_MIN_ALIGN, 0);
+		check_open(p, size);
+		memset(p, 0x11, size);
+		apb_free(p);
+		check_closed(p, size ? size : 1);
+		apb_reset();
+	}
+}
+
+static void test_aligned(void **state)
+{
+	size_t align, size;
+
+	(void)state;
+	for (align = 1; align <= (size_t)4 << 20; align *= 2) {
+		for (size = 0; size < SIZE_MAX_TESTED; size = size * 3 + 1) {
+			char *p = apb_aligned_alloc(align, size);
+
+			assert_non_null(p);
+			assert_int_equal((uintptr_t)p % align, 0);
+			check_open(p, size);
+			apb_free_aligned_sized(p, align, size);
+			check_closed(p, size ? size : 1);
+			apb_reset();
+		}
+	}
+	assert_null(apb_aligned_alloc(align - 24, 1));
+	assert_int_equal(errno, EINVAL);
+}
+
+static void test_zeroed(void **state)
+{
+	size_t size, i;
+
+	(void)state;
+	for (size = 1; size < SIZE_MAX_TESTED; size = size * 2 + 3) {
+		unsigned char *p = apb_malloc(size);
+
+		memset(p, 0xff, size);
+		apb_free(p);
+		apb_set_option(APB_OPT_QUARANTINE, 0);
+		p = apb_calloc(1, size);
+		for (i = 0; i < size; i++)
+			assert_int_equal(p[i], 0);
+		check_open((char *)p, size);
+		apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
+		apb_free(p);
+	}
+	assert_null(apb_calloc(SIZE_MAX / 2, 3));
+	assert_int_equal(errno, ENOMEM);
+	apb_reset();
+}
+
+static void test_moved(void **state)
+{
+	static const size_t sizes[] = {1,    13,    16,	   17,	  500,	 513,
+				       9000, 32000, 33000, 70000, 66000, 40};
+	unsigned char *p = apb_realloc(NULL, 5), *q;
+	size_t i, j, size = 5;
+
+	(void)state;
+	memset(p, 7, 5);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		q = apb_realloc(p, sizes[i]);
+		assert_ptr_not_equal(q, p);
+		check_closed((char *)p, size);
+		check_open((char *)q, sizes[i]);
+		for (j = 0; j < size && j < sizes[i]; j++)
+			assert_int_equal(q[j], 7);
+		memset(q, 7, sizes[i]);
+		p = q;
+		size = sizes[i];
+	}
+	assert_null(apb_realloc(p, PTRDIFF_MAX));
+	assert_int_equal(errno, ENOMEM);
+	check_open((char *)p, size);
+	apb_reset();
+}
+
+/* A freed block does not come back before so many bytes were freed after it. */
+static void test_quarantine(void **state)
+{
+	size_t limit = (size_t)256 << 10, freed = 0;
+	char *first, *p;
+
+	(void)state;
+	assert_int_equal(apb_set_option(APB_OPT_QUARANTINE, limit), 0);
+	first = apb_malloc(1000);
+	apb_free(first);
+	for (;;) {
+		p = apb_malloc(1000);
+		if (p == first)
+			break;
+		apb_free(p);
+		freed += 1000;
+		assert_true(freed < 64 * limit);
+	}
+	assert_true(freed >= limit - 1000);
+	check_open(p, 1000);
+	apb_free(p);
+	/* none held: the next one is the last one */
+	assert_int_equal(apb_set_option(APB_OPT_QUARANTINE, 0), 0);
+	p = apb_malloc(1000);
+	apb_free(p);
+	check_closed(p, 1000);
+	assert_ptr_equal(apb_malloc(1000), p);
+	apb_set_option(APB_OPT_QUARANTINE, limit);
+	apb_reset();
+}
+
+/* A block freed in a thread that ends is still held, and later recycled. */
+static void *free_it(void *arg)
+{
+	apb_free(arg);
+	return NULL;
+}
+
+static void test_quarantine_threads(void **state)
+{
+	struct apb_san_block block;
+	pthread_t thread;
+	char *p;
+	int i;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
+	for (i = 0; i < 100; i++) {
+		p = apb_malloc(2000);
+		pthread_create(&thread, NULL, free_it, p);
+		pthread_join(thread, NULL);
+		check_closed(p, 2000);
+		block = found(p);
+		assert_int_not_equal(block.died_thread, block.born_thread);
+	}
+	apb_trim();
+	assert_int_equal(apb_check(NULL), 0);
+	apb_reset();
+}
+
+static void count(const struct apb_san_block *block, void *arg)
+{
+	struct apb_san_block *sum = arg;
+
+	sum->born_stack++;
+	sum->size += block->size;
+}
+
+static void test_walk(void **state)
+{
+	struct apb_san_block sum = {0};
+	size_t bytes = 0, i, n = 0;
+	char *p, *kept[500];
+
+	(void)state;
+	for (i = 0; i < 500; i++) {
+		p = kept[i] = apb_malloc(i * i + 1);
+		if (i % 3) {
+			n++;
+			bytes += i * i + 1;
+		}
+	}
+	for (i = 0; i < 500; i += 3)
+		apb_free(kept[i]);
+	apb_track_pool.walk(&apb_track_pool, count, &sum);
+	assert_int_equal(sum.born_stack, n);
+	assert_int_equal(sum.size, bytes);
+	(void)p;
+	apb_reset();
+	memset(&sum, 0, sizeof(sum));
+	apb_track_pool.walk(&apb_track_pool, count, &sum);
+	assert_int_equal(sum.born_stack, 0);
+}
+
+/* After a reset all blocks are dead, and the next run finds the same addresses,
+ * whatever there was before. */
+#define NR_RUN 300
+
+static void run(char **at, unsigned int seed)
+{
+	size_t i;
+
+	srand(seed);
+	memset(at, 0, NR_RUN * sizeof(*at));
+	for (i = 0; i < 4 * NR_RUN; i++) {
+		size_t k = (size_t)rand() % NR_RUN;
+		size_t size = (size_t)rand() % (rand() % 20 ? 600 : 200000);
+
+		if (rand() % 3) {
+			apb_free(at[k]);
+			at[k] = apb_malloc(size);
+		} else {
+			at[k] = apb_realloc(at[k], size);
+		}
+	}
+}
+
+static void test_reset(void **state)
+{
+	char *first[NR_RUN], *again[NR_RUN];
+	unsigned int seed;
+	size_t i;
+
+	(void)state;
+	run(first, 1);
+	apb_reset();
+	for (i = 0; i < NR_RUN; i++) {
+		if (!first[i])
+			continue;
+		assert_true(__asan_address_is_poisoned(first[i]));
+		assert_ptr_equal(found(first[i]).addr, first[i]);
+		assert_int_equal(found(first[i]).state, APB_SAN_DEAD);
+	}
+	for (seed = 2; seed < 6; seed++) {
+		run(again, seed);
+		apb_reset();
+		run(again, 1);
+		assert_memory_equal(again, first, sizeof(first));
+		assert_int_equal(apb_check(NULL), 0);
+		apb_reset();
+	}
+}
+
+/* What is not a block is none, and what is told of it is bounded. */
+static void test_strangers(void **state)
+{
+	struct apb_san_block block;
+	char *p = apb_malloc(100);
+	uintptr_t at;
+
+	(void)state;
+	assert_false(apb_track_pool.find(&apb_track_pool, NULL, &block));
+	assert_false(apb_track_pool.find(&apb_track_pool, &block, &block));
+	assert_false(apb_track_pool.find(&apb_track_pool, (void *)-16, &block));
+	/* every address of the region, coarsely, and all near the block */
+	for (at = apb_region.start; at < apb_region.start + ((size_t)1 << 30);
+	     at += 4999)
+		apb_track_pool.find(&apb_track_pool, (void *)at, &block);
+	for (at = (uintptr_t)p - 5000; at < (uintptr_t)p + 5000; at++)
+		if (apb_track_pool.find(&apb_track_pool, (void *)at, &block) &&
+		    block.state == APB_SAN_LIVE)
+			assert_ptr_equal(block.addr, p);
+	apb_reset();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_aligned),
+		cmocka_unit_test(test_zeroed),
+		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_quarantine),
+		cmocka_unit_test(test_quarantine_threads),
+		cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_strangers),
+	};
+
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
+	return cmocka_run_group_tests_name("track", tests, NULL, NULL);
+}
