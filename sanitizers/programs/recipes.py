@@ -44,7 +44,8 @@ class Bug:
 
 class Recipe:
     def __init__(self, name, package, library, programs, tests=(), bug=None,
-                 cflags=(), prepare=None, libs=()):
+                 cflags=(), prepare=None, libs=(), target=None,
+                 target_library=()):
         self.name = name
         self.package = package
         self.library = library
@@ -54,6 +55,8 @@ class Recipe:
         self.cflags = list(cflags)
         self.prepare = prepare  # called with the tree, once
         self.libs = list(libs)
+        self.target = target  # its file in fuzz/, and what it is linked with
+        self.target_library = list(target_library) or library
 
     def test(self, name):
         return next(test for test in self.tests if test.name == name)
@@ -85,7 +88,8 @@ def cjson():
         Bug("cjson.patch", "cjson_add", "heap-buffer-overflow",
             "WRITE of size 5", "0 bytes after 4-byte region", "cJSON_strdup",
             "cJSON_strdup", everything=True),
-        cflags=["-I{tree}", "-DENABLE_LOCALES"], libs=["-lm"])
+        cflags=["-I{tree}", "-DENABLE_LOCALES"], libs=["-lm"],
+        target="cjson.c", target_library=["cJSON.c"])
 
 
 # ---- expat ------------------------------------------------------------------
@@ -201,8 +205,12 @@ LUA = ["src/%s.c" % name for name in
 
 def lua():
     return Recipe("lua", "lua5.4", LUA, {"lua": ["src/lua.c"]},
-                  cflags=["-DLUA_COMPAT_5_3", "-DLUA_USE_POSIX"],
-                  libs=["-lm"])
+                  # the same order of hash tables in each process
+                  cflags=["-I{tree}/src", "-I{made}", "-DLUA_COMPAT_5_3",
+                          "-DLUA_USE_POSIX", "-Dluai_makeseed(L)=1u"],
+                  libs=["-lm"], target="lua.c",
+                  prepare={"lua5.4-deb-multiarch.h":
+                           '#define DEB_HOST_MULTIARCH "none"\n'})
 
 
 ALL = {recipe.name: recipe for recipe in (cjson(), expat(), jansson(), zlib(),
