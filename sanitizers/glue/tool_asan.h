@@ -156,6 +156,12 @@ APB_RAW static inline bool asan_direct(void)
 
 /* ---- marks ------------------------------------------------------------ */
 
+static inline void tool_heap(void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
 APB_RAW static inline void tool_enter(void)
 {
 }
