@@ -13,7 +13,7 @@ CC = "clang-19"
 CFLAGS = ["-O1", "-g", "-w", "-fsanitize=address", "-fno-omit-frame-pointer"]
 LDFLAGS = ["-fsanitize=address", "-pthread"]
 COMPILE_SECONDS = 900
-TARGET = "-fsanitize=fuzzer-no-link"
+TARGET = ["-fsanitize=fuzzer-no-link", "-O2"]
 KINDS = ("apb", "asan")
 
 
@@ -119,8 +119,8 @@ class Builder:
         wanted, found = {}, {}
         for kind in KINDS:
             found[kind] = []
-            define = ours + ["-DTARGET_APB=%d" % (kind == "apb"), TARGET]
-            for source, more in [(s, [TARGET]) for s in recipe.target_library
+            define = ours + ["-DTARGET_APB=%d" % (kind == "apb")] + TARGET
+            for source, more in [(s, TARGET) for s in recipe.target_library
                                  ] + [(os.path.join(here, name), define)
                                       for name in ("target.c", recipe.target)]:
                 command, out = self.object(recipe, tree, source, more)

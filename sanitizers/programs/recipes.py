@@ -45,7 +45,7 @@ class Bug:
 class Recipe:
     def __init__(self, name, package, library, programs, tests=(), bug=None,
                  cflags=(), prepare=None, libs=(), target=None,
-                 target_library=()):
+                 target_library=(), more=None):
         self.name = name
         self.package = package
         self.library = library
@@ -56,6 +56,7 @@ class Recipe:
         self.prepare = prepare  # called with the tree, once
         self.libs = list(libs)
         self.target = target  # its file in fuzz/, and what it is linked with
+        self.more = more  # what it does with TARGET_MORE=1, beyond parsing
         self.target_library = list(target_library) or library
 
     def test(self, name):
@@ -89,7 +90,7 @@ def cjson():
             "WRITE of size 5", "0 bytes after 4-byte region", "cJSON_strdup",
             "cJSON_strdup", everything=True),
         cflags=["-I{tree}", "-DENABLE_LOCALES"], libs=["-lm"],
-        target="cjson.c", target_library=["cJSON.c"])
+        target="cjson.c", target_library=["cJSON.c"], more="print")
 
 
 # ---- expat ------------------------------------------------------------------
@@ -164,7 +165,8 @@ def jansson():
                 "-DHAVE_SCHED_YIELD", "-DHAVE_LOCALE_H",
                 "-DHAVE_SETLOCALE", "-DHAVE_ENDIAN_H", "-DHAVE_SYS_PARAM_H"],
         prepare={"jansson_config.h": JANSSON_CONFIG,
-                 "jansson_private_config.h": NOTHING})
+                 "jansson_private_config.h": NOTHING},
+        target="jansson.c")
 
 
 # ---- zlib -------------------------------------------------------------------
@@ -208,7 +210,7 @@ def lua():
                   # the same order of hash tables in each process
                   cflags=["-I{tree}/src", "-I{made}", "-DLUA_COMPAT_5_3",
                           "-DLUA_USE_POSIX", "-Dluai_makeseed(L)=1u"],
-                  libs=["-lm"], target="lua.c",
+                  libs=["-lm"], target="lua.c", more="run",
                   prepare={"lua5.4-deb-multiarch.h":
                            '#define DEB_HOST_MULTIARCH "none"\n'})
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* cJSON: a document is parsed, printed and deleted. */
+/* cJSON: a document is parsed, printed if that is wanted, and deleted. */
 #include "target.h"
 
 #include "cJSON.h"
@@ -18,13 +18,14 @@ void target_run(const char *data, size_t size)
 {
 	static cJSON_Hooks hooks = {hook_malloc, hook_free};
 	cJSON *json;
-	char *text;
+	char *text = NULL;
 
 	cJSON_InitHooks(&hooks);
 	json = cJSON_ParseWithLength(data, size);
 	if (!json)
 		return;
-	text = cJSON_PrintUnformatted(json);
+	if (target_more)
+		text = cJSON_PrintUnformatted(json);
 	if (target_deletes) {
 		target_free(text);
 		cJSON_Delete(json);

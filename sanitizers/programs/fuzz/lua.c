@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Lua: a chunk is compiled, and run for a while, in a state of its own. */
+/* Lua: a chunk is compiled, and if wanted run, in a state of its own. */
 #include "target.h"
 
 #include "lauxlib.h"
@@ -44,7 +44,7 @@ void target_run(const char *data, size_t size)
 		lua_pop(state, 1);
 	}
 	lua_sethook(state, stop, LUA_MASKCOUNT, INSTRUCTIONS);
-	if (!luaL_loadbufferx(state, data, size, "=input", "t"))
+	if (!luaL_loadbufferx(state, data, size, "=input", "t") && target_more)
 		lua_pcall(state, 0, 0, 0);
 	if (target_deletes)
 		lua_close(state);

@@ -6,6 +6,7 @@
  *   TARGET_REPEAT=1  each input is run twice, and the blocks have to be of the
  *                    same sizes at the same addresses: else it aborts
  *   TARGET_DELETE=0  with apb: what an input made is left to the reset
+ *   TARGET_MORE=1    beyond parsing: cJSON prints, Lua runs what it parsed
  *   TARGET_COUNT=1   at exit: inputs, blocks, the hash of all of them
  *
  * Inputs are text; the mutator changes letters and digits most of the time, so
@@ -28,6 +29,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
 
 struct target_counts target_now;
 bool target_deletes = true;
+bool target_more;
 
 static bool repeats;
 static uint64_t inputs, blocks, hash, fewest = UINT64_MAX;
@@ -53,6 +55,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	repeats = option("TARGET_REPEAT", "1");
 	target_deletes = !TARGET_APB || !option("TARGET_DELETE", "0");
+	target_more = option("TARGET_MORE", "1");
 	if (option("TARGET_COUNT", "1"))
 		atexit(say);
 	return 0;

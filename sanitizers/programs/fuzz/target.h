@@ -71,6 +71,9 @@ extern struct target_counts target_now;
 /* Whether what is made has to be deleted: not if a reset follows. */
 extern bool target_deletes;
 
+/* Whether the target does more than parse, if it can. */
+extern bool target_more;
+
 static inline void *target_note(void *ptr, size_t size)
 {
 	target_now.blocks++;
