@@ -175,7 +175,10 @@ class Build:
 
     def forms(self):
         """Compilers and flags by the name of the form."""
-        forms = {"run": [self.compiler, *self.flags],
+        # what is undefined ends the mutant, as it would end the tests
+        undefined = ["-fsanitize=shift,bounds,signed-integer-overflow",
+                     "-fsanitize-undefined-trap-on-error"]
+        forms = {"run": [self.compiler, *self.flags, *undefined],
                  "trace": [self.compiler, *self.flags]}
         if self.fuzzed:
             coverage = ["-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage="

@@ -76,9 +76,10 @@ class Program:
 
 
 class Runner:
-    def __init__(self, build, quick, fuzz_seconds, kills):
+    def __init__(self, build, quick, compare, fuzz_seconds, kills):
         self.build = build
         self.quick = quick
+        self.compare = compare
         self.out = build.out
         self.fuzz_seconds = fuzz_seconds
         self.programs = []
@@ -275,8 +276,7 @@ class Runner:
         if mutant.id in self.build.without:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
-        # a quick run compares no code
-        compared, spent = self.quick, 0
+        compared, spent = not self.compare, 0
         for attempt in self.attempts(source.path, number, known.get("by")):
             name, cpu, key = attempt[1], attempt[3], attempt[5]
             if tried.get(key) == self.stamps[name]:
