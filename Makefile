@@ -32,6 +32,9 @@ CXX := $(subst gcc,g++,$(CC:clang%=clang++%))
 endif
 CFLAGS ?=
 LDFLAGS ?=
+# The release, and the number that changes when programs have to be relinked.
+VERSION := 0.1.0
+SOVERSION := 0
 FUZZ_SECONDS ?= 60
 ENGINE ?= libfuzzer
 JOBS ?= $(shell nproc)
@@ -54,6 +57,7 @@ PACKAGES += lld-14              # with it the AFL++ target is instrumented
 PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
 PACKAGES += libpython3.11-dev   # apb-python3, and its tests
+PACKAGES += pkgconf cmake       # the test of make install: how others find it
 PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
 MUTATE_DEPS := python3-clang-19 # make mutate: libclang's syntax tree
 PACKAGES += $(MUTATE_DEPS)      # and its test in make test
@@ -200,9 +204,11 @@ include alloc/tests/programs/build.mk
 -include fuzz/mutate/build.mk
 -include fuzz/foreign/build.mk
 -include fuzz/record/build.mk
+include sanitizers/visibility/build.mk
 -include sanitizers/programs/build.mk
 -include bench/build.mk
 include sanitizers/build.mk
+include alloc/install/build.mk
 
 $(foreach f,release test tsan valgrind,$(eval $(call flavour,$(f))))
 

@@ -14,11 +14,18 @@ $(O)/libapb.a: $(call lib,release)
 # It stays after dlclose(): threads have a heap and fork() has handlers.
 # libapb.so calls its own functions, should a program have two instances.
 SHARED := -shared -pthread -Wl,-z,nodelete -Wl,-z,now
+# $(call soname,LIBRARY): programs ask for it by this name, which stands beside it.
+soname = -Wl,-soname,$(1).so.$(SOVERSION)
+
+define soname-link
+$(Q)ln -sf $(@F) $@.$(SOVERSION)
+endef
 
 $(O)/libapb.so: $(call objs,release,$(ALLOC_SRC)) $(O)/release/sources
 	$(call say,LD)
-	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) -Wl,-soname,libapb.so \
+	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) $(call soname,libapb) \
 		-o $@ $(filter %.o,$^)
+	$(soname-link)
 
 # The same without the misuse checks, to measure what they cost.
 nochecks.cc = $(CC)
@@ -28,5 +35,5 @@ $(eval $(call flavour,nochecks))
 $(O)/libapb-nochecks.so: $(call objs,nochecks,$(ALLOC_SRC)) \
 		$(O)/nochecks/sources
 	$(call say,LD)
-	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) -Wl,-soname,libapb.so \
+	$(Q)$(CC) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) $(call soname,libapb) \
 		-o $@ $(filter %.o,$^)

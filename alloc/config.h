@@ -161,7 +161,8 @@
 #define APB_EPOCH_BOUNDS 8
 
 /* The cache of large mappings. */
-#define APB_LARGE_CACHE_DEFAULT ((size_t)64 << 20)
+/* In tracking builds what is freed is in quarantine, and then long unused. */
+#define APB_LARGE_CACHE_DEFAULT (APB_TRACK ? 0 : (size_t)64 << 20)
 #define APB_LARGE_CACHE_NR 256
 /*
  * A zeroed block of more than this is purged rather than cleared: what has been

@@ -106,8 +106,9 @@ $(foreach f,$(SAN_BUILDS),$(eval $(call san-programs,$(f))))
 $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
 	$(call say,LD)
 	$(Q)$(san-$*.cc) $(SHARED) -Wl,-Bsymbolic $(LDFLAGS) \
-		-Wl,-soname,libapb.so -o $@ \
+		$(call soname,libapb) -o $@ \
 		-Wl,--whole-archive $< -Wl,--no-whole-archive
+	$(soname-link)
 
 include sanitizers/wrap/build.mk
 # $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)

@@ -29,10 +29,11 @@ $(O)/libapb-malloc.so: $(SHIM_OBJS) $(NEW_OBJS) \
 		$(O)/shim/alloc/shim/new_next.o $(SHIM_LD) \
 		$(O)/release/sources
 	$(call say,LD)
-	$(Q)$(CC) $(SHARED) $(LDFLAGS) -Wl,-soname,libapb-malloc.so \
+	$(Q)$(CC) $(SHARED) $(LDFLAGS) $(call soname,libapb-malloc) \
 		-Wl,--version-script=alloc/shim/exports.map \
 		-Wl,--dynamic-list=alloc/shim/replaced.list \
 		-o $@ $(filter %.o,$^) alloc/shim/names.ld
+	$(soname-link)
 
 # One object, as a second name is for the linker to give; the operators delete
 # that are second names give way to those of the program.

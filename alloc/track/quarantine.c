@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * The quarantine: blocks that were freed, in that order, in batches.  A batch
- * is first a thread's, which puts blocks into it without a lock, then in the
- * queue that all threads share, under the state lock.  When the queue holds
- * more bytes than the limit the oldest batches leave it, and who has put a
- * batch in gives their blocks back to the core.
+ * The quarantine: blocks that were freed, in that order, each with a link to
+ * the next one in what were its bytes.  A chain is first a thread's, which adds
+ * to it without a lock; then it is in the queue that all threads share, under
+ * the state lock.  When the queue holds more bytes than the limit its oldest
+ * chains leave it, and who has put a chain in gives their blocks back to the
+ * core.
+ *
+ * The queue is a ring of chains; those that are short are joined, and if it is
+ * full all are joined to the last one.
  */
 #include "uninstrumented.h"
 
@@ -15,28 +19,27 @@
 
 #include <stdatomic.h>
 
-struct batch {
-	/* in a note's place: this is none, as zeroes never are */
-	uint64_t none[2];
-	struct batch *next;
+#define NR_CHAINS 1024u
+
+struct chain {
+	struct apb_note *first, *last;
 	size_t bytes;
-	unsigned int n;
-	unsigned int epoch; /* of apb_reset() */
-	struct apb_note *note[APB_QUARANTINE_BATCH];
 };
 
 static struct {
-	struct batch *first, *last;
+	struct chain chain[NR_CHAINS];
+	unsigned int head, nr;
 	size_t bytes;
 } queue;
 
 /* Both are read without a lock: an old value does no harm. */
 static _Atomic size_t limit = TOOL_QUARANTINE;
-static _Atomic unsigned int epoch;
+static _Atomic unsigned int epoch; /* of apb_reset() */
 
-static __thread struct batch *mine __attribute__((tls_model("initial-exec")));
-static __thread unsigned int mine_epoch
-	__attribute__((tls_model("initial-exec")));
+static __thread struct {
+	struct chain chain;
+	unsigned int epoch;
+} mine __attribute__((tls_model("initial-exec")));
 
 static size_t get_limit(void)
 {
@@ -48,62 +51,46 @@ static unsigned int get_epoch(void)
 	return atomic_load_explicit(&epoch, memory_order_relaxed);
 }
 
+/* ---- chains ----------------------------------------------------------- */
+
+static struct apb_note **link_of(struct apb_note *note)
+{
+	struct apb_grave *grave = (struct apb_grave *)apb_note_user(note);
+
+	return (struct apb_note **)(grave + 1);
+}
+
+static void join(struct chain *to, const struct chain *from)
+{
+	if (!from->first)
+		return;
+	if (to->first)
+		*link_of(to->last) = from->first;
+	else
+		to->first = from->first;
+	to->last = from->last;
+	to->bytes += from->bytes;
+}
+
 static void recycle(struct apb_note *note)
 {
 	__atomic_store_n(&note->state, APB_NOTE_FREE, __ATOMIC_RELAXED);
 	apb_core_free(note);
 }
 
-static void recycle_batch(struct batch *batch)
+static void recycle_chain(const struct chain *chain)
 {
-	unsigned int i;
+	struct apb_note *note = chain->first, *next;
 
-	for (i = 0; i < batch->n; i++)
-		recycle(batch->note[i]);
-	apb_core_free(batch);
-}
-
-/* The oldest batch, if the queue holds more than @max bytes. */
-static struct batch *take_above(size_t max)
-{
-	struct batch *batch = NULL;
-
-	apb_enter();
-	if (queue.first && queue.bytes > max) {
-		batch = queue.first;
-		queue.first = batch->next;
-		queue.bytes -= batch->bytes;
+	for (; note; note = next) {
+		next = note == chain->last ? NULL : *link_of(note);
+		/* it has been out of the cache for long */
+		__builtin_prefetch(next);
+		recycle(note);
 	}
-	apb_leave();
-	return batch;
 }
 
-static void shrink(size_t max)
-{
-	struct batch *batch;
-
-	while ((batch = take_above(max)))
-		recycle_batch(batch);
-}
-
-/* The thread's batch is everybody's. */
-static void hand_over(void)
-{
-	struct batch *batch = mine;
-
-	mine = NULL;
-	if (!batch || mine_epoch != get_epoch())
-		return;
-	apb_enter();
-	batch->next = NULL;
-	if (queue.first)
-		queue.last->next = batch;
-	else
-		queue.first = batch;
-	queue.last = batch;
-	queue.bytes += batch->bytes;
-	apb_leave();
-}
+/* ---- the queue -------------------------------------------------------- */
 
 /* Bytes that a thread holds by itself at most: no more than it may. */
 static size_t local_limit(void)
@@ -113,33 +100,82 @@ static size_t local_limit(void)
 	return all < APB_QUARANTINE_LOCAL ? all : APB_QUARANTINE_LOCAL;
 }
 
-static bool have_batch(void)
+static struct chain *chain_at(unsigned int i)
 {
-	if (likely(mine && mine_epoch == get_epoch()))
-		return true;
-	/* of before a reset: its memory is gone */
-	mine = apb_core_malloc(sizeof(*mine));
-	if (!mine)
-		return false;
-	mine_epoch = get_epoch();
-	mine->none[0] = mine->none[1] = 0;
-	mine->bytes = 0;
-	mine->n = 0;
-	return true;
+	return &queue.chain[(queue.head + i) % NR_CHAINS];
+}
+
+static void enqueue(const struct chain *chain)
+{
+	struct chain *last = queue.nr ? chain_at(queue.nr - 1) : NULL;
+
+	queue.bytes += chain->bytes;
+	if (last && (queue.nr == NR_CHAINS ||
+		     last->bytes + chain->bytes <= local_limit())) {
+		join(last, chain);
+		return;
+	}
+	*chain_at(queue.nr++) = *chain;
+}
+
+/* The oldest chain, if the queue holds more than @max bytes. */
+static bool dequeue_above(size_t max, struct chain *chain)
+{
+	bool some;
+
+	apb_enter();
+	some = queue.nr && queue.bytes > max;
+	if (some) {
+		*chain = *chain_at(0);
+		queue.head = (queue.head + 1) % NR_CHAINS;
+		queue.nr--;
+		queue.bytes -= chain->bytes;
+	}
+	apb_leave();
+	return some;
+}
+
+static void shrink(size_t max)
+{
+	struct chain chain;
+
+	while (dequeue_above(max, &chain))
+		recycle_chain(&chain);
+}
+
+/* The thread's chain is everybody's. */
+static void hand_over(void)
+{
+	struct chain chain = mine.chain;
+
+	mine.chain = (struct chain){0};
+	/* of before a reset: its blocks are gone */
+	if (!chain.first || mine.epoch != get_epoch())
+		return;
+	apb_enter();
+	enqueue(&chain);
+	apb_leave();
 }
 
 void apb_quarantine_put(struct apb_note *note)
 {
+	struct chain one = {
+		.first = note,
+		.last = note,
+		.bytes = apb_note_size(note) + APB_QUARANTINE_EACH,
+	};
 	size_t max = get_limit();
 
-	if (unlikely(!max) || unlikely(!have_batch())) {
+	if (unlikely(!max)) {
 		recycle(note);
 		return;
 	}
-	mine->note[mine->n++] = note;
-	mine->bytes += apb_note_size(note);
-	if (likely(mine->n < APB_QUARANTINE_BATCH &&
-		   mine->bytes <= local_limit()))
+	if (unlikely(mine.epoch != get_epoch())) {
+		mine.chain = (struct chain){0};
+		mine.epoch = get_epoch();
+	}
+	join(&mine.chain, &one);
+	if (likely(mine.chain.bytes <= local_limit()))
 		return;
 	hand_over();
 	shrink(max);
@@ -154,11 +190,11 @@ void apb_quarantine_flush(void)
 void apb_quarantine_reset(void)
 {
 	apb_enter();
-	queue.first = queue.last = NULL;
+	queue.nr = 0;
 	queue.bytes = 0;
 	atomic_fetch_add_explicit(&epoch, 1, memory_order_relaxed);
 	apb_leave();
-	mine = NULL;
+	mine.chain = (struct chain){0};
 }
 
 void apb_track_thread_end(void)

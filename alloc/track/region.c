@@ -26,6 +26,7 @@ static struct {
 	size_t low; /* no page below is unused */
 	size_t high; /* none from here on was ever used */
 	size_t kept; /* pages that are touched and not used */
+	size_t keep; /* so many of them may be so */
 } region;
 
 static_assert(ARENA_PAGES % WORD_PAGES == 0, "an arena is whole words");
@@ -203,8 +204,7 @@ static int region_unmap(void *ctx, void *addr, size_t size)
 	clear_bits(region.used, at, at + n);
 	if (at < region.low)
 		region.low = at;
-	if (at + n > APB_REGION_KEEP >> APB_PAGE_SHIFT &&
-	    drop_pages(at, at + n))
+	if (region.kept + n > region.keep && drop_pages(at, at + n))
 		return 0;
 	region.kept += n;
 	return 0;
@@ -237,6 +237,11 @@ const struct apb_os apb_os_region = {
 	.remap = region_remap,
 	.purge_zeroes = true,
 };
+
+void apb_region_keep(size_t bytes)
+{
+	region.keep = bytes >> APB_PAGE_SHIFT;
+}
 
 size_t apb_region_trim(void)
 {

@@ -6,8 +6,9 @@
  * A range is taken where it fits first, so that the same calls get the same
  * addresses, however often the heap was reset before; and no address that was a
  * block's is ever anything else's, so that the use of a block whose memory was
- * unmapped is seen as what it is.  What is unmapped near the start of the
- * range keeps its pages: mapping it again costs no system call and no page fault.
+ * unmapped is seen as what it is.  In a program that uses apb_reset() what is
+ * unmapped keeps its pages, up to a bound: mapping it again costs no system call
+ * and no page fault.
  *
  * Under the state lock, as all tables.
  *
@@ -21,7 +22,7 @@
 /* Smaller if there is no room: a quarter each time, down to the least. */
 #define APB_REGION_MAX ((size_t)256 << 30)
 #define APB_REGION_MIN ((size_t)1 << 30)
-/* Of what is unmapped, so much at the start stays resident: it is used first. */
+/* What a program that calls apb_reset() may keep: see apb_region_keep(). */
 #define APB_REGION_KEEP ((size_t)64 << 20)
 
 extern const struct apb_os apb_os_region;
@@ -38,6 +39,9 @@ static inline bool apb_region_has(const void *addr)
 {
 	return (uintptr_t)addr - apb_region.start < apb_region.size;
 }
+
+/* From now on so many bytes that are unmapped stay resident; at first none. */
+void apb_region_keep(size_t bytes);
 
 /* Give the pages of what is unmapped back to the system: bytes. */
 size_t apb_region_trim(void);

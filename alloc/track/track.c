@@ -90,7 +90,11 @@ static void close_large(char *block, char *user, size_t size)
 		end = block + large->mapped;
 	apb_leave();
 	apb_track_forget(block, (size_t)(end - block));
-	tool_pool_made(block, (size_t)(end - block));
+	tool_pool_made(block, (size_t)(user - block));
+	/* birth does the rest of what the last of its bytes share with these */
+	user = (char *)(((uintptr_t)user + size + APB_SAN_ALIGN - 1) &
+			-APB_SAN_ALIGN);
+	tool_pool_made(user, (size_t)(end - user));
 }
 
 inlined void *birth(char *block, unsigned int shift, size_t size,
@@ -424,6 +428,7 @@ int apb_reset(void)
 	apb_track_reset_stack = stack_from(apb_reset);
 	apb_track_reset_thread = (uint16_t)apb_san_thread();
 	apb_enter();
+	apb_region_keep(APB_REGION_KEEP);
 	apb_arena_for_each(close_pools, NULL);
 	for (node = apb_state.larges.list; node; node = node->next) {
 		struct apb_large *large =

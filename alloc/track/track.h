@@ -55,19 +55,25 @@ struct apb_note {
 
 #define APB_NOTE_SIZE_BITS 48
 
-/* In the first of the program's bytes when it is dead. */
+/*
+ * In the first of the program's bytes when it is dead, followed by the link to
+ * the next one in quarantine.
+ */
 struct apb_grave {
 	uint32_t died_stack;
 	uint16_t died_thread;
 	uint16_t check;
 };
 
-static_assert(sizeof(struct apb_note) == 16 && sizeof(struct apb_grave) == 8,
-	      "a block of the smallest class holds both");
+static_assert(sizeof(struct apb_note) == 16 &&
+		      sizeof(struct apb_grave) + sizeof(struct apb_note *) ==
+			      16,
+	      "the smallest block, of 32 bytes, holds all of it");
 
-/* How many bytes the quarantine may hold: option, and what it is at first. */
+/* How many bytes of the quarantine may be one thread's. */
 #define APB_QUARANTINE_LOCAL ((size_t)1 << 20)
-#define APB_QUARANTINE_BATCH 1020
+/* It counts so much for each beside its bytes. */
+#define APB_QUARANTINE_EACH ((size_t)8)
 
 #if APB_TRACK
 

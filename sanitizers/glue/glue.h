@@ -110,8 +110,16 @@ void apb_glue_describe(const void *addr, size_t access,
 		       const struct apb_san_pool *pool,
 		       const struct apb_san_block *block);
 
-/* The whole report of a bad free, as TOOL_NAME's; ends as the tool does. */
-void apb_glue_report_free(enum apb_san_free kind, const void *addr,
-			  const struct apb_san_block *block, uint32_t stack);
+/* A free that is none. */
+struct apb_glue_free {
+	enum apb_san_free kind;
+	const void *addr;
+	const struct apb_san_block *block; /* what it may be, or NULL */
+	size_t size, align; /* as it was called with, 0: without */
+	uint32_t stack; /* where */
+};
+
+/* The whole report of it, as TOOL_NAME's; ends as the tool does. */
+void apb_glue_report_free(const struct apb_glue_free *bad);
 
 #endif /* APB_GLUE_H */

@@ -170,15 +170,19 @@ APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
 /* ---- blocks ----------------------------------------------------------- */
 
 APB_RAW static void bad_free(enum apb_san_free kind, const void *addr,
-			     uint32_t stack)
+			     size_t size, size_t align, uint32_t stack)
 {
 	struct apb_san_block block;
+	struct apb_glue_free bad = {.kind = kind,
+				    .addr = addr,
+				    .size = size,
+				    .align = align,
+				    .stack = stack};
 
 	start();
 	if (apb_san_find(addr, &block))
-		tool_bad_free(kind, addr, &block, stack);
-	else
-		tool_bad_free(kind, addr, NULL, stack);
+		bad.block = &block;
+	tool_bad_free(&bad);
 }
 
 APB_RAW void apb_san_born(struct apb_san_pool *pool, void *addr, size_t size,
@@ -202,7 +206,7 @@ APB_RAW void apb_san_died(struct apb_san_pool *pool, void *addr, size_t size)
 				       __builtin_frame_address(0));
 		if (!apb_record_died(pool->record, addr, size, &wrong, stack,
 				     apb_san_thread())) {
-			bad_free(wrong, addr, stack);
+			bad_free(wrong, addr, size, 0, stack);
 			return;
 		}
 	}
@@ -239,7 +243,15 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 
 APB_RAW void apb_san_bad_free(enum apb_san_free kind, const void *addr)
 {
-	bad_free(kind, addr,
+	bad_free(kind, addr, 0, 0,
+		 apb_stack_take(__builtin_return_address(0),
+				__builtin_frame_address(0)));
+}
+
+APB_RAW void apb_san_bad_free_sized(enum apb_san_free kind, const void *addr,
+				    size_t size, size_t align)
+{
+	bad_free(kind, addr, size, align,
 		 apb_stack_take(__builtin_return_address(0),
 				__builtin_frame_address(0)));
 }

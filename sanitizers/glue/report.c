@@ -26,19 +26,66 @@ void apb_glue_say(const char *fmt, ...)
 
 /* ---- stacks ----------------------------------------------------------- */
 
-void apb_glue_print_pcs(const uintptr_t *pcs, unsigned int nr)
+#define OWN_FRAMES 4
+
+/*
+ * How many frames are of no interest: those of the allocator up to the function
+ * that was called from outside, if that is one of apb.
+ */
+static unsigned int own_frames(const uintptr_t *pcs, unsigned int nr)
 {
 	char text[LINE_MAX_BYTES];
 	unsigned int frame = 0;
 	const char *part;
 
-	for (unsigned int i = 0; i < nr; i++) {
-		tool_symbol((const void *)pcs[i], "%p %F %L", text,
-			    sizeof(text));
-		for (part = text; *part; part += strlen(part) + 1)
-			apb_glue_say("    #%u %s", frame++, part);
+	for (unsigned int i = 0; i < nr && frame < OWN_FRAMES; i++) {
+		tool_symbol((const void *)pcs[i], "%F", text, sizeof(text));
+		for (part = text; *part; part += strlen(part) + 1) {
+			if (!strncmp(part, "in apb_", 7))
+				return frame;
+			frame++;
+		}
 	}
-	if (!nr)
+	return 0;
+}
+
+/* A stack, a frame after the other. */
+struct frames {
+	const uintptr_t *pcs;
+	unsigned int left;
+	const char *format;
+	const char *next;
+	char text[LINE_MAX_BYTES];
+};
+
+static const char *next_frame(struct frames *f)
+{
+	const char *part;
+
+	while (!f->next || !*f->next) {
+		if (!f->left)
+			return NULL;
+		tool_symbol((const void *)*f->pcs, f->format, f->text,
+			    sizeof(f->text));
+		f->next = f->text;
+		f->pcs++;
+		f->left--;
+	}
+	part = f->next;
+	f->next += strlen(part) + 1;
+	return part;
+}
+
+void apb_glue_print_pcs(const uintptr_t *pcs, unsigned int nr)
+{
+	struct frames frames = {.pcs = pcs, .left = nr, .format = "%p %F %L"};
+	unsigned int skipped = own_frames(pcs, nr), i;
+	const char *frame;
+
+	for (i = 0; (frame = next_frame(&frames)); i++)
+		if (i >= skipped)
+			apb_glue_say("    #%u %s", i - skipped, frame);
+	if (!i)
 		apb_glue_say("    <empty stack>");
 	apb_glue_say("%s", "");
 }
@@ -53,11 +100,15 @@ void apb_glue_print_stack(uint32_t stack)
 
 void apb_glue_where(uint32_t stack, char *buf, size_t size)
 {
-	const uintptr_t *pcs;
+	struct frames frames = {.format = "%L %F"};
+	unsigned int skipped;
+	const char *frame;
 
-	buf[0] = 0;
-	if (apb_stack_get(stack, &pcs))
-		tool_symbol((const void *)pcs[0], "%L %F", buf, size);
+	frames.left = apb_stack_get(stack, &frames.pcs);
+	skipped = own_frames(frames.pcs, frames.left);
+	while ((frame = next_frame(&frames)) && skipped--)
+		;
+	snprintf(buf, size, "%s", frame ? frame : "");
 }
 
 /* ---- blocks ----------------------------------------------------------- */
@@ -118,61 +169,68 @@ void apb_glue_reported(const void *addr, size_t access)
 
 /* ---- frees that are none ---------------------------------------------- */
 
-struct bad_free {
-	enum apb_san_free kind;
-	const void *addr;
-	const struct apb_san_block *block;
-	uint32_t stack;
-};
+#define NOT_MALLOCED "attempting free on address which was not malloc()-ed: "
+#define MISMATCH "new-delete-type-mismatch"
 
 static const struct {
-	const char *title, *summary;
-} frees[] = {
-	[APB_SAN_FREE_DOUBLE] = {"attempting double-free on 0x%012lx "
-				 "in thread T%u:",
+	const char *before, *after, *summary;
+} words[] = {
+	[APB_SAN_FREE_DOUBLE] = {"attempting double-free on ", ":",
 				 "double-free"},
-	[APB_SAN_FREE_INSIDE] = {"attempting free on address which was not "
-				 "malloc()-ed: 0x%012lx in thread T%u",
-				 "bad-free"},
-	[APB_SAN_FREE_WILD] = {"attempting free on address which was not "
-			       "malloc()-ed: 0x%012lx in thread T%u",
-			       "bad-free"},
-	[APB_SAN_FREE_SIZE] = {"new-delete-type-mismatch on 0x%012lx "
-			       "in thread T%u: the size is not the block's",
-			       "new-delete-type-mismatch"},
-	[APB_SAN_FREE_ALIGN] = {"new-delete-type-mismatch on 0x%012lx "
-				"in thread T%u: the alignment is not the "
-				"block's",
-				"new-delete-type-mismatch"},
+	[APB_SAN_FREE_INSIDE] = {NOT_MALLOCED, "", "bad-free"},
+	[APB_SAN_FREE_WILD] = {NOT_MALLOCED, "", "bad-free"},
+	[APB_SAN_FREE_SIZE] = {MISMATCH " on ", ":", MISMATCH},
+	[APB_SAN_FREE_ALIGN] = {MISMATCH " on ", ":", MISMATCH},
+	[APB_SAN_FREE_USABLE] = {"attempting to call malloc_usable_size() for "
+				 "pointer which is not owned: ",
+				 "", "bad-malloc_usable_size"},
 };
 
-static void print_bad_free(void *arg)
+static void say_mismatch(const struct apb_glue_free *bad)
 {
-	const struct bad_free *bad = arg;
-	char line[LINE_MAX_BYTES], where[LINE_MAX_BYTES];
+	if (bad->kind != APB_SAN_FREE_SIZE && bad->kind != APB_SAN_FREE_ALIGN)
+		return;
+	apb_glue_say("  object passed to delete has wrong type:");
+	if (bad->kind == APB_SAN_FREE_ALIGN) {
+		apb_glue_say("  alignment of the allocated type:   "
+			     "at most %zu bytes;",
+			     (size_t)1 << __builtin_ctzl((uintptr_t)bad->addr));
+		apb_glue_say("  alignment of the deallocated type: %zu bytes.",
+			     bad->align);
+		return;
+	}
+	if (bad->block)
+		apb_glue_say("  size of the allocated type:   %zu bytes;",
+			     bad->block->size);
+	apb_glue_say("  size of the deallocated type: %zu bytes.", bad->size);
+}
 
-	memset(line, '=', 65);
-	line[65] = 0;
-	apb_glue_say("%s", line);
-	snprintf(line, sizeof(line), frees[bad->kind].title,
-		 (unsigned long)bad->addr, apb_san_thread());
-	apb_glue_say("==%d==ERROR: " TOOL_NAME ": %s", (int)getpid(), line);
+static void print_free(void *arg)
+{
+	const struct apb_glue_free *bad = arg;
+	char text[LINE_MAX_BYTES];
+
+	memset(text, '=', 65);
+	text[65] = 0;
+	apb_glue_say("%s", text);
+	apb_glue_say("==%d==ERROR: " TOOL_NAME ": %s0x%012lx in thread T%u%s",
+		     (int)getpid(), words[bad->kind].before,
+		     (unsigned long)bad->addr, apb_san_thread(),
+		     words[bad->kind].after);
+	say_mismatch(bad);
 	apb_glue_print_stack(bad->stack);
 	if (bad->block)
 		apb_glue_describe(bad->addr, 0, NULL, bad->block);
 	else
-		apb_glue_say("0x%012lx is in no block that is known",
+		apb_glue_say("0x%012lx is in no block that is known.",
 			     (unsigned long)bad->addr);
 	tool_announce(apb_san_thread());
-	apb_glue_where(bad->stack, where, sizeof(where));
-	apb_glue_say("SUMMARY: " TOOL_NAME ": %s %s", frees[bad->kind].summary,
-		     where);
+	apb_glue_where(bad->stack, text, sizeof(text));
+	apb_glue_say("SUMMARY: " TOOL_NAME ": %s %s", words[bad->kind].summary,
+		     text);
 }
 
-void apb_glue_report_free(enum apb_san_free kind, const void *addr,
-			  const struct apb_san_block *block, uint32_t stack)
+void apb_glue_report_free(const struct apb_glue_free *bad)
 {
-	struct bad_free bad = {kind, addr, block, stack};
-
-	tool_report(print_bad_free, &bad);
+	tool_report(print_free, (void *)(uintptr_t)bad);
 }

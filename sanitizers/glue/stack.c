@@ -190,10 +190,15 @@ APB_RAW static uint32_t keep(uint64_t hash, const uintptr_t *pcs, uint32_t nr)
 
 /* ---- taking ----------------------------------------------------------- */
 
+/* Nothing but a rotation and an addition waits for the frame before. */
 APB_RAW static uint64_t mix(uint64_t hash, uintptr_t pc)
 {
-	hash = (hash ^ pc) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 32;
+	return (hash << 9 | hash >> 55) + pc * 0x9e3779b97f4a7c15u;
+}
+
+APB_RAW static uint64_t spread(uint64_t hash)
+{
+	return (hash ^ hash >> 32) * 0xd6e8feb86659fd93u;
 }
 
 APB_RAW static uint32_t take(const void *pc, const void *frame)
@@ -210,7 +215,7 @@ APB_RAW static uint32_t take(const void *pc, const void *frame)
 		ask_limits();
 	/* on another stack, a signal's or a coroutine's, there is no bound */
 	if (fp < self.low || fp >= self.high)
-		return keep(hash, pcs, nr);
+		return keep(spread(hash), pcs, nr);
 	while (nr < APB_STACK_MAX) {
 		up = *(const uintptr_t *)fp;
 		if (up <= fp || up > self.high - 2 * sizeof(up) ||
@@ -222,7 +227,7 @@ APB_RAW static uint32_t take(const void *pc, const void *frame)
 			break;
 		hash = mix(hash, pcs[nr++]);
 	}
-	return keep(hash, pcs, nr);
+	return keep(spread(hash), pcs, nr);
 }
 
 APB_RAW uint32_t apb_stack_take(const void *pc, const void *frame)

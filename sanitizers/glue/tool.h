@@ -15,8 +15,7 @@
  *   tool_born(p, n, flags)       a block; see apb_san_born()
  *   tool_died(p, n)
  *   tool_resized(p, old, new)
- *   tool_bad_free(kind, addr, block, stack)  report it; @block: what it may be,
- *                                or NULL; @stack: where it was
+ *   tool_bad_free(bad)           report it
  *   tool_thread(own)             the tool's number of the calling thread; @own,
  *                                the layer's, if it has none
  *   tool_say(line)               a line, without \n, to where its reports go

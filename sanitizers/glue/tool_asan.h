@@ -61,6 +61,8 @@ extern void *apb_asan_instead_arg;
 	void (*apb_asan_instead)(void *arg);  \
 	void *apb_asan_instead_arg;
 
+typedef uint64_t
+	__attribute__((vector_size(16), may_alias, aligned(1))) apb_asan_vector;
 typedef uint64_t __attribute__((may_alias, aligned(1))) apb_asan_u64;
 typedef uint32_t __attribute__((may_alias, aligned(1))) apb_asan_u32;
 typedef uint16_t __attribute__((may_alias, aligned(1))) apb_asan_u16;
@@ -79,18 +81,22 @@ APB_RAW static inline uint8_t *asan_shadow(const void *p)
 APB_RAW static inline void asan_fill(uint8_t *s, uint8_t value, size_t n)
 {
 	const uint64_t v = value * 0x0101010101010101u;
+	const apb_asan_vector vv = {v, v};
 	size_t i;
 
-	if (n >= 8) {
-		if (n > 256) {
+	if (n >= 16) {
+		if (n > 2048) {
 			__asm__ volatile("rep stosb"
 					 : "+D"(s), "+c"(n)
 					 : "a"(value)
 					 : "memory");
 			return;
 		}
-		for (i = 0; i < n - 8; i += 8)
-			*(volatile apb_asan_u64 *)(s + i) = v;
+		for (i = 0; i < n - 16; i += 16)
+			*(volatile apb_asan_vector *)(s + i) = vv;
+		*(volatile apb_asan_vector *)(s + n - 16) = vv;
+	} else if (n >= 8) {
+		*(volatile apb_asan_u64 *)s = v;
 		*(volatile apb_asan_u64 *)(s + n - 8) = v;
 	} else if (n >= 4) {
 		*(volatile apb_asan_u32 *)s = (uint32_t)v;
@@ -264,20 +270,35 @@ static inline void tool_symbol(const void *pc, const char *format, char *buf,
 	__sanitizer_symbolize_pc((void *)(uintptr_t)pc, format, buf, size - 1);
 }
 
-/* Its reports go elsewhere until asan_loud(). */
+/*
+ * Its reports go elsewhere, until asan_loud().  Where they went before is the
+ * file that it has opened, of which it tells the name, unless it is a standard
+ * one.
+ */
 static inline void asan_quiet(int fd)
 {
+	__sanitizer_get_report_path(); /* the file is open now, if it is one */
 	__sanitizer_set_report_fd((void *)(intptr_t)fd);
 }
 
 static inline void asan_loud(void)
 {
-	static int log = -1;
+	static char known[4096]; /* a child that was forked has another */
+	static int log = STDERR_FILENO;
 	const char *path = __sanitizer_get_report_path();
+	const char *options = getenv("ASAN_OPTIONS");
+	int fd;
 
-	if (log < 0 && path && *path)
-		log = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-	asan_quiet(log < 0 ? STDERR_FILENO : log);
+	if (path && *path && strcmp(path, known) != 0) {
+		fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+		if (fd >= 0) {
+			log = fd;
+			strncpy(known, path, sizeof(known) - 1);
+		}
+	} else if (options && strstr(options, "log_path=stdout")) {
+		log = STDOUT_FILENO;
+	}
+	__sanitizer_set_report_fd((void *)(intptr_t)log);
 }
 
 /*
@@ -391,11 +412,9 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	}
 }
 
-static inline void tool_bad_free(enum apb_san_free kind, const void *addr,
-				 const struct apb_san_block *block,
-				 uint32_t stack)
+static inline void tool_bad_free(const struct apb_glue_free *bad)
 {
-	apb_glue_report_free(kind, addr, block, stack);
+	apb_glue_report_free(bad);
 }
 
 #endif /* APB_GLUE_TOOL_ASAN_H */

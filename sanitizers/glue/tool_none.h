@@ -65,14 +65,9 @@ static inline void tool_resized(void *p, size_t old, size_t size)
 	(void)size;
 }
 
-static inline void tool_bad_free(enum apb_san_free kind, const void *addr,
-				 const struct apb_san_block *block,
-				 uint32_t stack)
+static inline void tool_bad_free(const struct apb_glue_free *bad)
 {
-	(void)kind;
-	(void)addr;
-	(void)block;
-	(void)stack;
+	(void)bad;
 }
 
 static inline uint32_t tool_thread(uint32_t own)

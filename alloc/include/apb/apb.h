@@ -323,8 +323,8 @@ enum apb_option {
 	/* Transparent huge pages, for what is mapped from now on. */
 	APB_OPT_THP,
 	/*
-	 * Tracking builds only (ENOTSUP elsewhere): bytes of freed blocks that
-	 * are held back from reuse, in the order in which they were freed.  A
+	 * Tracking builds only (ENOTSUP elsewhere): bytes of freed blocks, 8
+	 * more counted for each, that are held back from reuse, in the order in which they were freed.  A
 	 * use of such a block is reported as what it is.  Default: 256 MiB with
 	 * AddressSanitizer, 20 MiB under valgrind, else 0.
 	 */

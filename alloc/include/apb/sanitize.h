@@ -125,6 +125,7 @@ enum apb_san_free {
 	APB_SAN_FREE_WILD, /* nothing of the allocator's */
 	APB_SAN_FREE_SIZE, /* by a size that is not the block's */
 	APB_SAN_FREE_ALIGN, /* by an alignment that is not the block's */
+	APB_SAN_FREE_USABLE, /* no free: asked for the size of what is no block */
 };
 
 /* For apb_san_born(). */
@@ -175,7 +176,10 @@ APB_SAN_API void apb_san_pool_reset(struct apb_san_pool *pool);
  *
  * Accessible from now on, as far as @size.
  *
- * Context: thread-safe; takes the layer's lock if the pool has no find().
+ * If the pool has no find() the layer keeps a record of the block, with the
+ * calling stack.
+ *
+ * Context: thread-safe, lock-free.
  */
 APB_SAN_API void apb_san_born(struct apb_san_pool *pool, void *addr,
 			      size_t size, unsigned int flags);
@@ -186,7 +190,8 @@ APB_SAN_API void apb_san_born(struct apb_san_pool *pool, void *addr,
  * @addr: as passed to apb_san_born()
  * @size: its bytes, as they were last
  *
- * Inaccessible from now on.
+ * Inaccessible from now on.  If the pool has no find(), and this is no live
+ * block of this size, that is reported as apb_san_bad_free() would.
  *
  * Context: as apb_san_born().
  */
@@ -212,7 +217,8 @@ APB_SAN_API void apb_san_resized(struct apb_san_pool *pool, void *addr,
  *
  * Return: the pool that it is in; NULL: in none that has a block there.
  *
- * Context: thread-safe; takes no lock.
+ * Context: thread-safe; waits for no lock for longer than a moment, and finds
+ * nothing then: it is called while reports are made.
  */
 APB_SAN_API const struct apb_san_pool *
 apb_san_find(const void *addr, struct apb_san_block *block);
@@ -227,6 +233,19 @@ apb_san_find(const void *addr, struct apb_san_block *block);
  * Context: with no lock held.
  */
 APB_SAN_API void apb_san_bad_free(enum apb_san_free kind, const void *addr);
+
+/**
+ * apb_san_bad_free_sized() - the same, of a free that tells more
+ * @kind: as for apb_san_bad_free()
+ * @addr: the same
+ * @size: the size that was passed, or 0
+ * @align: the alignment that was passed, or 0
+ *
+ * Context: with no lock held.
+ */
+APB_SAN_API void apb_san_bad_free_sized(enum apb_san_free kind,
+					const void *addr, size_t size,
+					size_t align);
 
 /**
  * apb_san_stack() - the stack as it is now
@@ -312,6 +331,16 @@ static inline void apb_san_bad_free(enum apb_san_free kind, const void *addr)
 {
 	(void)kind;
 	(void)addr;
+}
+
+static inline void apb_san_bad_free_sized(enum apb_san_free kind,
+					  const void *addr, size_t size,
+					  size_t align)
+{
+	(void)kind;
+	(void)addr;
+	(void)size;
+	(void)align;
 }
 
 static inline uint32_t apb_san_stack(void)
