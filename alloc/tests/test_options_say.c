@@ -55,6 +55,13 @@ static void test_complaints(void **ctx)
 	snprintf(want, sizeof(want),
 		 "apb: APB_OPTIONS: unknown option '%.64s'\n", list);
 	assert_says(list, want);
+	/* and 63 if there are no more */
+	list[63] = '=';
+	snprintf(want, sizeof(want),
+		 "apb: APB_OPTIONS: unknown option '%.63s'\n", list);
+	assert_says(list, want);
+	memset(list, 'x', 64);
+	strcpy(list + 64, "=");
 	memmove(list + 1, list, 65);
 	snprintf(want, sizeof(want),
 		 "apb: APB_OPTIONS: unknown option '%.64s'\n", list);
@@ -255,6 +262,31 @@ static void end_without_stderr(void *list)
 	end_with(list);
 }
 
+/* 64 bytes of the program's name are told. */
+static void end_with_name(void *list)
+{
+	static char name[66];
+
+	memset(name, 'n', sizeof(name) - 1);
+	program_invocation_short_name = name;
+	end_with(list);
+}
+
+static void test_long_name(void **ctx)
+{
+	char name[65];
+	struct child c;
+
+	(void)ctx;
+	meanwhile = NULL;
+	run_child(&c, end_with_name, "stats=1");
+	assert_int_equal(c.status, 0);
+	memset(name, 'n', 64);
+	assert_int_equal(strncmp(c.err, "apb: statistics of ", 19), 0);
+	assert_memory_equal(c.err + 19, name, 64);
+	assert_int_equal(strncmp(c.err + 83, ", process ", 10), 0);
+}
+
 static void test_at_exit_few_files(void **ctx)
 {
 	struct child c;
@@ -277,6 +309,7 @@ int main(void)
 		cmocka_unit_test(test_takes_little),
 		cmocka_unit_test(test_takes_nothing),
 		cmocka_unit_test(test_at_exit),
+		cmocka_unit_test(test_long_name),
 		cmocka_unit_test(test_at_exit_few_files),
 	};
 

@@ -411,6 +411,10 @@ static void compare(void)
 	assert_int_equal(as()->reclaimed, gone);
 	assert_int_equal(as()->highwater, highwater);
 	assert_int_equal(apb_arena_dirty_limit(), bound());
+	assert_int_equal(apb_state.os.purges, policy_done.purges);
+	assert_int_equal(apb_state.os.purged, policy_done.purged);
+	assert_int_equal(apb_state.os.unmap_failures,
+			 policy_done.refused_unmaps);
 }
 
 static void start(uint64_t seed, unsigned int flags)
