@@ -21,6 +21,7 @@ MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 IDLE_SECONDS = 2
+QUICK_MOST = 1  # a program that takes longer is not for quick runs
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
 EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
@@ -132,7 +133,7 @@ class Runner:
             stamp = digest(base, read("%s/unit/%s.o" % (self.out, name)))
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))
-            if self.quick and known.get(name, {}).get("cpu", 0) > self.quick:
+            if self.quick and known.get(name, {}).get("cpu", 0) > QUICK_MOST:
                 continue
             if known.get(name, {}).get("stamp") != stamp:
                 print("mutate: tracing %s" % name, flush=True)
