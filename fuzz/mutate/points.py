@@ -314,6 +314,8 @@ class Source:
         if self.constant(cursor, span):
             return
         children = list(cursor.get_children())
+        if self.address(cursor):
+            return
         if cursor.kind == K.BINARY_OPERATOR:
             self.binary(cursor, children, span)
         elif cursor.kind == K.COMPOUND_ASSIGNMENT_OPERATOR:
@@ -331,6 +333,11 @@ class Source:
             return
         for child in children:
             self.expression(child)
+
+    def address(self, cursor):
+        """Whether it is the address of what a macro names."""
+        text = self.text[slice(*self.span(cursor))]
+        return text.startswith("&") and CONSTANT.match(text[1:])
 
     def between(self, left, right):
         """What stands between two operands."""
