@@ -124,6 +124,35 @@ static void print_to_nobody(void *unused)
 	_exit(apb_stats_print(STDERR_FILENO) != -1 || errno != EIO);
 }
 
+static void parse_by_bytes(void *list)
+{
+	write_faults.at_most = 1;
+	apb_options_parse(list);
+}
+
+static void report_and_go_on(void *list)
+{
+	void *p = apb_malloc(100);
+
+	apb_options_parse(list);
+	apb_free(p);
+	apb_free(p);
+}
+
+static void test_reports(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	fresh_sim(2, 0);
+	run_child(&c, report_and_go_on, "misuse=return");
+	assert_int_equal(c.status, 0);
+	assert_non_null(strstr(c.err, "double free"));
+	run_child(&c, parse_by_bytes, "foo=1");
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
+}
+
 static void test_takes_little(void **ctx)
 {
 	struct child c;
@@ -306,6 +335,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_complaints),
+		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_takes_little),
 		cmocka_unit_test(test_takes_nothing),
 		cmocka_unit_test(test_at_exit),

@@ -290,14 +290,20 @@ static void test_errno_of_reset(void **ctx)
 static void look_at_heaps(void *arg)
 {
 	const struct apb_heap *heap;
-	unsigned int n = 0;
+	unsigned int n = 0, all = 0;
 
 	(void)arg;
-	for (heap = apb_state.heaps.idle; heap; heap = heap->next_idle) {
-		if (heap == apb_tls || heap->attached)
+	for (heap = apb_state.heaps.idle; heap && all < 10;
+	     heap = heap->next_idle) {
+		if (heap == apb_tls || heap->attached ||
+		    heap == &apb_state.common)
 			_exit(2);
 		n += heap == worker.heap;
+		all++;
 	}
+	/* the other one had none before */
+	if (all != 2)
+		_exit(6);
 	if (n != 1 || worker.heap->attached || !apb_tls->attached)
 		_exit(3);
 	if (!apb_state.heaps.torn || apb_forking)
@@ -310,12 +316,23 @@ static void look_at_heaps(void *arg)
 
 static void test_fork_with_others(void **ctx)
 {
+	struct apb_heap *mine;
 	struct child c;
 
 	(void)ctx;
 	fresh_sim(6, SIMOS_HINTS);
 	some_blocks();
+	/* one whose thread has ended, and the one that is nobody's */
+	mine = apb_thread_swap(NULL);
+	some_blocks();
+	mine = apb_thread_swap(mine);
 	start_worker();
+	mine = apb_thread_swap(mine);
+	apb_thread_end();
+	apb_thread_swap(mine);
+	apb_common_heap();
+	assert_int_equal(apb_state.heaps.nr, 4);
+	assert_whole();
 	run_child(&c, look_at_heaps, NULL);
 	assert_int_equal(c.status, 0);
 	assert_false(apb_state.heaps.torn);
