@@ -278,6 +278,9 @@ class Runner:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
         compared, spent = not self.compare, 0
+        # of a header all would have to be compiled
+        if self.quick and source.path.endswith(".h"):
+            compared = True
         for attempt in self.attempts(source.path, number, known.get("by")):
             name, cpu, key = attempt[1], attempt[3], attempt[5]
             if tried.get(key) == self.stamps[name]:
