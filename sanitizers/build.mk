@@ -110,6 +110,7 @@ $(O)/san-%/libapb.so: $(O)/san-%/libapb.a
 		-Wl,--whole-archive $< -Wl,--no-whole-archive
 	$(soname-link)
 
+include sanitizers/tests/build.mk
 include sanitizers/wrap/build.mk
 # $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)
 san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)

@@ -139,6 +139,7 @@ def unit_test(program, seconds=UNIT_TEST_SECONDS, **env):
 
 
 FLAVOURS = {"test": "sanitizers", "release": "release", "tsan": "TSan"}
+SAN_FLAVOURS = {"san-address": "ASan", "san-address-gcc": "ASan of gcc"}
 
 
 def unit_test_steps():
@@ -152,6 +153,18 @@ def unit_test_steps():
                    lambda program=program: unit_test(program))
     if not sources:
         yield "unit tests", missing("alloc/tests/test_*.c")
+
+
+def sanitizer_test_steps():
+    """The layer that tells the tools, and what apb tells by it."""
+    for source in sorted(glob.glob(
+            os.path.join(ROOT, "sanitizers/tests/test_*.c"))):
+        name = os.path.basename(source)[:-2]
+        for flavour in SAN_FLAVOURS if name == "test_glue" else \
+                ("san-address",):
+            program = "build/%s/tests/%s" % (flavour, name)
+            yield ("%s, %s" % (name, SAN_FLAVOURS[flavour]),
+                   lambda program=program: unit_test(program))
 
 
 def has_threads(source):
@@ -176,7 +189,7 @@ def stress_steps():
 
 def script_steps():
     """Tests of the tools: programs of their own."""
-    for folder in ("alloc", "bench", "fuzz"):
+    for folder in ("alloc", "bench", "fuzz", "sanitizers"):
         for script in sorted(glob.glob(
                 os.path.join(ROOT, folder, "**/test_*.py"), recursive=True)):
             path = os.path.relpath(script, ROOT)
@@ -307,6 +320,7 @@ def steps():
     yield "planted bugs apply", planted_bugs
     yield "style", lambda: runs(["alloc/tests/style.py"], 60) and None
     yield from unit_test_steps()
+    yield from sanitizer_test_steps()
     yield from script_steps()
     yield "programs, the quick set", programs
     yield ("replay, sanitizers",

@@ -6,6 +6,7 @@
 #include "track/region.h"
 
 #include "config.h"
+#include "glue/tool.h"
 #include "hints.h"
 #include "os/os.h"
 #include "track/track.h"
@@ -121,6 +122,7 @@ static bool have_region(void)
 		if (size < APB_REGION_MIN)
 			return false;
 	}
+	tool_heap((void *)apb_region.start, apb_region.size);
 	return true;
 }
 

@@ -9,6 +9,7 @@
  *   TOOL_CLOSED_HEADER           1: apb's own code may use what is closed
  *   tool_enter(), tool_leave()   between them apb uses what is closed
  *   tool_start()                 once, before anything else is told; idempotent
+ *   tool_heap(p, n)              all memory that apb ever cuts blocks from
  *   tool_pool_made(p, n)         nobody may use the range, but for blocks
  *   tool_pool_gone(p, n)         it is ordinary memory
  *   tool_reset(p, n)             all blocks in the range have died
@@ -39,6 +40,14 @@
 
 #if APB_SAN_ADDRESS
 #include "glue/tool_asan.h"
+#elif APB_SAN_LEAK
+#include "glue/tool_leak.h"
+#elif APB_SAN_MEMORY
+#include "glue/tool_msan.h"
+#elif APB_SAN_THREAD
+#include "glue/tool_tsan.h"
+#elif APB_SAN_VALGRIND
+#include "glue/tool_valgrind.h"
 #else
 #include "glue/tool_none.h"
 #endif

@@ -27,6 +27,12 @@ static inline void tool_leave(void)
 {
 }
 
+static inline void tool_heap(void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
 static inline void tool_pool_made(void *p, size_t n)
 {
 	(void)p;

@@ -102,14 +102,15 @@ def leaks(lines):
 
 
 def asan(lines, fields, kind):
-    fields["kind"] = kind
+    if any("ERROR: AddressSanitizer: " in line for line in lines):
+        fields["kind"] = kind
     at, found = after(lines, r"^(READ|WRITE) of size (\d+) at \S+ thread (\w+)")
     if found:
         fields["access"] = "%s/%s" % (found[1].lower(), found[2])
         fields["thread"] = thread_name(found[3])
     else:
         at, found = after(lines, r"ERROR: AddressSanitizer")
-        found = re.search(r"in thread (T\d+)", found.string)
+        found = found and re.search(r"in thread (T\d+)", found.string)
         if found:
             fields["thread"] = thread_name(found[1])
         while at < len(lines) and not ANY_FRAME.match(lines[at]):
@@ -350,6 +351,8 @@ def fields_of(line):
     if line == "-":
         return {"exit": "0"}
     fields = {}
+    if not line:
+        raise ValueError("no fields")
     for word in line.split():
         name, equals, value = word.partition("=")
         if not equals or not value or name in fields:

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * valgrind; the functions are described in tool.h.
+ *
+ * All of it are client requests: a few instructions that do nothing unless the
+ * program runs under valgrind.  memcheck and DRD know of blocks; helgrind is
+ * told to forget what was in the memory before.
+ *
+ * memcheck counts leaks of blocks that lie in its own heap only in part right:
+ * memory of mmap() it takes for a root, all of it.  So pools should be blocks of
+ * malloc (as apb's arenas are in this build), which then are not looked at but
+ * for the blocks in them.
+ */
+#ifndef APB_GLUE_TOOL_VALGRIND_H
+#define APB_GLUE_TOOL_VALGRIND_H
+
+#include "glue/glue.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <valgrind/helgrind.h>
+#include <valgrind/memcheck.h>
+
+#define TOOL_NAME "valgrind"
+#define TOOL_STACKS 0
+#define TOOL_QUARANTINE ((size_t)20 << 20)
+#define TOOL_CLOSED_HEADER 1
+#define TOOL_BEFORE "before"
+#define TOOL_AFTER "after"
+#define TOOL_STATE
+
+static inline void tool_start(void)
+{
+}
+
+/* What is closed to the program is not to apb. */
+static inline void tool_enter(void)
+{
+	VALGRIND_DISABLE_ERROR_REPORTING;
+}
+
+static inline void tool_leave(void)
+{
+	VALGRIND_ENABLE_ERROR_REPORTING;
+}
+
+static inline void tool_heap(void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+static inline void tool_pool_made(void *p, size_t n)
+{
+	VALGRIND_HG_CLEAN_MEMORY(p, n);
+	VALGRIND_MAKE_MEM_NOACCESS(p, n);
+}
+
+static inline void tool_pool_gone(void *p, size_t n)
+{
+	VALGRIND_HG_CLEAN_MEMORY(p, n);
+	VALGRIND_MAKE_MEM_DEFINED(p, n);
+}
+
+static inline void tool_born(void *p, size_t n, unsigned int flags)
+{
+	VALGRIND_HG_CLEAN_MEMORY(p, n);
+	VALGRIND_MALLOCLIKE_BLOCK(p, n, 0, flags & APB_SAN_ZEROED);
+}
+
+static inline void tool_died(void *p, size_t n)
+{
+	(void)n;
+	VALGRIND_FREELIKE_BLOCK(p, 0);
+}
+
+static inline void tool_resized(void *p, size_t old, size_t size)
+{
+	VALGRIND_RESIZEINPLACE_BLOCK(p, old, size, 0);
+}
+
+static inline void tool_reset(void *p, size_t n)
+{
+	VALGRIND_MAKE_MEM_NOACCESS(p, n);
+}
+
+/* ---- reports ---------------------------------------------------------- */
+
+static inline uint32_t tool_thread(uint32_t own)
+{
+	return own;
+}
+
+static inline void tool_say(const char *line)
+{
+	VALGRIND_PRINTF("%s\n", line);
+}
+
+static inline void tool_symbol(const void *pc, const char *format, char *buf,
+			       size_t size)
+{
+	(void)format;
+	memset(buf, 0, size);
+	snprintf(buf, size - 1, "%p", pc);
+}
+
+static inline void tool_announce(uint32_t thread)
+{
+	(void)thread;
+}
+
+static inline void tool_listen(void)
+{
+}
+
+static inline void tool_report(void (*print)(void *arg), void *arg)
+{
+	print(arg);
+}
+
+/* It says itself what is wrong with a block that is not there to be freed. */
+static inline void tool_bad_free(const struct apb_glue_free *bad)
+{
+	if (bad->kind == APB_SAN_FREE_SIZE || bad->kind == APB_SAN_FREE_ALIGN)
+		apb_glue_report_free(bad);
+	else
+		VALGRIND_FREELIKE_BLOCK(bad->addr, 0);
+}
+
+#endif /* APB_GLUE_TOOL_VALGRIND_H */
