@@ -101,13 +101,13 @@ void apb_glue_where(uint32_t stack, char *buf, size_t size);
 
 /*
  * The tool reports something about @addr: add what is known of the block.
- * @access: bytes that were read or written, 0 if it is no access.
+ * @access: bytes that were read or written, 0 if it is no access; @wild: the
+ * tool has said that it knows of nothing there.
  */
-void apb_glue_reported(const void *addr, size_t access);
+void apb_glue_reported(const void *addr, size_t access, bool wild);
 
 /* The same of a block that is known: as the tool would tell it of malloc's. */
 void apb_glue_describe(const void *addr, size_t access,
-		       const struct apb_san_pool *pool,
 		       const struct apb_san_block *block);
 
 /* A free that is none. */

@@ -114,7 +114,6 @@ void apb_glue_where(uint32_t stack, char *buf, size_t size)
 /* ---- blocks ----------------------------------------------------------- */
 
 static void say_place(const void *addr, size_t access,
-		      const struct apb_san_pool *pool,
 		      const struct apb_san_block *block)
 {
 	uintptr_t at = (uintptr_t)addr;
@@ -132,20 +131,17 @@ static void say_place(const void *addr, size_t access,
 		distance = at - end;
 	}
 	apb_glue_say("0x%012lx is located %zu bytes %s %zu-byte region "
-		     "[0x%012lx,0x%012lx)%s%s",
+		     "[0x%012lx,0x%012lx)",
 		     (unsigned long)at, distance, how, block->size,
-		     (unsigned long)begin, (unsigned long)end,
-		     pool && pool->name ? " of " : "",
-		     pool && pool->name ? pool->name : "");
+		     (unsigned long)begin, (unsigned long)end);
 }
 
 void apb_glue_describe(const void *addr, size_t access,
-		       const struct apb_san_pool *pool,
 		       const struct apb_san_block *block)
 {
 	bool dead = block->state == APB_SAN_DEAD;
 
-	say_place(addr, access, pool, block);
+	say_place(addr, access, block);
 	if (dead) {
 		apb_glue_say("freed by thread T%u here:", block->died_thread);
 		apb_glue_print_stack(block->died_stack);
@@ -158,13 +154,17 @@ void apb_glue_describe(const void *addr, size_t access,
 	tool_announce(block->born_thread);
 }
 
-void apb_glue_reported(const void *addr, size_t access)
+void apb_glue_reported(const void *addr, size_t access, bool wild)
 {
 	struct apb_san_block block;
 	const struct apb_san_pool *pool = apb_san_find(addr, &block);
 
-	if (pool)
-		apb_glue_describe(addr, access, pool, &block);
+	if (!pool)
+		return;
+	if (wild)
+		apb_glue_say("The pointer is not wild: it is at a block of %s.",
+			     pool->name ? pool->name : "a pool");
+	apb_glue_describe(addr, access, &block);
 }
 
 /* ---- frees that are none ---------------------------------------------- */
@@ -186,23 +186,27 @@ static const struct {
 				 "", "bad-malloc_usable_size"},
 };
 
+/* What a block was aligned to by request is not known, only what it is. */
 static void say_mismatch(const struct apb_glue_free *bad)
 {
+	uintptr_t at = (uintptr_t)bad->addr;
+
 	if (bad->kind != APB_SAN_FREE_SIZE && bad->kind != APB_SAN_FREE_ALIGN)
 		return;
 	apb_glue_say("  object passed to delete has wrong type:");
-	if (bad->kind == APB_SAN_FREE_ALIGN) {
-		apb_glue_say("  alignment of the allocated type:   "
-			     "at most %zu bytes;",
-			     (size_t)1 << __builtin_ctzl((uintptr_t)bad->addr));
-		apb_glue_say("  alignment of the deallocated type: %zu bytes.",
-			     bad->align);
-		return;
-	}
 	if (bad->block)
 		apb_glue_say("  size of the allocated type:   %zu bytes;",
 			     bad->block->size);
-	apb_glue_say("  size of the deallocated type: %zu bytes.", bad->size);
+	if (bad->size)
+		apb_glue_say("  size of the deallocated type: %zu bytes.",
+			     bad->size);
+	if (bad->kind != APB_SAN_FREE_ALIGN)
+		return;
+	apb_glue_say("  alignment of the allocated type:   "
+		     "%zu bytes at most;",
+		     (size_t)(at & -at));
+	apb_glue_say("  alignment of the deallocated type: %zu bytes.",
+		     bad->align);
 }
 
 static void print_free(void *arg)
@@ -220,7 +224,7 @@ static void print_free(void *arg)
 	say_mismatch(bad);
 	apb_glue_print_stack(bad->stack);
 	if (bad->block)
-		apb_glue_describe(bad->addr, 0, NULL, bad->block);
+		apb_glue_describe(bad->addr, 0, bad->block);
 	else
 		apb_glue_say("0x%012lx is in no block that is known.",
 			     (unsigned long)bad->addr);

@@ -12,6 +12,7 @@
 #define APB_GLUE_TOOL_ASAN_H
 
 #include "glue/glue.h"
+#include "glue/leak.h"
 
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -158,8 +159,7 @@ APB_RAW static inline bool asan_direct(void)
 
 static inline void tool_heap(void *p, size_t n)
 {
-	(void)p;
-	(void)n;
+	apb_leak_heap_made(p, n);
 }
 
 APB_RAW static inline void tool_enter(void)
@@ -172,6 +172,7 @@ APB_RAW static inline void tool_leave(void)
 
 APB_RAW static inline void tool_pool_made(void *p, size_t n)
 {
+	apb_leak_heap_used(p, n);
 	if (asan_direct())
 		asan_mark(p, ASAN_GAP, n);
 	else
@@ -307,23 +308,29 @@ static inline void asan_loud(void)
 	__sanitizer_set_report_fd((void *)(intptr_t)log);
 }
 
+/* Its malloc and free, also if the program has put others in their place. */
+__attribute__((weak)) void *__interceptor_malloc(size_t size);
+__attribute__((weak)) void __interceptor_free(void *ptr);
+
 /*
  * The tool has numbers for threads, and does not tell the calling thread's.  It
  * does tell who allocated a block of its own.
  */
 static inline uint32_t tool_thread(uint32_t own)
 {
-	void *witness = malloc(1);
-	void *pc;
+	void *witness, *pc;
 	int thread = -1;
 
+	if (!__interceptor_malloc || !__interceptor_free)
+		return own;
+	witness = __interceptor_malloc(1);
 	if (!witness)
 		return own;
 	__asan_get_alloc_stack(witness, &pc, 1, &thread);
 	if (thread >= 0 && thread < ASAN_THREADS)
 		apb_asan_witness[thread] = witness;
 	else
-		free(witness);
+		__interceptor_free(witness);
 	return thread < 0 ? own : (uint32_t)thread;
 }
 
@@ -385,7 +392,8 @@ static inline void asan_reported(const char *text)
 		return;
 	}
 	apb_glue_reported(asan_report_address(text),
-			  __asan_get_report_access_size());
+			  __asan_get_report_access_size(),
+			  strstr(text, "is a wild pointer"));
 }
 
 static inline void tool_listen(void)

@@ -181,7 +181,8 @@ class Reports(unittest.TestCase):
             status, text = run("build/san-address/tests/bump", bug)
             self.assertEqual(status, EXIT, text)
             self.matches(kind, text)
-            self.matches(r"13-byte region .* of bump\n", text)
+            self.matches(r"not wild: it is at a block of bump\.\n"
+                         r"0x.* 13-byte region", text)
             self.matches(r"allocated by thread T0 here:\n(?s:.*) main .*bump\.c",
                          text)
 
