@@ -20,3 +20,19 @@ san-fuzz: san-programs-setup # fuzz targets, apb reset after each input, beside 
 	$(Q)$(MAKE) $(PARALLEL) $(PROGRAMS_SAN)
 	$(Q)sanitizers/programs/fuzz.py --build $(O) --jobs $(JOBS) \
 		$(if $(ROUNDS),--rounds '$(ROUNDS)')
+
+# ---- tests ------------------------------------------------------------------
+
+TARGET_SRC := $(addprefix sanitizers/programs/fuzz/,target.c words.c)
+
+define words-target
+$(O)/san-address/words-$(1): $(TARGET_SRC) sanitizers/programs/fuzz/target.h \
+		$(call lib,san-address)
+	$$(call say,LD)
+	$$(Q)$$(san-address.cc) $$(san-address.cflags) -D_GNU_SOURCE $(2) \
+		-fsanitize=fuzzer -o $$@ $(TARGET_SRC) $(call lib,san-address)
+endef
+$(eval $(call words-target,apb,-DTARGET_APB=1))
+$(eval $(call words-target,asan,))
+PROGRAMS_TESTS := $(addprefix $(O)/san-address/words-,apb asan)
+san-tests: $(PROGRAMS_TESTS)

@@ -152,7 +152,7 @@ def counts(text):
 
 def libfuzzer(runs, seed, corpus):
     return ["-seed=%d" % seed, "-runs=%d" % runs, "-max_len=8192",
-            "-len_control=0", corpus]
+            "-len_control=0", "-artifact_prefix=%s/" % corpus, corpus]
 
 
 def deterministic(program, scratch, name, runs, settings):

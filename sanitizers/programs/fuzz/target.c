@@ -44,7 +44,8 @@ static bool option(const char *name, const char *value)
 static void say(void)
 {
 	fprintf(stderr,
-		"target: %llu inputs, %llu blocks, at least %llu, hash %016llx\n",
+		"target: %llu inputs, %llu blocks, at least %llu, hash "
+		"%016llx\n",
 		(unsigned long long)inputs, (unsigned long long)blocks,
 		(unsigned long long)fewest, (unsigned long long)hash);
 }
