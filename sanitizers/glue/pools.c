@@ -7,6 +7,7 @@
  * here that is reported.  So the reader waits for a moment only.
  */
 #include "glue/glue.h"
+#include "glue/leak.h"
 #include "glue/tool.h"
 
 #include <pthread.h>
@@ -138,16 +139,20 @@ APB_RAW void apb_san_pool_made(struct apb_san_pool *pool)
 {
 	start();
 	pool->record = pool->find ? NULL : apb_record_made(pool);
-	if (!everywhere(pool))
+	if (!everywhere(pool)) {
 		tool_pool_made(pool->addr, pool->size);
+		apb_leak_memory_made(pool->addr, pool->size);
+	}
 	link_pool(pool);
 }
 
 APB_RAW void apb_san_pool_gone(struct apb_san_pool *pool)
 {
 	unlink_pool(pool);
-	if (!everywhere(pool))
+	if (!everywhere(pool)) {
+		apb_leak_memory_gone(pool->addr, pool->size);
 		tool_pool_gone(pool->addr, pool->size);
+	}
 	apb_record_gone(pool->record);
 	pool->record = NULL;
 }

@@ -40,6 +40,8 @@
 
 #if APB_SAN_ADDRESS
 #include "glue/tool_asan.h"
+#elif APB_SAN_LEAK
+#include "glue/tool_leak.h"
 #elif APB_SAN_MEMORY
 #include "glue/tool_msan.h"
 #elif APB_SAN_THREAD

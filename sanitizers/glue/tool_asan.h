@@ -12,6 +12,7 @@
 #define APB_GLUE_TOOL_ASAN_H
 
 #include "glue/glue.h"
+#include "glue/leak.h"
 
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -158,8 +159,7 @@ APB_RAW static inline bool asan_direct(void)
 
 static inline void tool_heap(void *p, size_t n)
 {
-	(void)p;
-	(void)n;
+	apb_leak_heap_made(p, n);
 }
 
 APB_RAW static inline void tool_enter(void)
@@ -172,6 +172,7 @@ APB_RAW static inline void tool_leave(void)
 
 APB_RAW static inline void tool_pool_made(void *p, size_t n)
 {
+	apb_leak_heap_used(p, n);
 	if (asan_direct())
 		asan_mark(p, ASAN_GAP, n);
 	else
