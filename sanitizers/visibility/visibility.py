@@ -48,6 +48,9 @@ TOOLS = {
     "address-gcc": ("address-gcc", []),
 }
 ALLOCATORS = ("plain", "apb")
+# Races are all that it looks for.
+ONLY = {"helgrind": ["race-*", "ok-threads-*", "ok-forked", "dead-threads*",
+                     "twice-threads", "leak-thread"]}
 # --quick: with other tools than ASan.
 QUICK = {
     "memory": ["uninit-fresh-24", "uninit-recycled-512", "uninit-tail",
@@ -110,6 +113,8 @@ def choose(args, names):
             raise Bad("%s: must be one of %s" % (tool, " ".join(TOOLS)))
     for tool in tools:
         for name in names:
+            if not any(fnmatch.fnmatch(name, p) for p in ONLY.get(tool, "*")):
+                continue
             if not args.quick or name in QUICK.get(tool, names):
                 yield tool, name
 
