@@ -526,8 +526,8 @@ static void test_at_random(void **ctx)
 	unsigned int i;
 
 	(void)ctx;
-	for (i = 0; i < 16; i++)
-		run(i, SIMOS_HINTS | (i & 4 ? SIMOS_MISALIGN : 0), 2500,
+	for (i = 0; i < 12; i++)
+		run(i, SIMOS_HINTS | (i & 4 ? SIMOS_MISALIGN : 0), 1200,
 		    most[i % NR_OF(most)]);
 }
 
@@ -537,7 +537,7 @@ static void test_without_clock(void **ctx)
 
 	(void)ctx;
 	for (i = 20; i < 24; i++)
-		run(i, SIMOS_HINTS | SIMOS_NO_CLOCK, 2500,
+		run(i, SIMOS_HINTS | SIMOS_NO_CLOCK, 1500,
 		    i % 2 ? 6 * MIB : 600 * KIB);
 }
 

@@ -21,6 +21,7 @@ MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 IDLE_SECONDS = 2
+QUICK_MOST = 1  # a program that takes longer is not for quick runs
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
 EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
@@ -76,9 +77,10 @@ class Program:
 
 
 class Runner:
-    def __init__(self, build, quick, fuzz_seconds, kills):
+    def __init__(self, build, quick, compare, fuzz_seconds, kills):
         self.build = build
         self.quick = quick
+        self.compare = compare
         self.out = build.out
         self.fuzz_seconds = fuzz_seconds
         self.programs = []
@@ -131,7 +133,7 @@ class Runner:
             stamp = digest(base, read("%s/unit/%s.o" % (self.out, name)))
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))
-            if self.quick and known.get(name, {}).get("cpu", 0) > self.quick:
+            if self.quick and known.get(name, {}).get("cpu", 0) > QUICK_MOST:
                 continue
             if known.get(name, {}).get("stamp") != stamp:
                 print("mutate: tracing %s" % name, flush=True)
@@ -275,8 +277,10 @@ class Runner:
         if mutant.id in self.build.without:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
-        # a quick run compares no code
-        compared, spent = self.quick, 0
+        compared, spent = not self.compare, 0
+        # of a header all would have to be compiled
+        if self.quick and source.path.endswith(".h"):
+            compared = True
         for attempt in self.attempts(source.path, number, known.get("by")):
             name, cpu, key = attempt[1], attempt[3], attempt[5]
             if tried.get(key) == self.stamps[name]:

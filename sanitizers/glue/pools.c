@@ -163,17 +163,18 @@ APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
 	size_t place = 0, size;
 	void *addr;
 
-	if (!pool->record) {
-		if (!everywhere(pool))
-			tool_reset(pool->addr, pool->size);
-		return;
+	tool_enter();
+	if (pool->record) {
+		stack = apb_stack_take(__builtin_return_address(0),
+				       __builtin_frame_address(0));
+		thread = apb_san_thread();
+		while ((addr = apb_record_kill(pool->record, &place, &size,
+					       stack, thread)))
+			tool_died(addr, size);
+	} else if (!everywhere(pool)) {
+		tool_reset(pool->addr, pool->size);
 	}
-	stack = apb_stack_take(__builtin_return_address(0),
-			       __builtin_frame_address(0));
-	thread = apb_san_thread();
-	while ((addr = apb_record_kill(pool->record, &place, &size, stack,
-				       thread)))
-		tool_died(addr, size);
+	tool_leave();
 }
 
 /* ---- blocks ----------------------------------------------------------- */
