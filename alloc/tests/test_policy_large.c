@@ -396,7 +396,16 @@ static size_t below(size_t n)
 static size_t some_size(size_t most)
 {
 	static const unsigned int shift[] = {0, 0, 1, 2, 3, 4, 6};
+	/* where something else begins */
+	static const size_t edge[] = {40 * KIB, 512 * KIB, MIB,
+				      4 * MIB,	12 * MIB,  64 * KIB};
 
+	if (!below(6)) {
+		size_t size = edge[below(NR_OF(edge))];
+
+		if (size <= most)
+			return size + below(3) * APB_PAGE - APB_PAGE;
+	}
 	most >>= shift[below(NR_OF(shift))];
 	if (most < 70000)
 		most = 70000;
