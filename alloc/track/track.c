@@ -250,10 +250,11 @@ inlined void bury(struct apb_note *note, void *ptr, const void *fn)
 	struct apb_grave *grave = ptr;
 	size_t size = apb_note_size(note);
 
-	apb_san_died(&apb_track_pool, ptr, size);
+	/* before it is dead: MSan would see that it is written */
 	grave->died_stack = stack_from(fn);
 	grave->died_thread = (uint16_t)apb_san_thread();
 	grave->check = (uint16_t)(apb_note_check(grave) >> APB_NOTE_SIZE_BITS);
+	apb_san_died(&apb_track_pool, ptr, size);
 	apb_quarantine_put(note);
 }
 

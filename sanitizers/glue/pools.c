@@ -169,7 +169,9 @@ APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
 			apb_stack_take(__builtin_return_address(0),
 				       __builtin_frame_address(0)),
 			apb_san_thread());
+	tool_enter();
 	tool_reset(pool->addr, used);
+	tool_leave();
 }
 
 /* ---- blocks ----------------------------------------------------------- */

@@ -70,6 +70,14 @@ void apb_tsan_exit(void *none) __asm__("__tsan_func_exit");
 #define TSAN_INLINE APB_RAW __attribute__((always_inline)) static inline
 #define TSAN_ALIGN(n) (((n) + 7) & ~(uintptr_t)7)
 
+TSAN_INLINE const void *tsan_here(void)
+{
+	const void *pc;
+
+	__asm__("lea 0(%%rip), %0" : "=r"(pc));
+	return pc;
+}
+
 TSAN_INLINE bool tsan_direct(void)
 {
 	return apb_tsan_alloc && apb_tsan_free;
@@ -182,7 +190,7 @@ TSAN_INLINE void tool_resized(void *p, size_t old, size_t size)
 /* As if it were blocks of that size. */
 TSAN_INLINE void tool_reset(void *p, size_t n)
 {
-	const void *pc = __builtin_return_address(0);
+	const void *pc = tsan_here();
 	size_t at, part;
 
 	__tsan_java_free((uintptr_t)p, TSAN_ALIGN(n));
