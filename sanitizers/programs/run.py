@@ -114,8 +114,8 @@ def wrong(report, bug):
                                          getattr(bug, name))
     if bug.at not in report.at[:3]:
         return "at %s, not %s" % (report.at[:3], bug.at)
-    if bug.born not in report.born[:1]:
-        return "allocated by %s, not %s" % (report.born[:1], bug.born)
+    if bug.born not in report.born[:2]:
+        return "allocated by %s, not %s" % (report.born[:2], bug.born)
     return ""
 
 

@@ -53,3 +53,5 @@ endef
 WRAP_TEST_FLAVOURS := san-address san-address-production release
 $(foreach f,$(WRAP_TEST_FLAVOURS),$(eval $(call wrap-test-flavour,$(f))))
 WRAP_TESTS := $(foreach f,$(WRAP_TEST_FLAVOURS),$(call wrap-test,$(f)))
+
+san-tests: $(WRAP_TESTS)
