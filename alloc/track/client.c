@@ -11,6 +11,7 @@
  */
 #include "uninstrumented.h"
 
+#include "glue/tool.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -51,6 +52,7 @@ static void *client_map(void *ctx, void *hint, size_t size, bool *zero)
 	chunk->size = chunk->left = size;
 	chunk->next = chunks;
 	chunks = chunk;
+	tool_borrowed(chunk->addr, size);
 	*zero = false;
 	return chunk->addr;
 }

@@ -50,6 +50,18 @@ static inline void tool_heap(void *p, size_t n)
 	(void)n;
 }
 
+/*
+ * A block of its own malloc that others are cut from.  To memcheck it is as
+ * small as a block can be from now on, so that it is not what an address in it
+ * is said to be in, and nothing in it is a pointer but in blocks.
+ */
+#define TOOL_BORROWED
+static inline void tool_borrowed(void *p, size_t n)
+{
+	VALGRIND_RESIZEINPLACE_BLOCK(p, n, 1, 0);
+	VALGRIND_MAKE_MEM_UNDEFINED(p, n);
+}
+
 static inline void tool_pool_made(void *p, size_t n)
 {
 	VALGRIND_HG_CLEAN_MEMORY(p, n);
