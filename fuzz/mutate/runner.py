@@ -21,6 +21,7 @@ MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 IDLE_SECONDS = 2
+AKIN = 50  # a test that is made for the file is as one with so many kills
 QUICK_MOST = 1  # a program that takes longer is not for quick runs
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
@@ -229,7 +230,8 @@ class Runner:
             return found[:1] + sorted(found[1:], key=lambda a: a[0])
         with self.lock:
             return sorted(found, key=lambda a: a[0] / (
-                1 + self.kills.get((source, a[1]), 0)))
+                1 + self.kills.get((source, a[1]), 0) +
+                AKIN * akin(source, a[1])))
 
     def attempt(self, number, attempt, worker):
         """None, or what killed it: (by, how, detail)."""
@@ -309,6 +311,12 @@ class Runner:
             return entry_of(killed)
         return {"result": "survived", "by": "", "how": "", "tried": tried,
                 "quick": self.quick, "detail": "%d tried" % len(tried)}
+
+
+def akin(source, program):
+    """Whether a test's name has the file's in it, or its folder's."""
+    words = source.rpartition(".")[0].split("/")[1:]
+    return any(word in program.split("_") for word in words)
 
 
 def entry_of(killed):
