@@ -165,6 +165,26 @@ static void lost_though_heapless(void)
 	POKE(bin()->top, bin()->top - 1);
 }
 
+/* One that says that it is there, but is not that heap's. */
+static void sparse_in_two_heaps(void)
+{
+	unsigned int i = 0;
+
+	while (!own()->sparse[i])
+		i++;
+	POKE(sc.played->sparse[i], own()->sparse[i]);
+}
+
+/* It is that heap's, but says that it is somewhere else. */
+static void sparse_in_two_places(void)
+{
+	unsigned int i = 0;
+
+	while (!own()->sparse[i])
+		i++;
+	POKE(own()->sparse[(i + 1) % APB_NR_SPARSE], own()->sparse[i]);
+}
+
 DAMAGE(fewer_leaves, POKE(apb_state.map.nr_leaves, apb_state.map.nr_leaves - 1))
 DAMAGE(one_heap_more, POKE(apb_state.heaps.nr, apb_state.heaps.nr + 1))
 DAMAGE(one_heap_less, POKE(apb_state.heaps.nr, apb_state.heaps.nr - 1))
@@ -200,6 +220,8 @@ static const struct damage damages[] = {
 	{"arenas.counts", "409600 bytes in pools, not 409601", used_pool_more},
 	{"arenas.counts", "4 arenas, not 4", highwater_less},
 	{"heap.sparse", "not in place 31", sparse_last_beyond},
+	{"heap.sparse", "place 0", sparse_in_two_heaps},
+	{"heap.sparse", "place 1", sparse_in_two_places},
 	{"pool.geometry", "inverse and rotation of 2560", rotation_beyond},
 	{"pool.geometry", "256 blocks of 64 bytes from 1048576 on",
 	 base_far_beyond},

@@ -282,6 +282,34 @@ static void test_entries_change_hands(void **ctx)
 	empty_arenas();
 }
 
+/*
+ * A pool must have its entries unless two arenas are so far apart that they
+ * might share some.
+ */
+static void test_must(void **ctx)
+{
+	unsigned int i, j;
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	for (i = 0; i < 4; i++) {
+		uintptr_t apart = covered() - i * MIB;
+		struct apb_flat_entry *entry, was;
+
+		fill_two_arenas(i == 3 ? covered() / 2 : apart);
+		entry = entry_of(block[0]);
+		was = *entry;
+		entry->owner = 0;
+		assert_int_equal(apb_check(NULL), i < 2 ? 0 : -1);
+		*entry = was;
+		assert_whole();
+		for (j = 0; j < NR_BLOCKS; j++)
+			apb_free(block[j]);
+		empty_arenas();
+	}
+}
+
 /* Who has an entry keeps it when the other who would have it is put back. */
 static void test_entries_stay(void **ctx)
 {
@@ -414,6 +442,7 @@ int main(void)
 		cmocka_unit_test(test_shared_entries),
 		cmocka_unit_test(test_other_end_is_no_block),
 		cmocka_unit_test(test_entries_change_hands),
+		cmocka_unit_test(test_must),
 		cmocka_unit_test(test_entries_stay),
 		cmocka_unit_test(test_all_of_a_chunk),
 		cmocka_unit_test(test_without_table),

@@ -153,6 +153,32 @@ static void test_reports(void **ctx)
 	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
 }
 
+static void read_environment(void *environment)
+{
+	environ = environment;
+	apb_options_read = false;
+	apb_options_init();
+}
+
+/* Only the variable of that very name is read. */
+static void test_names(void **ctx)
+{
+	char *others[] = {"XYZ_OPTIONS=foo=1",	"APB_OPTIONSX=foo=1",
+			  "APB_OPTION=foo=1",	"AAPB_OPTIONS=foo=1",
+			  "APB_OPTIONS",	"apb_options=foo=1",
+			  "APB_OPTIONS =foo=1", NULL};
+	char *mine[] = {"A=B", "APB_OPTIONS=foo=1", NULL};
+	struct child c;
+
+	(void)ctx;
+	run_child(&c, read_environment, others);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "");
+	run_child(&c, read_environment, mine);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
+}
+
 static void test_takes_little(void **ctx)
 {
 	struct child c;
@@ -336,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_complaints),
 		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_takes_little),
 		cmocka_unit_test(test_takes_nothing),
 		cmocka_unit_test(test_at_exit),

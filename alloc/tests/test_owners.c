@@ -286,6 +286,34 @@ static void test_errno_of_reset(void **ctx)
 
 /* ---- forks ------------------------------------------------------------ */
 
+/* A process without other threads has a child in which nothing is torn. */
+static void look_alone(void *arg)
+{
+	(void)arg;
+	if (apb_state.heaps.torn || apb_state.heaps.idle || apb_forking)
+		_exit(2);
+}
+
+static void test_fork_alone(void **ctx)
+{
+	struct apb_heap *mine;
+	struct child c;
+
+	(void)ctx;
+	assert_true(apb_single_threaded());
+	fresh_sim(8, SIMOS_HINTS);
+	some_blocks();
+	mine = apb_thread_swap(NULL);
+	some_blocks();
+	mine = apb_thread_swap(mine);
+	run_child(&c, look_alone, NULL);
+	assert_int_equal(c.status, 0);
+	mine = apb_thread_swap(mine);
+	apb_thread_end();
+	apb_thread_swap(mine);
+	assert_whole();
+}
+
 /* In the child the heaps of the others are nobody's, its own is its own. */
 static void look_at_heaps(void *arg)
 {
@@ -395,6 +423,8 @@ static void test_no_second_heap(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* before there is another thread */
+		cmocka_unit_test(test_fork_alone),
 		cmocka_unit_test(test_no_second_heap),
 		cmocka_unit_test(test_period_of_others),
 		cmocka_unit_test(test_check_of_others),

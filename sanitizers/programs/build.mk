@@ -18,7 +18,7 @@ san-programs: san-programs-setup # real programs under ASan on apb: tests, plant
 
 san-fuzz: san-programs-setup # fuzz targets, apb reset after each input, beside ASan's malloc
 	$(Q)$(MAKE) $(PARALLEL) $(PROGRAMS_SAN)
-	$(Q)sanitizers/programs/fuzz.py --build $(O) --jobs $(JOBS) \
+	$(Q)sanitizers/programs/targets.py --build $(O) --jobs $(JOBS) \
 		$(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 # ---- tests ------------------------------------------------------------------

@@ -79,13 +79,13 @@ class BadInput(unittest.TestCase):
         return output
 
     def test_names(self):
-        for script in ("run.py", "fuzz.py"):
+        for script in ("run.py", "targets.py"):
             self.assertIn("nothing-such", self.one_line(
                 os.path.join(HERE, script), "nothing-such"))
 
     def test_no_library(self):
         with tempfile.TemporaryDirectory() as build:
-            for script in ("run.py", "fuzz.py"):
+            for script in ("run.py", "targets.py"):
                 self.assertIn("is missing", self.one_line(
                     os.path.join(HERE, script), "--build", build))
 

@@ -43,7 +43,7 @@ def fail(text):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="sanitizers/programs/fuzz.py")
+    parser = argparse.ArgumentParser(prog="sanitizers/programs/targets.py")
     parser.add_argument("--build", default="build")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5)
