@@ -133,9 +133,36 @@ include sanitizers/wrap/build.mk
 san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
 san-play = $(addprefix $(O)/$(1)/,apb-replay apb-play apb-threads)
 
-.PHONY: san-all san-lib
+# The preload library: with UBSan, whose run time is a library then, and for
+# valgrind.  The other tools' run times are malloc themselves.
+SAN_SHIM_TOOLS := undefined valgrind
+san-shim-link.undefined = $(san-flags.undefined) $(if $(findstring \
+	clang,$($(SAN_BUILD).cc)),-shared-libsan -Wl$(comma)-rpath$(comma)$(dir $(shell \
+	$($(SAN_BUILD).cc) -print-file-name=libclang_rt.ubsan_standalone-$$(uname -m).so)))
+
+$(O)/$(SAN_BUILD)/alloc/shim/malloc.o $(O)/$(SAN_BUILD)/alloc/shim/info.o \
+$(O)/$(SAN_BUILD)/alloc/shim/new_plain.o $(O)/$(SAN_BUILD)/alloc/shim/new_next.o: \
+	private $(SAN_BUILD).cflags += -fno-builtin -fno-sanitize=all
+
+$(O)/$(SAN_BUILD)/libapb-malloc.so: $(call objs,$(SAN_BUILD),$(addprefix \
+		alloc/shim/,malloc.c info.c new_plain.c new_next.c)) \
+		$(O)/shim/alloc/shim/new.o $(call lib,$(SAN_BUILD)) $(SHIM_LD)
+	$(call say,LD)
+	$(Q)$($(SAN_BUILD).cc) $(SHARED) $(san-shim-link.$(SAN)) $(LDFLAGS) \
+		$(call soname,libapb-malloc) \
+		-Wl,--version-script=alloc/shim/exports.map \
+		-Wl,--dynamic-list=alloc/shim/replaced.list -o $@ $(filter %.o,$^) \
+		-Wl,--whole-archive $(filter %.a,$^) -Wl,--no-whole-archive \
+		alloc/shim/names.ld
+	$(soname-link)
+
+.PHONY: san-all san-lib san-shim
 san-lib: $(call lib,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/libapb.so
-san-all: san-lib $(call san-tests,$(SAN_BUILD)) $(call san-play,$(SAN_BUILD))
+san-shim: $(if $(filter $(SAN),$(SAN_SHIM_TOOLS)),$(O)/$(SAN_BUILD)/libapb-malloc.so)
+	$(if $^,,@echo "apb: SAN=$(SAN): no libapb-malloc: the tool's run time is malloc itself, and has to come first")
+san-all: san-lib san-shim $(if $(filter $(SAN_BUILD),$(TRACK_FLAVOURS)),\
+		$(SAN_TEST_MAIN:sanitizers/tests/%.c=$(O)/$(SAN_BUILD)/tests/%),\
+		$(call san-tests,$(SAN_BUILD))) $(call san-play,$(SAN_BUILD))
 
 # ---- integers ---------------------------------------------------------------
 
