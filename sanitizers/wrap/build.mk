@@ -33,6 +33,11 @@ $(O)/$(1)/wrap-new.o: sanitizers/wrap/new.cc $(O)/$(1)/flags
 endef
 $(foreach f,$(WRAP_FLAVOURS),$(eval $(call wrap-flavour,$(f))))
 
+# make SAN=...
+ifneq ($(SAN),)
+san-lib: $(call wrap-deps,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/wrap-new.o
+endif
+
 # ---- tests ------------------------------------------------------------------
 
 wrap-test = $(O)/$(1)/wrap-whole $(O)/$(1)/wrap-whole-cxx
