@@ -169,11 +169,11 @@ APB_RAW static void look(struct look *look, bool second)
 {
 	apb_glue_pools_locked(collect, NULL);
 	leak_sort_blocks(&check);
-	if (check.no_memory || (!check.blocks.count && !check.whole))
+	if (check.failed || (!check.blocks.count && !check.whole))
 		return;
 	leak_read_maps(&check);
 	add_holes();
-	if (check.no_memory)
+	if (check.failed)
 		return;
 	leak_roots(&check);
 	leak_mark(&check);
@@ -222,7 +222,7 @@ APB_RAW static int attempt(struct dl_phdr_info *info, size_t size, void *arg)
 	attempt->look.error = world_stop(&check.world);
 	if (attempt->look.error == 0) {
 		look(&attempt->look, attempt->second);
-		if (check.no_memory)
+		if (check.failed)
 			attempt->look.error = -ENOMEM;
 		if (!world_resume(&check.world))
 			attempt->look.error = -EAGAIN;
