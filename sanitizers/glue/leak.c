@@ -167,7 +167,10 @@ APB_RAW static void clear_suspects(void)
 
 APB_RAW static void look(struct look *look, bool second)
 {
+	world_enter(&check.world);
 	apb_glue_pools_locked(collect, NULL);
+	if (!leak_tool_leave(&check))
+		return;
 	leak_sort_blocks(&check);
 	if (check.failed || (!check.blocks.count && !check.whole))
 		return;

@@ -26,6 +26,7 @@ APB_RAW static void collect(const struct apb_san_block *block, void *arg)
 	struct leak_check *check = collector->check;
 	struct leak_block *item;
 
+	world_beat(&check->world);
 	item = leak_array_add(&check->blocks, sizeof(*item));
 	if (!item) {
 		check->failed = true;

@@ -65,11 +65,17 @@ enum world_inside {
 	WORLD_GOES_ON, /* the caller was inside for too long */
 };
 
+/* Inside, but not waiting. */
+APB_RAW static inline void world_beat(struct world *world)
+{
+	__atomic_store_n(&world->beat, world->beat + 1, __ATOMIC_RELAXED);
+}
+
 APB_RAW static inline void world_enter(struct world *world)
 {
 	if (!world->count)
 		return;
-	__atomic_store_n(&world->beat, world->beat + 1, __ATOMIC_RELAXED);
+	world_beat(world);
 	__atomic_store_n(&world->inside, WORLD_INSIDE, __ATOMIC_RELEASE);
 }
 
