@@ -71,6 +71,7 @@ BENCH_DEPS += gnuplot-nox # plots
 FOREIGN_DEPS := libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 # TARGET=
 FOREIGN_DEPS += libtbbmalloc2 libclang-rt-19-dev # the same; Scudo
 RECORD_DEPS := sqlite3 git perl mawk bash # programs recorded
+SAN_PROGRAMS_DEPS := dpkg-dev # dpkg-source: make san-programs, san-fuzz
 CONTRACT_DEPS := libclang-rt-14-dev # sanitizers of the compiler of AFL++
 CONTRACT_DEPS += zip # the archive of seeds
 PROGRAMS_DEPS := libpython3.11-testsuite # CPython's own tests

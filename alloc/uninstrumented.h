@@ -38,4 +38,55 @@
 #define APB_UNINSTRUMENTED
 #endif
 
+/*
+ * The C library's functions are put before by the tool, whoever calls them: it
+ * would find that memory is closed which is the allocator's own, and races that
+ * its hidden locks exclude.  MemorySanitizer's are wanted, as they tell that
+ * something was initialised.
+ */
+#if APB_TRACK && (APB_SAN_ADDRESS || APB_SAN_THREAD)
+#include <stddef.h>
+#include <string.h>
+
+static inline void *apb_raw_memcpy(void *to, const void *from, size_t size)
+{
+	void *at = to;
+
+	__asm__ volatile("rep movsb"
+			 : "+D"(at), "+S"(from), "+c"(size)
+			 :
+			 : "memory");
+	return to;
+}
+
+static inline void *apb_raw_memmove(void *to, const void *from, size_t size)
+{
+	char *at = (char *)to + size - 1;
+	const char *last = (const char *)from + size - 1;
+
+	if ((uintptr_t)to - (uintptr_t)from >= size)
+		return apb_raw_memcpy(to, from, size);
+	__asm__ volatile("std; rep movsb; cld"
+			 : "+D"(at), "+S"(last), "+c"(size)
+			 :
+			 : "memory");
+	return to;
+}
+
+static inline void *apb_raw_memset(void *to, int byte, size_t size)
+{
+	void *at = to;
+
+	__asm__ volatile("rep stosb"
+			 : "+D"(at), "+c"(size)
+			 : "a"(byte)
+			 : "memory");
+	return to;
+}
+
+#define memcpy apb_raw_memcpy
+#define memmove apb_raw_memmove
+#define memset apb_raw_memset
+#endif
+
 #endif /* APB_UNINSTRUMENTED_H */

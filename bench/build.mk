@@ -154,7 +154,7 @@ BENCH_SAN := $(addprefix $(O)/bench/,san-alloc-peer san-alloc-apb \
 	san-threads-peer san-threads-apb launch)
 
 .PHONY: bench-sanitizers
-bench-sanitizers: bench-setup # ASan's malloc and apb under ASan: ROUNDS, ONLY
-	$(Q)$(MAKE) $(PARALLEL) $(BENCH_SAN)
+bench-sanitizers: bench-setup san-programs-setup # ASan's malloc and apb under ASan: ROUNDS, ONLY
+	$(Q)$(MAKE) $(PARALLEL) $(BENCH_SAN) $(PROGRAMS_SAN)
 	$(Q)bench/sanitizers.py --build $(O) --rounds '$(ROUNDS)' \
 		--only '$(ONLY)' $(if $(CPU),--cpu '$(CPU)') $(if $(QUICK),--quick)

@@ -13,14 +13,23 @@ Exit status 0: measured, and within the bars; 1: not; 2: bad input.
 
 import argparse
 import os
+import random
 import sys
 import tempfile
 
 import common
+import inputs
 import programs
 import report
 import suite as suites_module
 from suite import RSS, TIME, Row, Subject, Suite
+
+sys.path.append(os.path.join(common.ROOT, "sanitizers", "programs"))
+
+import build  # pylint: disable=wrong-import-position
+import recipes  # pylint: disable=wrong-import-position
+import sources  # pylint: disable=wrong-import-position
+import targets  # pylint: disable=wrong-import-position
 
 QUARANTINE_MIB = 256
 ONE_THREAD = (
@@ -59,8 +68,9 @@ def settings(mib):
 
 
 class MicroRow(Row):
-    """A workload of bench/alloc.c or bench/threads.c: nanoseconds per
-    operation, of the median chunk, as a quarantine is slow by fits."""
+    """A workload of bench/alloc.c: nanoseconds per operation, of the median
+    chunk, as a quarantine is slow by fits; or of bench/threads.c (@cpu None):
+    seconds of CPU time, of all threads and chunks."""
 
     def __init__(self, suite, name, text, subjects, args, cpu):
         super().__init__(suite, name, text, subjects)
@@ -80,6 +90,8 @@ class MicroRow(Row):
                 common.environment()))
         finally:
             os.sched_setaffinity(0, allowed)
+        if self.cpu is None:
+            return {TIME: used[TIME], RSS: used[RSS]}
         fastest, middle, _ = common.read(out).split()
         return {TIME: float(middle), "time_fastest": float(fastest),
                 RSS: used[RSS]}
@@ -97,19 +109,81 @@ def micro_suite(args):
     cpu = common.choose_cpu(args.cpu)
     rows = [MicroRow("sanitizers", name, text, subjects(args, "alloc"), args,
                      cpu) for name, text in ONE_THREAD]
-    rows += [MicroRow("sanitizers", name, text, subjects(args, "threads"),
-                      args, None) for name, text in THREADS]
     return Suite("sanitizers", "workloads under ASan", "ns", rows,
                  (TIME, RSS), digits=1, notes=(
-                     "CPU time of the median chunk of operations (of several "
-                     "threads: wall clock); peak resident memory.",))
+                     "CPU time of the median chunk of operations; peak "
+                     "resident memory.",))
+
+
+def threads_suite(args):
+    rows = [MicroRow("san-threads", name, text, subjects(args, "threads"),
+                     args, None) for name, text in THREADS]
+    return Suite("san-threads", "threads under ASan", "s", rows, (TIME, RSS),
+                 digits=2, notes=(
+                     "CPU seconds, user + system, of all threads; peak "
+                     "resident memory.",))
+
+
+# Name, text, recipe, program of it.
+PROGRAMS = (
+    ("lua", "Lua: tables and strings", "lua", "lua"),
+    ("json", "jansson's json_process: a document of %d MiB", "jansson",
+     "bin/json_process"),
+)
+
+
+def document(path, mib):
+    """A JSON text, always the same."""
+    rng = random.Random(1)
+    size = 0
+    with open(path, "w", encoding="ascii") as stream:
+        stream.write("[")
+        while size < mib << 20:
+            size += stream.write(targets.json_text(rng) + ",\n")
+        stream.write("0]\n")
+    return path
+
+
+def programs_suite(args, wanted):
+    """Real programs, linked to each; built if any of them is wanted."""
+    rows = []
+    mib = 2 if args.quick else 8
+    builder = build.Builder(args.build, os.cpu_count())
+    for name, text, recipe, program in PROGRAMS:
+        if wanted and name not in wanted:
+            continue
+        try:
+            folders = builder.programs(recipes.ALL[recipe])
+        except sources.Failed as err:
+            common.fail(str(err))
+        found = [Subject(name, role, allocator=None,
+                         program=os.path.join(folders[form], program),
+                         settings=settings(args.quarantine))
+                 for name, role, form in (("apb", "apb", "apb"),
+                                          ("asan", "peer", "asan"))]
+        command, stdin, env = [program], None, {}
+        if name == "lua":
+            command += [inputs.script("tables.lua"),
+                        "50" if args.quick else "200"]
+        else:
+            text = text % mib
+            command += ["--env"]
+            env = {"JSON_SORT_KEYS": "1"}
+            stdin = document(os.path.join(args.scratch, "document"), mib)
+        rows.append(programs.ProgramRow("san-programs", name, text, found,
+                                        args, command, settings=env,
+                                        stdin=stdin))
+    return Suite("san-programs", "programs under ASan", "s", rows, (TIME, RSS),
+                 digits=3, notes=(
+                     "Seconds, user + system; peak resident memory.",))
 
 
 def restrict(suites, words):
     rows = [row.name for suite in suites for row in suite.rows]
+    known = [name for name, *_ in ONE_THREAD + THREADS + PROGRAMS]
     for word in words:
         if word not in rows:
-            common.fail("no row '%s', but %s" % (word, " ".join(rows)))
+            common.fail("no row '%s', but %s" % (word, " ".join(known)))
     for suite in suites:
         suite.rows = [row for row in suite.rows
                       if not words or row.name in words]
@@ -145,7 +219,9 @@ def main():
     machine = common.machine(common.choose_cpu(args.cpu))
     with tempfile.TemporaryDirectory(prefix="apb-bench-") as scratch:
         args.scratch = scratch
-        suites = restrict([micro_suite(args)], args.only.split())
+        wanted = args.only.split()
+        suites = restrict([micro_suite(args), threads_suite(args),
+                           programs_suite(args, wanted)], wanted)
         suites_module.measure(suites, args.rounds)
     print(machine)
     print("%d round%s, quarantine of %d MiB%s" % (

@@ -5,6 +5,8 @@
 Nothing is measured: neither peers nor programs are needed.
 """
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import common  # pylint: disable=wrong-import-position
 import count  # pylint: disable=wrong-import-position
 import report  # pylint: disable=wrong-import-position
+import sanitizers  # pylint: disable=wrong-import-position
 import suite  # pylint: disable=wrong-import-position
 
 
@@ -120,10 +123,42 @@ class Instructions(unittest.TestCase):
         self.assertEqual(count.counts_of(steps), [2, 1, 0, 0, 0])
 
 
+class Bars(unittest.TestCase):
+    """What make bench-sanitizers holds apb to: no row over ASan's malloc."""
+
+    def verdict(self, *ratios):
+        rows = []
+        for number, (time, memory) in enumerate(ratios):
+            row = suite.Row("fake", "row%d" % number, "", [
+                suite.Subject("apb", "apb"), suite.Subject("asan", "peer")])
+            row.add(row.subjects[0], {suite.TIME: time, suite.RSS: memory})
+            row.add(row.subjects[1], {suite.TIME: 1.0, suite.RSS: 1.0})
+            rows.append(row)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            held = sanitizers.verdict([suite.Suite(
+                "fake", "fake", "ns", rows, (suite.TIME, suite.RSS))])
+        return held, out.getvalue()
+
+    def test_held(self):
+        held, text = self.verdict((0.5, 1.0), (1.0, 0.9))
+        self.assertTrue(held)
+        self.assertIn("2 of 2 rows within 1.0\n", text)
+
+    def test_not_held(self):
+        for ratios in (((0.5, 1.01), (0.5, 0.5)), ((0.5, 0.5), (1.2, 0.5))):
+            held, text = self.verdict(*ratios)
+            self.assertFalse(held)
+            self.assertIn("1 of 2 rows within 1.0; not: row", text)
+
+    def test_not_measured(self):
+        self.assertFalse(self.verdict()[0])
+
+
 class BadInput(unittest.TestCase):
-    def refused(self, *args):
+    def refused(self, *args, script="run.py"):
         done = subprocess.run(
-            [os.path.join(common.HERE, "run.py"), "--build", "/nonexistent",
+            [os.path.join(common.HERE, script), "--build", "/nonexistent",
              *args], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 2)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
@@ -135,6 +170,10 @@ class BadInput(unittest.TestCase):
         self.assertIn("--rounds", self.refused("--rounds", "0", "alloc"))
         self.assertIn("make bench", self.refused("alloc"))
         self.assertIn("required", self.refused())
+        self.assertIn("--quarantine", self.refused(
+            "--quarantine", "no", script="sanitizers.py"))
+        self.assertIn("make bench-sanitizers",
+                      self.refused(script="sanitizers.py"))
 
 
 if __name__ == "__main__":

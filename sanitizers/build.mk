@@ -5,7 +5,7 @@
 # Each is a flavour, san-TOOL, in which the program's blocks are what the tool
 # sees; with LAYOUT=production, san-TOOL-production, it is the allocator as it is
 # shipped that is tested.  UBSan knows of no blocks: its flavour is one for both.
-# All of them exist with clang, but for valgrind's, which is gcc's; a second one,
+# san-none is without any, for comparison.  All of them exist with clang, but for valgrind's, which is gcc's; a second one,
 # san-TOOL-gcc (san-valgrind-clang), is of the other compiler.  gcc has no MSan.
 
 SAN ?=
@@ -31,6 +31,7 @@ san-flags.memory := -fsanitize=memory
 san-flags.thread := -fsanitize=thread
 san-flags.leak := -fsanitize=leak
 san-flags.valgrind :=
+san-flags.none :=
 
 # Only where the compiler has no word for it.
 san-defs.leak := -DAPB_SAN_LEAK=1
@@ -48,14 +49,15 @@ $(1).cflags = $(4) $(SAN_CFLAGS) $$(san-flags.$(2)) $$(san-cflags.$(2)) \
 	$$(san-defs.$(2)) $$(CFLAGS)
 $(1).ldflags = $$(san-flags.$(2)) $$(LDFLAGS)
 SAN_BUILDS += $(1)
-$(if $(filter undefined,$(2)),,SAN_FLAVOURS += $(1))
-$(if $(filter undefined,$(2))$(findstring production,$(1)),,TRACK_FLAVOURS += $(1))
+$(if $(filter undefined none,$(2)),,SAN_FLAVOURS += $(1))
+$(if $(filter undefined none,$(2))$(findstring production,$(1)),,TRACK_FLAVOURS += $(1))
 endef
 
 # $(call san-flavours,TOOL,COMPILER,SUFFIX)
 define san-flavours
-$(call san-flavour,san-$(1)$(3),$(1),$(2),$(filter-out $(PRODUCTION),$(BASE)))
-$(if $(filter undefined,$(1)),,$(call \
+$(call san-flavour,san-$(1)$(3),$(1),$(2),$(if $(filter undefined none,$(1)),\
+	$(BASE),$(filter-out $(PRODUCTION),$(BASE))))
+$(if $(filter undefined none,$(1)),,$(call \
 	san-flavour,san-$(1)-production$(3),$(1),$(2),$(BASE)))
 endef
 
@@ -67,9 +69,9 @@ san-asked = $(if $(CC_GIVEN),$(if $(filter \
 	$(call san-kind,$(1)),$(call san-kind,$(CC))),$(CC),$(1)),$(1))
 
 SAN_BUILDS :=
-$(foreach t,$(SAN_TOOLS),$(eval \
+$(foreach t,$(SAN_TOOLS) none,$(eval \
 	$(call san-flavours,$(t),$(call san-asked,$(call san-first,$(t))),)))
-$(foreach t,$(filter-out memory,$(SAN_TOOLS)),$(eval \
+$(foreach t,$(filter-out memory,$(SAN_TOOLS)) none,$(eval \
 	$(call san-flavours,$(t),$(call san-asked,$(call san-second,$(t))),-$(call \
 		san-kind,$(call san-second,$(t))))))
 $(foreach f,$(SAN_BUILDS),$(eval $(call flavour,$(f))))
@@ -88,12 +90,25 @@ endif
 endif
 
 
+# In the tracking layout apb is played as any malloc is: what that needs, and what
+# stands in the place of opening a library.
+TRACKED_SRC := $(filter-out %/target.c %/hooks.c %/any_history.c,$(FOREIGN_SRC)) \
+	sanitizers/tracked/self.c
+
+# $(call san-harness,FLAVOUR,MAIN): main program, and what goes before the harness.
+san-harness = $(addprefix fuzz/,$(2)) $(if $(filter \
+	$(1),$(TRACK_FLAVOURS)),$(TRACKED_SRC),$(if $(2),fuzz/eachfault.c))
+
 # $(call san-programs,FLAVOUR): unit tests and what plays inputs.
 define san-programs
 $(call unit_test,$(1))
 
-$(O)/$(1)/apb-replay: $(call objs,$(1),$(REPLAY_SRC)) \
+$(O)/$(1)/apb-replay: $(call objs,$(1),$(call san-harness,$(1),replay.c)) \
 		$(call harness,$(1)) $(call lib,$(1))
+	$$(call link,$(1))
+
+$(O)/$(1)/apb-play: $(call objs,$(1),$(call san-harness,$(1)) \
+		sanitizers/matrix/play.c) $(call harness,$(1)) $(call lib,$(1))
 	$$(call link,$(1))
 
 $(O)/$(1)/apb-threads: $(call objs,$(1),$(THREADS_SRC)) \
@@ -114,8 +129,17 @@ include sanitizers/tests/build.mk
 include sanitizers/wrap/build.mk
 # $(call san-tests,FLAVOUR), $(call san-play,FLAVOUR)
 san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
-san-play = $(addprefix $(O)/$(1)/,apb-replay apb-threads)
+san-play = $(addprefix $(O)/$(1)/,apb-replay apb-play apb-threads)
 
 .PHONY: san-all san-lib
 san-lib: $(call lib,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/libapb.so
 san-all: san-lib $(call san-tests,$(SAN_BUILD)) $(call san-play,$(SAN_BUILD))
+
+.PHONY: check matrix
+
+check: setup # with SAN=: unit tests, corpus and a short fuzz in that build
+	$(if $(SAN),,@echo "apb: make check: wants SAN=$(word 1,$(SAN_TOOLS)) or another tool" >&2; exit 2)
+	@sanitizers/matrix/matrix.py --build $(SAN_BUILD)
+
+matrix: setup # all combinations of compiler, tool, layout, kernel, options: ONLY=row
+	@sanitizers/matrix/matrix.py --only '$(ONLY)'

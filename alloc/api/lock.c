@@ -18,21 +18,19 @@ void apb_stop(void)
 
 	if (apb_lock_free())
 		return;
-	pthread_mutex_lock(&apb_heaps_lock);
+	apb_mutex_lock(&apb_heaps_lock);
 	for (node = apb_state.heaps.all; node; node = node->next)
-		pthread_mutex_lock(
-			&apb_entry(node, struct apb_heap, node)->lock);
-	pthread_mutex_lock(&apb_state_lock);
+		apb_mutex_lock(&apb_entry(node, struct apb_heap, node)->lock);
+	apb_mutex_lock(&apb_state_lock);
 }
 
 /* Let go of all locks; of the heaps' those from @node on. */
 static void unlock_all(struct apb_node *node)
 {
-	pthread_mutex_unlock(&apb_state_lock);
+	apb_mutex_unlock(&apb_state_lock);
 	for (; node; node = node->next)
-		pthread_mutex_unlock(
-			&apb_entry(node, struct apb_heap, node)->lock);
-	pthread_mutex_unlock(&apb_heaps_lock);
+		apb_mutex_unlock(&apb_entry(node, struct apb_heap, node)->lock);
+	apb_mutex_unlock(&apb_heaps_lock);
 }
 
 void apb_resume(void)
@@ -47,10 +45,15 @@ void apb_resume(void)
  * list: new ones are in front.
  */
 static struct apb_node *first_locked;
+/* Another handler may make the first other thread, as a sanitizer's does. */
+static bool locked;
 
 static void before_fork(void)
 {
+	bool lock = !apb_lock_free();
+
 	apb_stop();
+	locked = lock;
 	first_locked = apb_state.heaps.all;
 	apb_forking = true;
 }
@@ -58,7 +61,7 @@ static void before_fork(void)
 static void after_fork(void)
 {
 	apb_forking = false;
-	if (!apb_single_threaded())
+	if (locked)
 		unlock_all(first_locked);
 }
 
@@ -68,7 +71,7 @@ static void after_fork(void)
  */
 static void in_child(void)
 {
-	if (!apb_single_threaded())
+	if (locked)
 		apb_threads_orphan();
 	after_fork();
 }

@@ -17,6 +17,8 @@
 #ifndef APB_LOCK_H
 #define APB_LOCK_H
 
+#include "api/hide.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/single_threaded.h>
@@ -43,18 +45,18 @@ static inline bool apb_lock_free(void)
 static inline void apb_lock(pthread_mutex_t *lock)
 {
 	if (!apb_lock_free())
-		pthread_mutex_lock(lock);
+		apb_mutex_lock(lock);
 }
 
 static inline bool apb_trylock(pthread_mutex_t *lock)
 {
-	return apb_lock_free() || !pthread_mutex_trylock(lock);
+	return apb_lock_free() || apb_mutex_trylock(lock);
 }
 
 static inline void apb_unlock(pthread_mutex_t *lock)
 {
 	if (!apb_lock_free())
-		pthread_mutex_unlock(lock);
+		apb_mutex_unlock(lock);
 }
 
 static inline void apb_enter(void)

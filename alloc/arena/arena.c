@@ -407,11 +407,11 @@ static struct apb_arena *map_arena(unsigned int kind)
 		apb_os_release(arena, APB_ARENA);
 		return NULL;
 	}
+	apb_track_arena(arena);
 	arena->guard = APB_ARENA_GUARD;
 	arena->ring.next = NULL;
 	arena->dirty = 0;
 	arena->colour = (uint8_t)as->total;
-	apb_track_arena(arena);
 	cut(arena, kind);
 	as->total++;
 	as->nr++;

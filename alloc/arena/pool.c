@@ -6,6 +6,7 @@
 
 #include "arena/arena.h"
 #include "arena/flat.h"
+#include "fill.h"
 #include "heap/heap.h"
 
 #include <string.h>
@@ -127,10 +128,11 @@ void apb_pool_fini(struct apb_pool *pool)
 /* The first @count bits of the bitmap set. */
 static void fill_bits(uint64_t *bits, unsigned int count)
 {
-	for (; count >= 64; count -= 64)
-		*bits++ = UINT64_MAX;
-	if (count)
-		*bits = (UINT64_C(1) << count) - 1;
+	unsigned int words = count / 64;
+
+	apb_fill(bits, 0xff, words * sizeof(*bits));
+	if (count % 64)
+		bits[words] = (UINT64_C(1) << count % 64) - 1;
 }
 
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,

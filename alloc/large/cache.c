@@ -34,7 +34,7 @@ static void forget(size_t i)
 }
 
 /* Entry @i is at @addr now, and @mapped bytes long. */
-static struct apb_large *set_entry(size_t i, uintptr_t addr, size_t mapped)
+static void set_entry(size_t i, uintptr_t addr, size_t mapped)
 {
 	struct apb_cached *at = &larges()->cache[i];
 	struct apb_large *large = apb_map_large(addr);
@@ -45,7 +45,6 @@ static struct apb_large *set_entry(size_t i, uintptr_t addr, size_t mapped)
 	large->addr = addr;
 	large->size = 0;
 	large->mapped = mapped;
-	return large;
 }
 
 /* Unmap the oldest. */

@@ -102,8 +102,9 @@ static inline unsigned int live_index(const struct apb_pool *pool)
 
 /* ---- running ---------------------------------------------------------- */
 
+/* @text is what is told of it; a # is any hexadecimal number. */
 struct damage {
-	const char *invariant;
+	const char *invariant, *text;
 	void (*fn)(void);
 };
 

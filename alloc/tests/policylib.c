@@ -105,6 +105,7 @@ void test_policy(const struct policy *p, const struct apb_retain *r,
 struct policy_call policy_log[POLICY_CALLS];
 unsigned int policy_logged;
 unsigned int policy_refuse;
+struct policy_done policy_done;
 
 /* Log it, and make it, unless it is to be refused. */
 static int make(void *ctx, struct policy_call call)
@@ -125,6 +126,12 @@ static int make(void *ctx, struct policy_call call)
 				(void *)call.to);
 	call.err = ret ? errno : 0;
 	policy_log[policy_logged++] = call;
+	if (call.call == APB_OS_UNMAP)
+		policy_done.refused_unmaps += ret != 0;
+	if (call.call == APB_OS_PURGE && !ret) {
+		policy_done.purges++;
+		policy_done.purged += call.size;
+	}
 	return ret;
 }
 
@@ -175,4 +182,5 @@ void policy_fresh(uint64_t seed, unsigned int flags)
 		.clock = !(flags & SIMOS_NO_CLOCK),
 	};
 	policy_forget();
+	memset(&policy_done, 0, sizeof(policy_done));
 }

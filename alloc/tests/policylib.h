@@ -61,6 +61,12 @@ extern unsigned int policy_logged;
 /* Mask of the calls that are refused from now on. */
 extern unsigned int policy_refuse;
 
+/* What of it the system did, in all. */
+extern struct policy_done {
+	uint64_t purges, refused_unmaps;
+	size_t purged;
+} policy_done;
+
 /* A fresh allocator over the simulated kernel, with a log. */
 void policy_fresh(uint64_t seed, unsigned int flags);
 

@@ -123,33 +123,136 @@ static void large_beyond_its_mapping(void)
 
 DAMAGE(mapped_odd, POKE(sc.large->mapped, sc.large->mapped + 16))
 
+/* ---- off by one ------------------------------------------------------- */
+
+/* So many that a remainder is no matter, but they do not fit. */
+DAMAGE(blocks_512, POKE(sc.full->count, 512))
+DAMAGE(base_odd, POKE(sc.medium->base, sc.medium->base + 8))
+DAMAGE(base_odd_by_1, POKE(sc.medium->base, sc.medium->base + 1))
+DAMAGE(large_odd_by_1, POKE(sc.large->addr, sc.large->addr + 1))
+DAMAGE(large_size_odd_by_1, POKE(sc.large->size, sc.large->size - 1))
+DAMAGE(large_mapped_odd_by_1, POKE(sc.large->mapped, sc.large->mapped + 1))
+DAMAGE(large_just_beyond, POKE(sc.large->size, sc.large->mapped + 1))
+DAMAGE(cached_odd_by_1,
+       POKE(larges()->cache[0].addr, larges()->cache[0].addr + 1))
+DAMAGE(cached_size_1, POKE(cached()->size, 1))
+DAMAGE(retain_low_just_above, POKE(as()->sparse.low, 1))
+
+/* An arena that nobody knows is in the ring. */
+static void ring_with_another(void)
+{
+	static struct apb_arena stranger;
+	struct apb_ring *first = as()->dirty.next;
+
+	stranger.dirty = 1;
+	stranger.ring.prev = &as()->dirty;
+	stranger.ring.next = first;
+	POKE(as()->dirty.next, &stranger.ring);
+	POKE(first->prev, &stranger.ring);
+}
+
+/* No class has the number 0. */
+static void partial_of_no_class(void)
+{
+	POKE(own()->partial[0], own()->partial[CLS]);
+	POKE(own()->partial[CLS], NULL);
+}
+
+/* The only thread looks into all lists, whatever there was. */
+static void lost_though_heapless(void)
+{
+	POKE(apb_state.heaps.heapless, true);
+	POKE(bin()->top, bin()->top - 1);
+}
+
+/* One that says that it is there, but is not that heap's. */
+static void sparse_in_two_heaps(void)
+{
+	unsigned int i = 0;
+
+	while (!own()->sparse[i])
+		i++;
+	POKE(sc.played->sparse[i], own()->sparse[i]);
+}
+
+/* It is that heap's, but says that it is somewhere else. */
+static void sparse_in_two_places(void)
+{
+	unsigned int i = 0;
+
+	while (!own()->sparse[i])
+		i++;
+	POKE(own()->sparse[(i + 1) % APB_NR_SPARSE], own()->sparse[i]);
+}
+
+DAMAGE(fewer_leaves, POKE(apb_state.map.nr_leaves, apb_state.map.nr_leaves - 1))
+DAMAGE(one_heap_more, POKE(apb_state.heaps.nr, apb_state.heaps.nr + 1))
+DAMAGE(one_heap_less, POKE(apb_state.heaps.nr, apb_state.heaps.nr - 1))
+DAMAGE(one_mapped_less,
+       POKE(apb_state.heaps.nr_mapped, apb_state.heaps.nr_mapped - 1))
+DAMAGE(meta_more, POKE(apb_state.meta.used, apb_state.meta.used + 1))
+DAMAGE(orphan_bytes, POKE(apb_state.os.orphan_bytes, 1))
+DAMAGE(used_pool_more, POKE(as()->used_pool_bytes, as()->used_pool_bytes + 1))
+DAMAGE(highwater_less, POKE(as()->highwater, as()->nr - 1))
+DAMAGE(sparse_last_beyond, POKE(sc.full->sparse, APB_NR_SPARSE))
+
 static const struct damage damages[] = {
-	{"pool.geometry", rotation_beyond},
-	{"pool.geometry", base_far_beyond},
-	{"heap.out", batches_in_a_circle},
-	{"meta.used", chunks_in_a_circle},
-	{"meta.bytes", pieces_in_a_circle},
-	{"arena.dirty", ring_in_a_circle},
-	{"arena.dirty", ring_without_way_back},
-	{"arena.dirty", ring_without_last},
-	{"arenas.counts", arenas_more_in_all},
-	{"sparse.bytes", sparse_bytes_more},
-	{"retain.level", dirty_below_low},
-	{"retain.level", dirty_above_high},
-	{"retain.level", sparse_below_low},
-	{"large.cached", cached_odd},
-	{"large.cached", cached_longer_in_all},
-	{"large.kind", cached_elsewhere},
-	{"large.cached", cached_has_size},
-	{"heap.sparse", sparse_not_there},
-	{"heap.sparse", sparse_beyond},
-	{"map.used", kept_in_use},
-	{"large.cached", idle_more},
-	{"large.cached", cache_has_low},
-	{"large.cached", cache_over_its_bound},
-	{"large.bytes", slack_more},
-	{"large.shape", large_beyond_its_mapping},
-	{"large.shape", mapped_odd},
+	{"pool.geometry", "512 blocks of 64 bytes from 0 on", blocks_512},
+	{"pool.geometry", "blocks of 2560 bytes start at 0x#", base_odd},
+	{"pool.geometry", "blocks of 2560 bytes start at 0x#", base_odd_by_1},
+	{"large.shape", "102400 bytes at 0x#", large_odd_by_1},
+	{"large.shape", "102399 bytes at 0x#", large_size_odd_by_1},
+	{"large.shape", "102400 bytes at 0x#", large_mapped_odd_by_1},
+	{"large.shape", "106497 bytes at 0x#", large_just_beyond},
+	{"large.cached", "212992 bytes at 0x#", cached_odd_by_1},
+	{"large.cached", "212992 bytes at 0x#", cached_size_1},
+	{"retain.level", "0 bytes, not 1 to 0", retain_low_just_above},
+	{"arena.dirty", "2 arenas in the ring, 1 are dirty", ring_with_another},
+	{"heap.partial", "class 4 on list 0", partial_of_no_class},
+	{"pool.conservation", "22 out, but 19 live, 2 listed",
+	 lost_though_heapless},
+	{"map.entry", "3 leaves", fewer_leaves},
+	{"heaps.idle", "3 heaps, 2 mapped", one_heap_more},
+	{"heaps.idle", "3 heaps, 2 mapped", one_heap_less},
+	{"heaps.idle", "3 heaps, 2 mapped", one_mapped_less},
+	{"meta.used", "2048, not 2049", meta_more},
+	{"os.mapped", "7380993 bytes mapped, not 7380992", orphan_bytes},
+	{"arenas.counts", "409600 bytes in pools, not 409601", used_pool_more},
+	{"arenas.counts", "4 arenas, not 4", highwater_less},
+	{"heap.sparse", "not in place 31", sparse_last_beyond},
+	{"heap.sparse", "place 0", sparse_in_two_heaps},
+	{"heap.sparse", "place 1", sparse_in_two_places},
+	{"pool.geometry", "inverse and rotation of 2560", rotation_beyond},
+	{"pool.geometry", "256 blocks of 64 bytes from 1048576 on",
+	 base_far_beyond},
+	{"heap.out", "1 empty batches, not 0", batches_in_a_circle},
+	{"meta.used", "4096, not 2048", chunks_in_a_circle},
+	{"meta.bytes", "1 of 1 chunks, 132096 + 2048 bytes",
+	 pieces_in_a_circle},
+	{"arena.dirty", "the first has another before it", ring_in_a_circle},
+	{"arena.dirty", "the first has another before it",
+	 ring_without_way_back},
+	{"arena.dirty", "0 arenas in the ring, 1 are dirty", ring_without_last},
+	{"arenas.counts", "4 arenas, not 5", arenas_more_in_all},
+	{"sparse.bytes", "0 idle bytes, not 4096", sparse_bytes_more},
+	{"retain.level", "16384 bytes, not 16385 to 16384", dirty_below_low},
+	{"retain.level", "16384 bytes, not 0 to 16383", dirty_above_high},
+	{"retain.level", "0 bytes, not 1 to 0", sparse_below_low},
+	{"large.cached", "212992 bytes at 0x#", cached_odd},
+	{"large.cached", "217088 bytes at 0x#", cached_longer_in_all},
+	{"large.kind", "map has another kind", cached_elsewhere},
+	{"large.cached", "212992 bytes at 0x#", cached_has_size},
+	{"heap.sparse", "not in place 4", sparse_not_there},
+	{"heap.sparse", "not in place 32", sparse_beyond},
+	{"map.used", "empty, but not the one that is kept, or not empty",
+	 kept_in_use},
+	{"large.cached", "1 mappings, 2 idle", idle_more},
+	{"large.cached", "1 mappings, 0 idle", cache_has_low},
+	{"large.cached", "212992 bytes, not 212992, of 212991",
+	 cache_over_its_bound},
+	{"large.bytes", "2 blocks, 2199552 bytes, 4096 of slack", slack_more},
+	{"large.shape", "110592 bytes at 0x#", large_beyond_its_mapping},
+	{"large.shape", "102400 bytes at 0x#", mapped_odd},
 };
 
 DAMAGE_TEST(test_parts, "")
@@ -173,6 +276,63 @@ static void test_first_is_told(void **ctx)
 	assert_whole();
 }
 
+static bool says(const char *text)
+{
+	struct apb_violation v;
+
+	return apb_check(&v) && strstr(v.text, text);
+}
+
+/* Of the smallest class half the pool is no block's. */
+static void test_behind_the_last(void **ctx)
+{
+	struct apb_pool *pool;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(2, 0);
+	apb_free(apb_malloc(16));
+	pool = pool_of(own()->bin[1].top->block);
+	assert_int_equal(pool->count, 512);
+	for (i = 511; i < 514; i++) {
+		POKE(*own()->bin[1].top, entry_of(pool, i));
+		assert_true(says(i < 512 ? "in the pool, too" :
+					   "no block of class 1"));
+		undo_pokes();
+		assert_whole();
+	}
+}
+
+/* Blocks of a power of two are where that divides, but for a page at most. */
+static void test_alignment_of_pools(void **ctx)
+{
+	static const size_t sizes[] = {32,   64,   256,	 512,	1024,
+				       2048, 4096, 8192, 16384, 32768};
+	unsigned int i, shift;
+
+	(void)ctx;
+	for (i = 0; i < NR_OF(sizes); i++) {
+		size_t most = sizes[i] < APB_PAGE ? sizes[i] : APB_PAGE;
+		struct apb_pool *pool;
+		unsigned int cls;
+
+		fresh_sim(3, 0);
+		pool = pool_of(apb_malloc(sizes[i]));
+		cls = pool->cls;
+		/* the lists would be looked at first */
+		while (bin_length(cls))
+			apb_malloc(sizes[i]);
+		for (shift = 0; (size_t)1 << shift <= most; shift++) {
+			POKE(pool->base, pool->base + ((size_t)1 << shift));
+			POKE(pool->count, (uint16_t)(pool->count - 1));
+			assert_int_equal(says("start at"),
+					 (size_t)1 << shift < most);
+			undo_pokes();
+			assert_whole();
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +340,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_check_changes_nothing,
 					  undo_after),
 		cmocka_unit_test_teardown(test_first_is_told, undo_after),
+		cmocka_unit_test_teardown(test_behind_the_last, undo_after),
+		cmocka_unit_test_teardown(test_alignment_of_pools, undo_after),
 	};
 
 	return cmocka_run_group_tests_name("check", tests, NULL, test_teardown);

@@ -192,6 +192,39 @@ static void test_random_is_seeded(void **ctx)
 	}
 }
 
+/*
+ * Vigna's xorshift64*, of which the upper half counts; the same faults for the
+ * same seed in whatever version.
+ */
+static void test_random_is_known(void **ctx)
+{
+	static const uint64_t seeds[] = {0, 1, 12345,
+					 UINT64_C(0x9e3779b97f4a7c15)};
+	struct apb_fault_state st;
+	unsigned int s, i, n;
+
+	(void)ctx;
+	for (s = 0; s < sizeof(seeds) / sizeof(seeds[0]); s++) {
+		for (n = 2; n < 200; n += 9) {
+			uint64_t x = seeds[s] ^ UINT64_C(0x9e3779b97f4a7c15);
+
+			x += !x;
+			arm(&st, APB_FAULT_RANDOM, MASK_ALL, n, seeds[s]);
+			for (i = 0; i < 500; i++) {
+				uint64_t high;
+
+				x ^= x / 4096;
+				x ^= x * 33554432;
+				x ^= x / 134217728;
+				high = x * UINT64_C(0x2545f4914f6cdd1d) /
+				       UINT64_C(4294967296);
+				assert_int_equal(apb_fault_hit(&st, i % 4),
+						 high % n == 0);
+			}
+		}
+	}
+}
+
 static void test_arm_starts_anew(void **ctx)
 {
 	struct apb_fault_state st;
@@ -227,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_masks),
 		cmocka_unit_test(test_random_rate),
 		cmocka_unit_test(test_random_is_seeded),
+		cmocka_unit_test(test_random_is_known),
 		cmocka_unit_test(test_arm_starts_anew),
 	};
 

@@ -282,6 +282,105 @@ static void test_entries_change_hands(void **ctx)
 	empty_arenas();
 }
 
+/*
+ * A pool must have its entries unless two arenas are so far apart that they
+ * might share some.
+ */
+static void test_must(void **ctx)
+{
+	unsigned int i, j;
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	for (i = 0; i < 4; i++) {
+		uintptr_t apart = covered() - i * MIB;
+		struct apb_flat_entry *entry, was;
+
+		fill_two_arenas(i == 3 ? covered() / 2 : apart);
+		entry = entry_of(block[0]);
+		was = *entry;
+		entry->owner = 0;
+		assert_int_equal(apb_check(NULL), i < 2 ? 0 : -1);
+		*entry = was;
+		assert_whole();
+		for (j = 0; j < NR_BLOCKS; j++)
+			apb_free(block[j]);
+		empty_arenas();
+	}
+}
+
+/* Who has an entry keeps it when the other who would have it is put back. */
+static void test_entries_stay(void **ctx)
+{
+	const struct apb_flat_entry *entry;
+	struct apb_pool *first, *second;
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	fill_two_arenas(covered());
+	first = pool_of(block[0]);
+	second = pool_of((char *)block[0] + covered());
+	entry = apb_flat_at(apb_pool_start(first));
+	assert_ptr_equal(entry, apb_flat_at(apb_pool_start(second)));
+	assert_true(first->owner && second->owner);
+	if (entry->minus_base != -first->base) {
+		struct apb_pool *other = first;
+
+		first = second;
+		second = other;
+	}
+	assert_int_equal(entry->minus_base, -first->base);
+	apb_flat_clear(second);
+	assert_int_equal(entry->owner, first->owner);
+	apb_flat_clear(first);
+	assert_int_equal(entry->owner, 0);
+	apb_flat_set(second);
+	assert_int_equal(entry->minus_base, -second->base);
+	apb_flat_set(first);
+	assert_int_equal(entry->minus_base, -second->base);
+	assert_whole();
+	apb_set_misuse(NULL, NULL);
+	fresh_kernel();
+}
+
+/* Pools up to the last entry of a chunk that is made writable, and beyond. */
+static void test_all_of_a_chunk(void **ctx)
+{
+	static void *p[64 * 28];
+	unsigned int i, chunks = 0;
+	uintptr_t chunk = 0;
+
+	(void)ctx;
+	fresh_sim(6, SIMOS_HINTS);
+	apb_set_misuse(count_misuse, NULL);
+	nr_misuses = 0;
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_malloc(32768);
+		assert_non_null(p[i]);
+		if ((uintptr_t)p[i] >> 25 != chunk) {
+			chunk = (uintptr_t)p[i] >> 25;
+			chunks++;
+		}
+	}
+	assert_true(chunks >= 2);
+	assert_whole();
+	for (i = 0; i < NR_OF(p); i++) {
+		assert_int_equal(apb_flat_owner(apb_flat_at((uintptr_t)p[i])),
+				 (uintptr_t)&apb_tls->bin[56]);
+		apb_free(p[i]);
+	}
+	assert_int_equal(nr_misuses, 0);
+	/* a table that there is stays */
+	p[0] = apb_malloc(100);
+	apb_flat_open((uintptr_t)p[0]);
+	assert_int_not_equal(apb_flat_owner(apb_flat_at((uintptr_t)p[0])), 0);
+	assert_whole();
+	apb_free(p[0]);
+	apb_set_misuse(NULL, NULL);
+}
+
 /* ---- no table ---------------------------------------------------------- */
 
 static void without_table(void *arg)
@@ -343,6 +442,9 @@ int main(void)
 		cmocka_unit_test(test_shared_entries),
 		cmocka_unit_test(test_other_end_is_no_block),
 		cmocka_unit_test(test_entries_change_hands),
+		cmocka_unit_test(test_must),
+		cmocka_unit_test(test_entries_stay),
+		cmocka_unit_test(test_all_of_a_chunk),
 		cmocka_unit_test(test_without_table),
 	};
 

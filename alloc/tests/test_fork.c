@@ -7,6 +7,8 @@
 #define _GNU_SOURCE /* mremap() */
 #include "stresslib.h"
 
+#include "api/lock.h"
+
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -285,6 +287,56 @@ static void test_with_one_thread(void **ctx)
 	(void)ctx;
 	fresh_kernel();
 	run_forks((struct run){busy, 0, stress_times(50, 1000), false});
+}
+
+/*
+ * A handler that was registered before the allocator's, and so runs before it
+ * in the child, makes that process's first thread.
+ */
+static bool early_thread;
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static void early_in_child(void)
+{
+	pthread_t thread;
+
+	if (early_thread && !pthread_create(&thread, NULL, nothing, NULL))
+		pthread_join(thread, NULL);
+}
+
+static void early(void)
+{
+	pthread_atfork(NULL, NULL, early_in_child);
+}
+
+__attribute__((section(".preinit_array"),
+	       used)) static void (*preinit)(void) = early;
+
+static void test_first_thread_is_made_in_the_child(void **ctx)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)ctx;
+	assert_true(apb_single_threaded());
+	apb_free(apb_malloc(1));
+	early_thread = true;
+	pid = fork();
+	early_thread = false;
+	if (!pid) {
+		/* what was not taken is not given up either */
+		if (apb_single_threaded() || apb_state_lock.__data.__nusers ||
+		    apb_heaps_lock.__data.__nusers)
+			_exit(15);
+		apb_free(apb_malloc(100));
+		_exit(apb_check(NULL) ? 16 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 /* Several threads fork at the same time. */
@@ -586,6 +638,7 @@ static void test_handlers_that_allocate(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_thread_is_made_in_the_child),
 		cmocka_unit_test(test_from_the_main_thread),
 		cmocka_unit_test(test_from_another_thread),
 		cmocka_unit_test(test_with_threads_that_come_and_go),

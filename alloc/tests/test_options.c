@@ -4,24 +4,14 @@
  * that options have their effect.  stderr is a file while they are parsed.
  */
 #define _GNU_SOURCE /* memfd_create() */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <apb/apb.h>
+#include "testlib.h"
 
 #include "api/options.h"
 
-#define NR_OF(a) (sizeof(a) / sizeof((a)[0]))
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #define NR_BLOCKS 4096
 #define LARGE ((size_t)4 << 20)
 
@@ -124,6 +114,11 @@ static void test_bad_values(void **state)
 		"dirty_limit=k",
 		"dirty_limit=4q",
 		"dirty_limit=4kk",
+		"dirty_limit=1j",
+		"dirty_limit=1l",
+		"dirty_limit=1f",
+		"dirty_limit=1h",
+		"dirty_limit=1n",
 		"dirty_limit=0x10",
 		"dirty_limit=-1",
 		"dirty_limit=+1",
@@ -134,7 +129,13 @@ static void test_bad_values(void **state)
 		"purge_delay=",
 		"purge_delay=1k",
 		"large_cache=m",
+		"junk=",
 		"junk=2",
+		"junk=x",
+		"junk=0k",
+		"purge_delay=18446744073709551615",
+		"large_cache=",
+		"large_cache=18446744073709551615",
 		"misuse=",
 		"misuse=abor",
 		"misuse=aborted",
@@ -213,6 +214,49 @@ static struct apb_stats after_churn(void)
 		apb_free(blocks[i]);
 	assert_int_equal(apb_reset(), 0);
 	return s;
+}
+
+/* Each value is the option's, to the byte. */
+static void test_values(void **state)
+{
+	static const struct {
+		const char *list;
+		const size_t *at;
+		size_t value;
+	} values[] = {
+		{"dirty_limit=4095", &apb_policy.dirty_limit, 4095},
+		{"dirty_limit=3k", &apb_policy.dirty_limit, 3 << 10},
+		{"dirty_limit=3K", &apb_policy.dirty_limit, 3 << 10},
+		{"dirty_limit=3m", &apb_policy.dirty_limit, 3 << 20},
+		{"dirty_limit=3M", &apb_policy.dirty_limit, 3 << 20},
+		{"dirty_limit=3g", &apb_policy.dirty_limit, (size_t)3 << 30},
+		{"dirty_limit=3G", &apb_policy.dirty_limit, (size_t)3 << 30},
+		{"dirty_limit=auto", &apb_policy.dirty_limit, APB_DIRTY_AUTO},
+		{"purge_delay=1234", &apb_policy.purge_delay, 1234},
+		{"purge_delay=500", &apb_policy.purge_delay, 500},
+		{"large_cache=12345", &apb_policy.large_cache, 12345},
+		{"large_cache=64m", &apb_policy.large_cache, 64 << 20},
+	};
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < NR_OF(values); i++) {
+		expect_said(values[i].list, "");
+		assert_int_equal(*values[i].at, values[i].value);
+	}
+	expect_said("thp=always", "");
+	assert_int_equal(apb_policy.thp, APB_THP_ALWAYS);
+	expect_said("thp=default", "");
+	assert_int_equal(apb_policy.thp, APB_THP_SYSTEM);
+	assert_int_equal(apb_reset(), 0);
+	expect_said("junk=1", "");
+	assert_true(apb_policy.junk);
+	expect_said("junk=0", "");
+	assert_false(apb_policy.junk);
+	expect_said("settle_period=4095", "");
+	assert_int_equal(apb_state.period, 4095);
+	expect_said("settle_period=0", "");
+	assert_int_equal(apb_state.period, 0);
 }
 
 static void test_dirty_limit(void **state)
@@ -377,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_bad_values),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_errno_kept),
+		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_dirty_limit),
 		cmocka_unit_test(test_settle_period),
 		cmocka_unit_test(test_large_cache),

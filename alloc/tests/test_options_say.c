@@ -55,6 +55,13 @@ static void test_complaints(void **ctx)
 	snprintf(want, sizeof(want),
 		 "apb: APB_OPTIONS: unknown option '%.64s'\n", list);
 	assert_says(list, want);
+	/* and 63 if there are no more */
+	list[63] = '=';
+	snprintf(want, sizeof(want),
+		 "apb: APB_OPTIONS: unknown option '%.63s'\n", list);
+	assert_says(list, want);
+	memset(list, 'x', 64);
+	strcpy(list + 64, "=");
 	memmove(list + 1, list, 65);
 	snprintf(want, sizeof(want),
 		 "apb: APB_OPTIONS: unknown option '%.64s'\n", list);
@@ -115,6 +122,61 @@ static void print_to_nobody(void *unused)
 	write_faults.nothing = 1;
 	errno = 0;
 	_exit(apb_stats_print(STDERR_FILENO) != -1 || errno != EIO);
+}
+
+static void parse_by_bytes(void *list)
+{
+	write_faults.at_most = 1;
+	apb_options_parse(list);
+}
+
+static void report_and_go_on(void *list)
+{
+	void *p = apb_malloc(100);
+
+	apb_options_parse(list);
+	apb_free(p);
+	apb_free(p);
+}
+
+static void test_reports(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	fresh_sim(2, 0);
+	run_child(&c, report_and_go_on, "misuse=return");
+	assert_int_equal(c.status, 0);
+	assert_non_null(strstr(c.err, "double free"));
+	run_child(&c, parse_by_bytes, "foo=1");
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
+}
+
+static void read_environment(void *environment)
+{
+	environ = environment;
+	apb_options_read = false;
+	apb_options_init();
+}
+
+/* Only the variable of that very name is read. */
+static void test_names(void **ctx)
+{
+	char *others[] = {"XYZ_OPTIONS=foo=1",	"APB_OPTIONSX=foo=1",
+			  "APB_OPTION=foo=1",	"AAPB_OPTIONS=foo=1",
+			  "APB_OPTIONS",	"apb_options=foo=1",
+			  "APB_OPTIONS =foo=1", NULL};
+	char *mine[] = {"A=B", "APB_OPTIONS=foo=1", NULL};
+	struct child c;
+
+	(void)ctx;
+	run_child(&c, read_environment, others);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "");
+	run_child(&c, read_environment, mine);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
 }
 
 static void test_takes_little(void **ctx)
@@ -255,6 +317,31 @@ static void end_without_stderr(void *list)
 	end_with(list);
 }
 
+/* 64 bytes of the program's name are told. */
+static void end_with_name(void *list)
+{
+	static char name[66];
+
+	memset(name, 'n', sizeof(name) - 1);
+	program_invocation_short_name = name;
+	end_with(list);
+}
+
+static void test_long_name(void **ctx)
+{
+	char name[65];
+	struct child c;
+
+	(void)ctx;
+	meanwhile = NULL;
+	run_child(&c, end_with_name, "stats=1");
+	assert_int_equal(c.status, 0);
+	memset(name, 'n', 64);
+	assert_int_equal(strncmp(c.err, "apb: statistics of ", 19), 0);
+	assert_memory_equal(c.err + 19, name, 64);
+	assert_int_equal(strncmp(c.err + 83, ", process ", 10), 0);
+}
+
 static void test_at_exit_few_files(void **ctx)
 {
 	struct child c;
@@ -274,9 +361,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_complaints),
+		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_takes_little),
 		cmocka_unit_test(test_takes_nothing),
 		cmocka_unit_test(test_at_exit),
+		cmocka_unit_test(test_long_name),
 		cmocka_unit_test(test_at_exit_few_files),
 	};
 

@@ -411,6 +411,10 @@ static void compare(void)
 	assert_int_equal(as()->reclaimed, gone);
 	assert_int_equal(as()->highwater, highwater);
 	assert_int_equal(apb_arena_dirty_limit(), bound());
+	assert_int_equal(apb_state.os.purges, policy_done.purges);
+	assert_int_equal(apb_state.os.purged, policy_done.purged);
+	assert_int_equal(apb_state.os.unmap_failures,
+			 policy_done.refused_unmaps);
 }
 
 static void start(uint64_t seed, unsigned int flags)
@@ -489,6 +493,7 @@ static void put(struct apb_pool *pool, unsigned int idle)
 static struct apb_pool *held[POOLS];
 static unsigned int nr_held;
 static unsigned int order; /* of what is put */
+static unsigned int only; /* the kind that is taken, if it is one */
 static uint64_t seed;
 
 static unsigned int below(size_t n)
@@ -511,11 +516,14 @@ static void put_some(void)
 static void take_some(void)
 {
 	static const unsigned int kinds[] = {0, 0, 0, 0, 1, 1, 2};
+	unsigned int kind = kinds[below(NR_OF(kinds))];
 	struct apb_pool *pool;
 
 	if (nr_held == POOLS || nr == ARENAS)
 		return;
-	pool = take(kinds[below(NR_OF(kinds))], below(16));
+	if (only < APB_NR_POOL_KINDS)
+		kind = only;
+	pool = take(kind, below(16));
 	if (pool)
 		held[nr_held++] = pool;
 }
@@ -524,7 +532,8 @@ static void set_option(void)
 {
 	static const size_t delays[] = {500, 500, 37, 1, 0};
 	static const size_t limits[] = {APB_DIRTY_AUTO, APB_DIRTY_AUTO,
-					APB_DIRTY_AUTO, 3 * MIB + 5, 0};
+					APB_DIRTY_AUTO, 3 * MIB + 5,
+					16 * MIB,	0};
 
 	if (below(2))
 		policy_option(APB_OPT_DIRTY_LIMIT,
@@ -551,7 +560,7 @@ static void drop(void)
 /* Idle pages of pools in use: may they stay, and go. */
 static void idle_pages(void)
 {
-	size_t bytes = (1 + below(40)) * APB_PAGE * (1 + below(40)), old;
+	size_t bytes = (1 + below(40)) * APB_PAGE * (1 + below(400)), old;
 	bool stay, gave = below(2);
 
 	switch (below(4)) {
@@ -631,17 +640,36 @@ static void run(uint64_t from, unsigned int flags, unsigned int steps,
 	unsigned int i, what, rise = 1, delay = (unsigned int)(from % 3);
 
 	start(from, flags);
+	/* as if so much had been learnt that the caps count */
+	if (from % 4 == 3)
+		as()->retain.extra = as()->sparse.extra = dirt.extra =
+			sparse.extra = 500 * MIB;
 	seed = from;
 	nr_held = 0;
+	/* idle pages may be as many as that, and no more */
+	while (from % 4 == 3 &&
+	       apb_arena_sparse_stays(0, 5 * MIB) ==
+		       (sparse_bytes + 5 * MIB <= sparse_bound())) {
+		if (sparse_bytes + 5 * MIB > sparse_bound()) {
+			policy_gave(&sparse, sparse_bytes, 5 * MIB);
+			break;
+		}
+		sparse_bytes += 5 * MIB;
+		policy_came(&sparse, sparse_bytes, 5 * MIB);
+		policy_needed(&sparse, sparse_bytes, 0);
+	}
+	assert_int_equal(sparse_bytes, from % 4 == 3 ? 60 * MIB : 0);
 	for (i = 0; i < steps; i++) {
 		if (nr_held > most || !below(most)) {
 			rise = 0;
 			order = below(3);
 		}
-		if (!nr_held || !below(most))
+		if (!nr_held || !below(most)) {
 			rise = 1;
+			only = below(6);
+		}
 		if (!below(8)) {
-			what = below(delay ? 40 : 400);
+			what = below(!below(20) ? 1500 : delay ? 40 : 400);
 			now += policy_options.clock ? what : 0;
 			simos_pass(what);
 		}

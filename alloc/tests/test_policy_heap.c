@@ -40,6 +40,7 @@ static struct bin bins[APB_NR_CLASSES + 1];
 static struct pool *ring[RING];
 static unsigned int next_place, nr_pools, period, replayed;
 static uint64_t stamp, settles, settled;
+static uint64_t sweeps, followed; /* asked for, and done */
 static struct policy sparse;
 static bool none_stays; /* what the system has is known then */
 static bool trimming; /* it sweeps them all when it has settled */
@@ -198,6 +199,14 @@ static void sweep_heap(bool all)
 	}
 }
 
+/* On slow paths it sweeps what was let be for too long. */
+static void follow(void)
+{
+	if (followed != sweeps)
+		sweep_heap(false);
+	followed = sweeps;
+}
+
 /* ---- the model: bins -------------------------------------------------- */
 
 static void set_limit(struct bin *b)
@@ -353,6 +362,7 @@ static void put(unsigned int cls, uintptr_t addr, struct pool *p)
 	struct bin *b = &bins[cls];
 
 	if (b->n >= b->limit) {
+		follow();
 		if (b->want <= b->limit)
 			learn(cls);
 		if (b->want > b->limit)
@@ -371,6 +381,7 @@ static void refill(unsigned int cls, uintptr_t got)
 	unsigned int n, i, taken[1024];
 	struct pool *p;
 
+	follow();
 	b->ran_empty = true;
 	b->was_full = false;
 	p = partial_pool(cls);
@@ -465,6 +476,7 @@ static void compare_counts(void)
 	assert_int_equal(heap()->settled, settled);
 	assert_int_equal(heap()->next_sparse, next_place);
 	assert_int_equal(heap()->pools, nr_pools);
+	assert_int_equal(heap()->sweeps, followed);
 	if (none_stays) {
 		assert_int_equal(as()->sparse.given, sparse.given);
 		assert_int_equal(as()->sparse.extra, sparse.extra);
@@ -495,9 +507,11 @@ static void compare_all(void)
 
 static void *take(unsigned int cls)
 {
-	uintptr_t p = (uintptr_t)apb_malloc(size_of(cls));
 	struct bin *b = &bins[cls];
+	uintptr_t p;
 
+	sweeps = as()->sweeps;
+	p = (uintptr_t)apb_malloc(size_of(cls));
 	assert_int_not_equal(p, 0);
 	if (!b->n)
 		refill(cls, p);
@@ -512,6 +526,7 @@ static void give(void *block)
 	struct pool *p = pool_at((uintptr_t)block);
 	unsigned int cls = p->cls;
 
+	sweeps = as()->sweeps;
 	apb_free(block);
 	put(cls, (uintptr_t)block, p);
 	assert_int_equal(bin_length(cls), bins[cls].n);
@@ -544,12 +559,19 @@ static void others(void)
 	static const unsigned int periods[] = {0, 0, 0, 1, 5, 40, 300, 2000};
 	unsigned int cls;
 
-	switch (below(3)) {
+	switch (below(4)) {
 	case 0:
+		/* what was let be all that time was not needed */
+		if (none_stays)
+			break;
+		simos_pass(250 + (unsigned int)below(1000));
+		apb_retain_tick();
+		break;
+	case 1:
 		apb_settle();
 		settle_all();
 		break;
-	case 1:
+	case 2:
 		apb_trim();
 		trimming = true;
 		settle_all();
@@ -577,7 +599,7 @@ static void start(uint64_t from)
 	memset(ring, 0, sizeof(ring));
 	memset(&sparse, 0, sizeof(sparse));
 	next_place = nr_pools = period = 0;
-	stamp = settles = settled = 0;
+	stamp = settles = settled = sweeps = followed = 0;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
 		start_bin(cls);
 	none_stays = from % 2;

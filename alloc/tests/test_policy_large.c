@@ -339,7 +339,8 @@ static void expect_calls(void)
 	unsigned int i, n = 0;
 
 	for (i = 0; i < policy_logged; i++)
-		if (is_ours(policy_log[i].addr))
+		if (is_ours(policy_log[i].addr) ||
+		    policy_log[i].call == APB_OS_PURGE)
 			policy_log[n++] = policy_log[i];
 	policy_logged = n;
 	replayed = 0;
@@ -384,6 +385,7 @@ static void compare(void)
 /* ---- at random -------------------------------------------------------- */
 
 static uint64_t seed;
+static bool purge_zeroes;
 
 static size_t below(size_t n)
 {
@@ -394,7 +396,16 @@ static size_t below(size_t n)
 static size_t some_size(size_t most)
 {
 	static const unsigned int shift[] = {0, 0, 1, 2, 3, 4, 6};
+	/* where something else begins */
+	static const size_t edge[] = {40 * KIB, 512 * KIB, MIB,
+				      4 * MIB,	12 * MIB,  64 * KIB};
 
+	if (!below(6)) {
+		size_t size = edge[below(NR_OF(edge))];
+
+		if (size <= most)
+			return size + below(3) * APB_PAGE - APB_PAGE;
+	}
 	most >>= shift[below(NR_OF(shift))];
 	if (most < 70000)
 		most = 70000;
@@ -404,17 +415,24 @@ static size_t some_size(size_t most)
 static void allocate(struct block *b, size_t most)
 {
 	size_t align = MIB << (below(4) ? 0 : below(4)), size = some_size(most);
+	bool zero = align == MIB && !below(3);
 	uintptr_t p;
 
 	if (bytes + size > 64 * MIB)
 		return;
 	p = (uintptr_t)(align > MIB ? apb_aligned_alloc(align, size) :
+			zero	    ? apb_calloc(1, size) :
 				      apb_malloc(size));
 	assert_int_not_equal(p, 0);
 	expect_calls();
 	tick();
 	get(b, up(size, APB_PAGE), align, p);
 	assert_int_equal(p, b->addr);
+	if (zero)
+		assert_true(all_bytes((void *)p, size, 0));
+	/* nothing that is mapped is said to be zero here */
+	if (zero && up(size, APB_PAGE) > 4 * MIB && purge_zeroes)
+		called(APB_OS_PURGE, b->addr, b->mapped);
 }
 
 static void reallocate(struct block *b, size_t most)
@@ -492,6 +510,7 @@ static void run(uint64_t from, unsigned int flags, unsigned int steps,
 	bytes = 0;
 	now = 0;
 	seed = from;
+	purge_zeroes = flags & SIMOS_PURGE_ZEROES;
 	for (i = 0; i < steps; i++) {
 		struct block *b = &block[below(BLOCKS)];
 
@@ -506,7 +525,7 @@ static void run(uint64_t from, unsigned int flags, unsigned int steps,
 			others();
 		} else if (!b->addr) {
 			allocate(b, most);
-		} else if (below(3)) {
+		} else if (below(from % 2 ? 4 : 20)) {
 			reallocate(b, most);
 		} else {
 			apb_free((void *)b->addr);
@@ -526,9 +545,11 @@ static void test_at_random(void **ctx)
 	unsigned int i;
 
 	(void)ctx;
-	for (i = 0; i < 16; i++)
-		run(i, SIMOS_HINTS | (i & 4 ? SIMOS_MISALIGN : 0), 2500,
-		    most[i % NR_OF(most)]);
+	for (i = 0; i < 12; i++)
+		run(i,
+		    SIMOS_HINTS | SIMOS_NONZERO | (i & 4 ? SIMOS_MISALIGN : 0) |
+			    (i & 2 ? 0 : SIMOS_PURGE_ZEROES),
+		    1200, most[i % NR_OF(most)]);
 }
 
 static void test_without_clock(void **ctx)
@@ -537,7 +558,7 @@ static void test_without_clock(void **ctx)
 
 	(void)ctx;
 	for (i = 20; i < 24; i++)
-		run(i, SIMOS_HINTS | SIMOS_NO_CLOCK, 2500,
+		run(i, SIMOS_HINTS | SIMOS_NO_CLOCK, 1500,
 		    i % 2 ? 6 * MIB : 600 * KIB);
 }
 

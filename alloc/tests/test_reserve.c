@@ -106,6 +106,8 @@ static void reserve_without_memory(void *arg)
 	limit_to(address_space());
 	errno = 77;
 	/* little enough for what the limit would be */
+	if (apb_os_reserve(APB_PAGE) || errno != 77)
+		_exit(1);
 	_exit(apb_os_reserve(APB_PAGE * 1024) || errno != 77);
 }
 

@@ -510,6 +510,7 @@ static void test_print_changes_nothing(void **ctx)
 static void test_short_writes(void **ctx)
 {
 	static char whole[32768];
+	int fd;
 
 	(void)ctx;
 	fresh_sim(11, 0);
@@ -529,7 +530,32 @@ static void test_short_writes(void **ctx)
 	errno = 0;
 	assert_int_equal(apb_stats_print(STDOUT_FILENO), -1);
 	assert_int_equal(errno, EIO);
-	write_faults.nothing = 0;
+	/* after an error nothing more is written */
+	write_faults.nothing = 1;
+	fd = memfd_create("stats", 0);
+	assert_int_equal(apb_stats_print(fd), -1);
+	assert_int_equal(write_faults.nothing, 0);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 0);
+	close(fd);
+}
+
+/* What heaps had counted that are no more is in the sums. */
+static void test_heaps_that_went(void **ctx)
+{
+	struct apb_stats s, t;
+
+	(void)ctx;
+	fresh_sim(12, 0);
+	apb_free(apb_malloc(1));
+	s = stats_now();
+	apb_state.heaps.settles += 3;
+	apb_state.heaps.settled += 50;
+	apb_state.heaps.recovered += 700;
+	apb_state.larges.recovered += 9000;
+	t = stats_now();
+	assert_int_equal(t.settles, s.settles + 3);
+	assert_int_equal(t.settled, s.settled + 50);
+	assert_int_equal(t.recovered, s.recovered + 9700);
 }
 
 static void test_write_errors(void **ctx)
@@ -650,6 +676,7 @@ int main(void)
 		cmocka_unit_test(test_print_of_every_class),
 		cmocka_unit_test(test_print_changes_nothing),
 		cmocka_unit_test(test_short_writes),
+		cmocka_unit_test(test_heaps_that_went),
 		cmocka_unit_test(test_write_errors),
 		cmocka_unit_test(test_same_lines_as_the_interpreter),
 	};

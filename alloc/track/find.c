@@ -80,7 +80,7 @@ bool apb_track_is_large(const char *block)
 	return apb_map_kind(&apb_state.map, (uintptr_t)block) == APB_KIND_LARGE;
 }
 
-struct apb_note *apb_note_at(char *block)
+APB_UNINSTRUMENTED struct apb_note *apb_note_at(char *block)
 {
 	struct apb_note *note = (struct apb_note *)block;
 
@@ -90,7 +90,8 @@ struct apb_note *apb_note_at(char *block)
 	return note;
 }
 
-static bool large_place(struct apb_track_place *place, const char *addr)
+APB_UNINSTRUMENTED static bool large_place(struct apb_track_place *place,
+					   const char *addr)
 {
 	struct apb_large *large = apb_large_around((uintptr_t)addr);
 
@@ -109,7 +110,8 @@ static bool large_place(struct apb_track_place *place, const char *addr)
  */
 #define STALE_MIBS 256
 
-static bool stale_place(struct apb_track_place *place, const char *addr)
+APB_UNINSTRUMENTED static bool stale_place(struct apb_track_place *place,
+					   const char *addr)
 {
 	char *block = (char *)apb_arena_of((uintptr_t)addr);
 	struct apb_note *note = NULL;
@@ -148,7 +150,8 @@ static bool was_pool(const struct apb_arena *arena, const struct apb_pool *pool,
 		       bytes - (pool->base - start);
 }
 
-static bool pool_place(struct apb_track_place *place, const char *addr)
+APB_UNINSTRUMENTED static bool pool_place(struct apb_track_place *place,
+					  const char *addr)
 {
 	struct apb_arena *arena = apb_arena_of((uintptr_t)addr);
 	struct apb_pool *pool;
@@ -199,8 +202,8 @@ bool apb_track_locate(const void *addr, struct apb_track_place *place)
 /* ---- what a report says ----------------------------------------------- */
 
 /* The program's block in the core's one at @at; false if there was none. */
-static bool describe(const struct apb_track_place *at,
-		     struct apb_san_block *block)
+APB_UNINSTRUMENTED static bool describe(const struct apb_track_place *at,
+					struct apb_san_block *block)
 {
 	struct apb_note *note = at->note;
 	struct apb_grave *grave;
@@ -258,33 +261,49 @@ static bool better(const struct apb_san_block *a, const struct apb_san_block *b,
 
 #define SMALLEST_POOL ((size_t)1 << APB_POOL_SHIFT_SMALL)
 
-static bool find(const struct apb_san_pool *pool, const void *addr,
-		 struct apb_san_block *block)
+/* What is at @addr, if it is better than @block, which is something or (false)
+ * nothing; whether there is something now. */
+static bool consider(const char *at, const char *addr, bool found,
+		     struct apb_san_block *block)
 {
 	struct apb_track_place place;
 	struct apb_san_block other;
-	const char *side[2];
-	bool found = false;
-	int i;
+
+	if (!apb_track_locate(at, &place) || !describe(&place, &other))
+		return found;
+	if (!found || better(&other, block, addr))
+		*block = other;
+	return true;
+}
+
+/*
+ * The block whose place in the core @addr is in; and if that is in front of the
+ * block, or behind it, the next one on that side.
+ */
+static bool find(const struct apb_san_pool *pool, const void *ptr,
+		 struct apb_san_block *block)
+{
+	const char *addr = ptr, *slot, *start;
+	bool found, in_front = true, behind = true;
+	struct apb_track_place place;
 
 	(void)pool;
-	if (apb_track_locate(addr, &place)) {
-		found = describe(&place, block);
-		side[0] = place.block - 1;
-		side[1] = place.end;
-	} else {
-		/* an unused pool: the last block in front, the first behind */
-		side[0] = (char *)((uintptr_t)addr & -SMALLEST_POOL) - 1;
-		side[1] = side[0] + SMALLEST_POOL + 1;
+	if (!apb_track_locate(addr, &place)) {
+		/* an unused pool: the last one in front, the first behind */
+		slot = (char *)((uintptr_t)addr & -SMALLEST_POOL);
+		found = consider(slot - 1, addr, false, block);
+		return consider(slot + SMALLEST_POOL, addr, found, block);
 	}
-	for (i = 0; i < 2; i++) {
-		if (!apb_track_locate(side[i], &place) ||
-		    !describe(&place, &other))
-			continue;
-		if (!found || better(&other, block, addr))
-			*block = other;
-		found = true;
+	found = describe(&place, block);
+	if (found) {
+		start = block->addr;
+		in_front = addr < start;
+		behind = addr >= start + block->size;
 	}
+	if (in_front)
+		found = consider(place.block - 1, addr, found, block);
+	if (behind)
+		found = consider(place.end, addr, found, block);
 	return found;
 }
 
@@ -295,7 +314,8 @@ struct walk {
 	void *arg;
 };
 
-static void walk_one(const struct walk *walk, struct apb_track_place *place)
+APB_UNINSTRUMENTED static void walk_one(const struct walk *walk,
+					struct apb_track_place *place)
 {
 	struct apb_san_block block;
 

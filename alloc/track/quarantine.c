@@ -53,14 +53,14 @@ static unsigned int get_epoch(void)
 
 /* ---- chains ----------------------------------------------------------- */
 
-static struct apb_note **link_of(struct apb_note *note)
+APB_UNINSTRUMENTED static struct apb_note **link_of(struct apb_note *note)
 {
 	struct apb_grave *grave = (struct apb_grave *)apb_note_user(note);
 
 	return (struct apb_note **)(grave + 1);
 }
 
-static void join(struct chain *to, const struct chain *from)
+APB_UNINSTRUMENTED static void join(struct chain *to, const struct chain *from)
 {
 	if (!from->first)
 		return;
@@ -72,13 +72,13 @@ static void join(struct chain *to, const struct chain *from)
 	to->bytes += from->bytes;
 }
 
-static void recycle(struct apb_note *note)
+APB_UNINSTRUMENTED static void recycle(struct apb_note *note)
 {
 	__atomic_store_n(&note->state, APB_NOTE_FREE, __ATOMIC_RELAXED);
 	apb_core_free(note);
 }
 
-static void recycle_chain(const struct chain *chain)
+APB_UNINSTRUMENTED static void recycle_chain(const struct chain *chain)
 {
 	struct apb_note *note = chain->first, *next;
 
@@ -105,7 +105,7 @@ static struct chain *chain_at(unsigned int i)
 	return &queue.chain[(queue.head + i) % NR_CHAINS];
 }
 
-static void enqueue(const struct chain *chain)
+APB_UNINSTRUMENTED static void enqueue(const struct chain *chain)
 {
 	struct chain *last = queue.nr ? chain_at(queue.nr - 1) : NULL;
 
@@ -157,7 +157,7 @@ static void hand_over(void)
 	apb_leave();
 }
 
-void apb_quarantine_put(struct apb_note *note)
+APB_UNINSTRUMENTED void apb_quarantine_put(struct apb_note *note)
 {
 	struct chain one = {
 		.first = note,

@@ -66,7 +66,7 @@ static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
  * The stack as of @fn, the public function that was called: what that consists
  * of is nobody's business.  To be inlined into it.
  */
-#define inlined static inline __attribute__((always_inline))
+#define inlined APB_UNINSTRUMENTED static inline __attribute__((always_inline))
 
 inlined uint32_t stack_from(const void *fn)
 {
@@ -148,12 +148,12 @@ inlined void *alloc(size_t size, bool zero, const void *fn)
 	return user;
 }
 
-void *apb_malloc(size_t size)
+APB_UNINSTRUMENTED void *apb_malloc(size_t size)
 {
 	return alloc(size, false, apb_malloc);
 }
 
-void *apb_calloc(size_t n, size_t size)
+APB_UNINSTRUMENTED void *apb_calloc(size_t n, size_t size)
 {
 	size_t bytes;
 
@@ -164,7 +164,7 @@ void *apb_calloc(size_t n, size_t size)
 	return alloc(bytes, true, apb_calloc);
 }
 
-void *apb_aligned_alloc(size_t align, size_t size)
+APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 {
 	unsigned int shift;
 	size_t total;
@@ -201,7 +201,7 @@ void *apb_aligned_alloc(size_t align, size_t size)
 /* ---- death ------------------------------------------------------------ */
 
 /* The note of the block whose first byte is at @ptr, or NULL. */
-static noinline struct apb_note *note_slow(const void *ptr)
+APB_UNINSTRUMENTED static noinline struct apb_note *note_slow(const void *ptr)
 {
 	struct apb_track_place place;
 	bool found;
@@ -215,7 +215,7 @@ static noinline struct apb_note *note_slow(const void *ptr)
 	return place.note;
 }
 
-static inline struct apb_note *note_of(const void *ptr)
+APB_UNINSTRUMENTED static inline struct apb_note *note_of(const void *ptr)
 {
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
 	struct apb_entry entry;
@@ -236,7 +236,7 @@ static inline struct apb_note *note_of(const void *ptr)
 }
 
 /* Whether the calling thread is the one to end its life. */
-static bool die(struct apb_note *note)
+APB_UNINSTRUMENTED static bool die(struct apb_note *note)
 {
 	uint8_t live = APB_NOTE_LIVE;
 
@@ -250,14 +250,15 @@ inlined void bury(struct apb_note *note, void *ptr, const void *fn)
 	struct apb_grave *grave = ptr;
 	size_t size = apb_note_size(note);
 
-	apb_san_died(&apb_track_pool, ptr, size);
+	/* before it is dead: MSan would see that it is written */
 	grave->died_stack = stack_from(fn);
 	grave->died_thread = (uint16_t)apb_san_thread();
 	grave->check = (uint16_t)(apb_note_check(grave) >> APB_NOTE_SIZE_BITS);
+	apb_san_died(&apb_track_pool, ptr, size);
 	apb_quarantine_put(note);
 }
 
-static noinline void bad_free(void *ptr)
+APB_UNINSTRUMENTED static noinline void bad_free(void *ptr)
 {
 	struct apb_track_place place;
 	enum apb_san_free kind = APB_SAN_FREE_WILD;
@@ -289,13 +290,13 @@ inlined void release(void *ptr, const void *fn)
 	errno = saved_errno;
 }
 
-void apb_free(void *ptr)
+APB_UNINSTRUMENTED void apb_free(void *ptr)
 {
 	release(ptr, apb_free);
 }
 
 /* Whether that is right for @ptr, if it is a live block at all. */
-static bool fits(void *ptr, size_t align, size_t size)
+APB_UNINSTRUMENTED static bool fits(void *ptr, size_t align, size_t size)
 {
 	enum apb_san_free kind = APB_SAN_FREE_WILD;
 	struct apb_note *note;
@@ -312,17 +313,18 @@ static bool fits(void *ptr, size_t align, size_t size)
 	tool_leave();
 	if (likely(kind == APB_SAN_FREE_WILD))
 		return true;
-	apb_san_bad_free(kind, ptr);
+	apb_san_bad_free_sized(kind, ptr, size, align);
 	return false;
 }
 
-void apb_free_sized(void *ptr, size_t size)
+APB_UNINSTRUMENTED void apb_free_sized(void *ptr, size_t size)
 {
 	if (ptr && fits(ptr, APB_MIN_ALIGN, size))
 		release(ptr, apb_free_sized);
 }
 
-void apb_free_aligned_sized(void *ptr, size_t align, size_t size)
+APB_UNINSTRUMENTED void apb_free_aligned_sized(void *ptr, size_t align,
+					       size_t size)
 {
 	if (ptr && fits(ptr, align, size))
 		release(ptr, apb_free_aligned_sized);
@@ -330,7 +332,7 @@ void apb_free_aligned_sized(void *ptr, size_t align, size_t size)
 
 /* ---- realloc, usable size --------------------------------------------- */
 
-static size_t live_size(const void *ptr)
+APB_UNINSTRUMENTED static size_t live_size(const void *ptr)
 {
 	struct apb_note *note;
 	size_t size = 0;
@@ -364,12 +366,12 @@ inlined void *move(void *ptr, size_t size, const void *fn)
 	return p;
 }
 
-void *apb_realloc(void *ptr, size_t size)
+APB_UNINSTRUMENTED void *apb_realloc(void *ptr, size_t size)
 {
 	return move(ptr, size, apb_realloc);
 }
 
-void *apb_reallocarray(void *ptr, size_t n, size_t size)
+APB_UNINSTRUMENTED void *apb_reallocarray(void *ptr, size_t n, size_t size)
 {
 	size_t bytes;
 
@@ -380,15 +382,20 @@ void *apb_reallocarray(void *ptr, size_t n, size_t size)
 	return move(ptr, bytes, apb_reallocarray);
 }
 
-size_t apb_usable_size(const void *ptr)
+APB_UNINSTRUMENTED size_t apb_usable_size(const void *ptr)
 {
 	size_t size;
 
 	if (!ptr)
 		return 0;
 	size = live_size(ptr);
-	/* the core says what is wrong with it */
-	return size ? size : apb_core_usable_size(ptr);
+	if (likely(size))
+		return size;
+	/* as the tool says it of malloc's; others do not look, but the core does */
+	if (!APB_SAN_ADDRESS)
+		return apb_core_usable_size(ptr);
+	apb_san_bad_free(APB_SAN_FREE_USABLE, ptr);
+	return 0;
 }
 
 /* ---- everything at once ----------------------------------------------- */
@@ -419,7 +426,7 @@ static void close_pools(struct apb_arena *arena, void *arg)
 			   bytes);
 }
 
-int apb_reset(void)
+APB_UNINSTRUMENTED int apb_reset(void)
 {
 	struct apb_node *node;
 	int err;

@@ -118,6 +118,11 @@ static inline int apb_track_set_quarantine(size_t bytes)
 
 #endif
 
+/* Of the allocator's files; for others these functions are plain ones. */
+#ifndef APB_UNINSTRUMENTED
+#define APB_UNINSTRUMENTED
+#endif
+
 /* ---- between the files of this folder --------------------------------- */
 
 extern struct apb_san_pool apb_track_pool;
@@ -162,17 +167,19 @@ static inline uint64_t apb_note_check(const void *block)
 									 << 63;
 }
 
-static inline size_t apb_note_size(const struct apb_note *note)
+APB_UNINSTRUMENTED static inline size_t
+apb_note_size(const struct apb_note *note)
 {
 	return note->size & ((UINT64_C(1) << APB_NOTE_SIZE_BITS) - 1);
 }
 
-static inline char *apb_note_user(struct apb_note *note)
+APB_UNINSTRUMENTED static inline char *apb_note_user(struct apb_note *note)
 {
 	return (char *)note + ((size_t)1 << note->shift);
 }
 
-static inline bool apb_note_valid(const struct apb_note *note)
+APB_UNINSTRUMENTED static inline bool
+apb_note_valid(const struct apb_note *note)
 {
 	return !((note->size ^ apb_note_check(note)) >> APB_NOTE_SIZE_BITS);
 }

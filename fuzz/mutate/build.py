@@ -75,11 +75,12 @@ class Project:
         found = glob.glob("alloc/*/*.[ch]", root_dir=ROOT) + \
             glob.glob("alloc/*.h", root_dir=ROOT)
         return sorted(path for path in found if path.split("/")[1] not in
-                      ("tests", "shim", "python"))
+                      ("tests", "shim", "python", "track"))
 
     def other(self):
         """What is copied beside them."""
-        return ["alloc/include/apb/apb.h"]
+        return sorted(glob.glob("alloc/include/apb/*.h", root_dir=ROOT) +
+                      glob.glob("alloc/track/*.h", root_dir=ROOT))
 
     def tests(self):
         """Programs to be linked in: objects by name."""
@@ -175,7 +176,10 @@ class Build:
 
     def forms(self):
         """Compilers and flags by the name of the form."""
-        forms = {"run": [self.compiler, *self.flags],
+        # what is undefined ends the mutant, as it would end the tests
+        undefined = ["-fsanitize=shift,bounds,signed-integer-overflow",
+                     "-fsanitize-undefined-trap-on-error"]
+        forms = {"run": [self.compiler, *self.flags, *undefined],
                  "trace": [self.compiler, *self.flags]}
         if self.fuzzed:
             coverage = ["-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage="

@@ -15,6 +15,7 @@ build/mutate/results.  From the environment:
   MUTATE_QUICK=n        only programs and inputs of n seconds of CPU in all,
                         the cheapest; what lives goes on where that ended when
                         this is more, or not set
+  MUTATE_COMPARE=1      compare code in a quick run, too
   JOBS=n                at the same time
 
 Exit status: 0; 1 if one survives that is not in the list, or an entry of the
@@ -37,7 +38,7 @@ LIST = "fuzz/mutate/survivors.txt"
 
 
 def number(name, default, least=0):
-    value = os.environ.get(name) or str(default)
+    value = os.environ.get(name) or str(int(default))
     if not value.isdigit() or int(value) < least:
         proc.usage("%s=%s: must be a whole number from %d on"
                    % (name, value, least))
@@ -62,8 +63,9 @@ class Mutate:
         self.seconds = number("MUTATE_SECONDS", 0)
         self.limit = number("MUTATE_LIMIT", 0)
         self.jobs = number("JOBS", proc.NCPU, 1)
-        self.runner = running.Runner(self.build, self.quick, fuzz_seconds,
-                                     self.results.kills())
+        compare = number("MUTATE_COMPARE", not self.quick)
+        self.runner = running.Runner(self.build, self.quick, compare,
+                                     fuzz_seconds, self.results.kills())
 
     def selected(self):
         """Ids; if they are a sample any first part of them is one, too."""

@@ -37,6 +37,8 @@ UNARY = {1: "x++", 2: "x--", 3: "++x", 4: "--x", 8: "-", 9: "~", 10: "!"}
 CONSTANT = re.compile(r"[A-Z][A-Z0-9_]*$|U?INT\d+_C\(\w+\)$|true$|false$")
 NUMBER = re.compile(r"(-?)(0[xX][0-9a-fA-F]+|\d+)[uUlL]*$")
 MACRO = re.compile(r"[A-Z][A-Z0-9_]*\b(\(\w+\))?")
+# What makes no code, or none that can be told from none.
+HINT = re.compile(r"\(void\)|\w*atomic_signal_fence\b|__builtin_prefetch\b")
 WORD = re.compile(r"\w")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 EFFECTS = (K.CALL_EXPR, K.COMPOUND_ASSIGNMENT_OPERATOR, K.StmtExpr)
@@ -215,7 +217,7 @@ class Source:
         self.context = self.squeezed(*span)
         text = self.text[span[0]:span[1]]
         end = re.compile(r"\s*;").match(self.text, span[1])
-        if end and not re.match(r"\(void\)", text):
+        if end and not HINT.match(text):
             op = "call" if cursor.kind == K.CALL_EXPR else "delete"
             self.add((span[0], end.end()), op, ";", kind="stmt")
         self.expression(cursor)
@@ -312,6 +314,8 @@ class Source:
         if self.constant(cursor, span):
             return
         children = list(cursor.get_children())
+        if self.address(cursor):
+            return
         if cursor.kind == K.BINARY_OPERATOR:
             self.binary(cursor, children, span)
         elif cursor.kind == K.COMPOUND_ASSIGNMENT_OPERATOR:
@@ -329,6 +333,11 @@ class Source:
             return
         for child in children:
             self.expression(child)
+
+    def address(self, cursor):
+        """Whether it is the address of what a macro names."""
+        text = self.text[slice(*self.span(cursor))]
+        return text.startswith("&") and CONSTANT.match(text[1:])
 
     def between(self, left, right):
         """What stands between two operands."""

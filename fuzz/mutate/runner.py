@@ -21,6 +21,8 @@ MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 IDLE_SECONDS = 2
+AKIN = 50  # a test that is made for the file is as one with so many kills
+QUICK_MOST = 1  # a program that takes longer is not for quick runs
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
 EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
@@ -76,9 +78,10 @@ class Program:
 
 
 class Runner:
-    def __init__(self, build, quick, fuzz_seconds, kills):
+    def __init__(self, build, quick, compare, fuzz_seconds, kills):
         self.build = build
         self.quick = quick
+        self.compare = compare
         self.out = build.out
         self.fuzz_seconds = fuzz_seconds
         self.programs = []
@@ -128,16 +131,21 @@ class Runner:
                       str(self.build.numbers))
         fresh = {}
         for name in self.build.project.tests():
-            stamp = digest(base, read("%s/unit/%s.o" % (self.out, name)))
+            program = digest(read("%s/unit/%s.o" % (self.out, name)))
+            stamp = digest(base, program)
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))
-            if self.quick and known.get(name, {}).get("cpu", 0) > self.quick:
+            last = known.get(name, {})
+            # of another version it would have to be found out
+            if self.quick and last.get("cpu", 0) > QUICK_MOST and \
+                    last.get("program") == program:
                 continue
             if known.get(name, {}).get("stamp") != stamp:
                 print("mutate: tracing %s" % name, flush=True)
                 trace = self.trace_replay if name == "replay" else \
                     self.trace_unit
-                known[name] = {"stamp": stamp, **trace(name)}
+                known[name] = {"stamp": stamp, "program": program,
+                               **trace(name)}
                 with open(path, "w", encoding="utf-8") as file:
                     json.dump(known, file)
             fresh[name] = known[name]
@@ -222,7 +230,8 @@ class Runner:
             return found[:1] + sorted(found[1:], key=lambda a: a[0])
         with self.lock:
             return sorted(found, key=lambda a: a[0] / (
-                1 + self.kills.get((source, a[1]), 0)))
+                1 + self.kills.get((source, a[1]), 0) +
+                AKIN * akin(source, a[1])))
 
     def attempt(self, number, attempt, worker):
         """None, or what killed it: (by, how, detail)."""
@@ -275,8 +284,10 @@ class Runner:
         if mutant.id in self.build.without:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
-        # a quick run compares no code
-        compared, spent = self.quick, 0
+        compared, spent = not self.compare, 0
+        # of a header all would have to be compiled
+        if self.quick and source.path.endswith(".h"):
+            compared = True
         for attempt in self.attempts(source.path, number, known.get("by")):
             name, cpu, key = attempt[1], attempt[3], attempt[5]
             if tried.get(key) == self.stamps[name]:
@@ -300,6 +311,12 @@ class Runner:
             return entry_of(killed)
         return {"result": "survived", "by": "", "how": "", "tried": tried,
                 "quick": self.quick, "detail": "%d tried" % len(tried)}
+
+
+def akin(source, program):
+    """Whether a test's name has the file's in it, or its folder's."""
+    words = source.rpartition(".")[0].split("/")[1:]
+    return any(word in program.split("_") for word in words)
 
 
 def entry_of(killed):

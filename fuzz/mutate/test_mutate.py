@@ -17,6 +17,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import points       # noqa: E402  (the folder has to be in the path first)
+import runner       # noqa: E402
 from build import proc  # noqa: E402
 
 HERE = "fuzz/mutate/sample/"
@@ -84,6 +85,45 @@ class Mutants(unittest.TestCase):
             after = mutants_of(HERE + "sample.c", folder)
         self.assertLess(len(before), len(after))
         self.assertEqual(set(before) - set(after), set())
+
+
+    def test_left_alone(self):
+        """Hints, and the address of what a macro names."""
+        text = ("#define THE_ONE one\nint one;\n"
+                "void f(int *p)\n{\n\t__builtin_prefetch(p, 1);\n"
+                "\t__atomic_signal_fence(__ATOMIC_RELEASE);\n\t*p = 3;\n}\n"
+                "int *g(void)\n{\n\treturn &THE_ONE;\n}\n")
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "a.c"), "w",
+                      encoding="utf-8") as file:
+                file.write(text)
+            found = mutants_of("a.c", folder)
+        self.assertEqual({(line, new) for line, _old, new in found.values()},
+                         {(7, ";"), (7, "(3 + 1)"), (7, "0"), (7, "(3 - 1)"),
+                          (11, "(void *)0")})
+
+
+class Waits(unittest.TestCase):
+    def wait(self, *cmd):
+        process = subprocess.Popen(cmd, start_new_session=True)
+        begin = time.monotonic()
+        try:
+            return runner.wait(process, 60), time.monotonic() - begin
+        finally:
+            process.kill()
+            process.wait()
+
+    def test_deadlock(self):
+        """Whoever only sleeps is not waited for long."""
+        status, took = self.wait("sleep", "60")
+        self.assertIsNone(status)
+        self.assertLess(took, 30)
+
+    def test_busy(self):
+        status, _took = self.wait(
+            sys.executable, "-c", "import time\nend = time.monotonic() + 3\n"
+            "while time.monotonic() < end:\n  pass")
+        self.assertEqual(status, 0)
 
 
 class Runs(unittest.TestCase):
@@ -175,6 +215,11 @@ class Runs(unittest.TestCase):
                       "    +(APB_SAMPLE_MAX) + (2)\n" % (C, next(iter(ALIVE))),
                       said)
         self.assertIn("4 survivors not listed", said)
+
+    def test_4_alive(self):
+        """Those that survived, and no others."""
+        said = self.mutate([], 1, MUTATE_ALIVE="1")
+        self.assertIn("%d mutants, " % len(ALIVE), said)
 
     def test_5_listed(self):
         """One in the list is no failure; only some classes count for the

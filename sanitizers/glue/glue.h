@@ -60,10 +60,11 @@ bool apb_record_died(void *record, const void *addr, size_t size,
 void apb_record_resized(void *record, const void *addr, size_t size);
 
 /*
- * All live blocks die.  Return: how many bytes of the pool, from its start,
- * ever had blocks.
+ * One more live block dies, the first from @place on, which is 0 at first; its
+ * address and size; NULL: there is none.
  */
-size_t apb_record_reset(void *record, uint32_t stack, uint32_t thread);
+void *apb_record_kill(void *record, size_t *place, size_t *size, uint32_t stack,
+		      uint32_t thread);
 bool apb_record_find(const void *record, const void *addr,
 		     struct apb_san_block *block);
 void apb_record_walk(const void *record,

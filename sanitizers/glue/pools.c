@@ -159,17 +159,22 @@ APB_RAW void apb_san_pool_gone(struct apb_san_pool *pool)
 
 APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
 {
-	size_t used = pool->size;
+	uint32_t stack, thread;
+	size_t place = 0, size;
+	void *addr;
 
-	if (everywhere(pool))
-		return;
-	if (pool->record)
-		used = apb_record_reset(
-			pool->record,
-			apb_stack_take(__builtin_return_address(0),
-				       __builtin_frame_address(0)),
-			apb_san_thread());
-	tool_reset(pool->addr, used);
+	tool_enter();
+	if (pool->record) {
+		stack = apb_stack_take(__builtin_return_address(0),
+				       __builtin_frame_address(0));
+		thread = apb_san_thread();
+		while ((addr = apb_record_kill(pool->record, &place, &size,
+					       stack, thread)))
+			tool_died(addr, size);
+	} else if (!everywhere(pool)) {
+		tool_reset(pool->addr, pool->size);
+	}
+	tool_leave();
 }
 
 /* ---- blocks ----------------------------------------------------------- */

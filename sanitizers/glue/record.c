@@ -132,21 +132,24 @@ APB_RAW void apb_record_gone(void *record)
 		apb_glue_unmap(r, r->bytes);
 }
 
-APB_RAW size_t apb_record_reset(void *record, uint32_t stack, uint32_t thread)
+APB_RAW void *apb_record_kill(void *record, size_t *place, size_t *size,
+			      uint32_t stack, uint32_t thread)
 {
 	struct record *r = record;
-	size_t i;
+	size_t i = at_or_after(r, *place);
+	struct entry *e;
 
-	for (i = at_or_after(r, 0); i < r->places; i = at_or_after(r, i + 1)) {
-		struct entry *e = &r->entries[i];
-
-		if (e->state != APB_SAN_LIVE)
-			continue;
-		e->died_stack = stack;
-		e->died_thread = thread;
-		e->state = APB_SAN_DEAD;
-	}
-	return r->top * APB_SAN_ALIGN;
+	while (i < r->places && r->entries[i].state != APB_SAN_LIVE)
+		i = at_or_after(r, i + 1);
+	*place = i + 1;
+	if (i >= r->places)
+		return NULL;
+	e = &r->entries[i];
+	e->died_stack = stack;
+	e->died_thread = thread;
+	e->state = APB_SAN_DEAD;
+	*size = e->size;
+	return (void *)(r->base + i * APB_SAN_ALIGN);
 }
 
 /* ---- blocks ----------------------------------------------------------- */

@@ -186,23 +186,27 @@ static const struct {
 				 "", "bad-malloc_usable_size"},
 };
 
+/* What a block was aligned to by request is not known, only what it is. */
 static void say_mismatch(const struct apb_glue_free *bad)
 {
+	uintptr_t at = (uintptr_t)bad->addr;
+
 	if (bad->kind != APB_SAN_FREE_SIZE && bad->kind != APB_SAN_FREE_ALIGN)
 		return;
 	apb_glue_say("  object passed to delete has wrong type:");
-	if (bad->kind == APB_SAN_FREE_ALIGN) {
-		apb_glue_say("  alignment of the allocated type:   "
-			     "at most %zu bytes;",
-			     (size_t)1 << __builtin_ctzl((uintptr_t)bad->addr));
-		apb_glue_say("  alignment of the deallocated type: %zu bytes.",
-			     bad->align);
-		return;
-	}
 	if (bad->block)
 		apb_glue_say("  size of the allocated type:   %zu bytes;",
 			     bad->block->size);
-	apb_glue_say("  size of the deallocated type: %zu bytes.", bad->size);
+	if (bad->size)
+		apb_glue_say("  size of the deallocated type: %zu bytes.",
+			     bad->size);
+	if (bad->kind != APB_SAN_FREE_ALIGN)
+		return;
+	apb_glue_say("  alignment of the allocated type:   "
+		     "%zu bytes at most;",
+		     (size_t)(at & -at));
+	apb_glue_say("  alignment of the deallocated type: %zu bytes.",
+		     bad->align);
 }
 
 static void print_free(void *arg)

@@ -61,7 +61,7 @@ void *__tsan_get_current_fiber(void);
 void __tsan_java_init(uintptr_t start, uintptr_t size);
 void __tsan_java_alloc(uintptr_t p, uintptr_t n);
 void __tsan_java_free(uintptr_t p, uintptr_t n);
-void __tsan_write_range(void *p, unsigned long n);
+void __tsan_write_range(void *p, long n);
 void __tsan_func_entry(void *pc);
 
 /* What gcc has a built-in function of the same name for. */
@@ -69,6 +69,14 @@ void apb_tsan_exit(void *none) __asm__("__tsan_func_exit");
 
 #define TSAN_INLINE APB_RAW __attribute__((always_inline)) static inline
 #define TSAN_ALIGN(n) (((n) + 7) & ~(uintptr_t)7)
+
+TSAN_INLINE const void *tsan_here(void)
+{
+	const void *pc;
+
+	__asm__("lea 0(%%rip), %0" : "=r"(pc));
+	return pc;
+}
 
 TSAN_INLINE bool tsan_direct(void)
 {
@@ -142,7 +150,7 @@ TSAN_INLINE void tsan_alloc(void *p, size_t n, bool write, const void *pc)
 	}
 	__tsan_java_alloc((uintptr_t)p, TSAN_ALIGN(n));
 	if (write)
-		__tsan_write_range(p, n);
+		__tsan_write_range(p, (long)n);
 }
 
 TSAN_INLINE void tsan_free(void *p, size_t n, const void *pc)
@@ -152,7 +160,7 @@ TSAN_INLINE void tsan_free(void *p, size_t n, const void *pc)
 			      (uintptr_t)p, true);
 		return;
 	}
-	__tsan_write_range(p, n);
+	__tsan_write_range(p, (long)n);
 	__tsan_java_free((uintptr_t)p, TSAN_ALIGN(n));
 }
 
@@ -170,7 +178,7 @@ TSAN_INLINE void tool_died(void *p, size_t n)
 /* For any other thread a write of what was there, and a birth. */
 TSAN_INLINE void tool_resized(void *p, size_t old, size_t size)
 {
-	__tsan_write_range(p, old);
+	__tsan_write_range(p, (long)old);
 	__tsan_java_free((uintptr_t)p, TSAN_ALIGN(old));
 	tsan_alloc(p, size, true, __builtin_return_address(0));
 }
@@ -182,7 +190,7 @@ TSAN_INLINE void tool_resized(void *p, size_t old, size_t size)
 /* As if it were blocks of that size. */
 TSAN_INLINE void tool_reset(void *p, size_t n)
 {
-	const void *pc = __builtin_return_address(0);
+	const void *pc = tsan_here();
 	size_t at, part;
 
 	__tsan_java_free((uintptr_t)p, TSAN_ALIGN(n));

@@ -13,6 +13,7 @@ CC = "clang-19"
 CFLAGS = ["-O1", "-g", "-w", "-fsanitize=address", "-fno-omit-frame-pointer"]
 LDFLAGS = ["-fsanitize=address", "-pthread"]
 COMPILE_SECONDS = 900
+TARGET = ["-fsanitize=fuzzer-no-link", "-O2"]
 KINDS = ("apb", "asan")
 
 
@@ -108,13 +109,47 @@ class Builder:
                           os.path.join(folders[kind], name))
         return folders
 
-    def link(self, recipe, kind, objects, out, more=()):
+    def targets(self, recipe):
+        """{kind: fuzz target}"""
+        tree = self.tree(recipe)
+        here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fuzz")
+        ours = ["-I" + os.path.join(os.path.dirname(os.path.dirname(
+            os.path.dirname(here))), "alloc/include")]
+        os.makedirs(self.place(recipe, "objects"), exist_ok=True)
+        wanted, found = {}, {}
+        for kind in KINDS:
+            found[kind] = []
+            define = ours + ["-DTARGET_APB=%d" % (kind == "apb")] + TARGET
+            for source, more in [(s, TARGET) for s in recipe.target_library
+                                 ] + [(os.path.join(here, name), define)
+                                      for name in ("target.c", recipe.target)]:
+                command, out = self.object(recipe, tree, source, more)
+                found[kind].append(out)
+                if command:
+                    wanted[out] = command
+        self.compile([(command, out) for out, command in wanted.items()])
+        programs = {}
+        for kind in KINDS:
+            programs[kind] = self.place(recipe, "fuzz-" + kind)
+            self.link(recipe, kind, found[kind], programs[kind],
+                      ["-fsanitize=fuzzer"], wrap=False)
+        return programs
+
+    def link(self, recipe, kind, objects, out, more=(), wrap=True):
         allocator = self.allocator(kind)
-        inputs = objects + [path.lstrip("@") for path in allocator]
-        if os.path.exists(out) and all(
-                os.path.getmtime(path) <= os.path.getmtime(out)
-                for path in inputs):
-            return
+        if not wrap:
+            # libFuzzer's own blocks are not the program's
+            allocator = allocator[-1:]
+        command = [CC, *LDFLAGS, *more, "-o", out, *objects, *allocator,
+                   *recipe.libs]
+        done = out + ".linked"
+        if os.path.exists(done) and all(
+                os.path.getmtime(path.lstrip("@")) <= os.path.getmtime(done)
+                for path in objects + allocator):
+            with open(done, encoding="utf-8") as stream:
+                if stream.read() == " ".join(command):
+                    return
         os.makedirs(os.path.dirname(out), exist_ok=True)
-        sources.tool([CC, *LDFLAGS, *more, "-o", out, *objects, *allocator,
-                      *recipe.libs], COMPILE_SECONDS, "linking " + out)
+        sources.tool(command, COMPILE_SECONDS, "linking " + out)
+        with open(done, "w", encoding="utf-8") as stream:
+            stream.write(" ".join(command))

@@ -3,39 +3,37 @@
 
 import re
 
-FRAME = re.compile(r"^ +#\d+ 0x[0-9a-f]+ (?:in (\S+))?", re.M)
+FRAME = re.compile(r"^ +#\d+ 0x[0-9a-f]+ (?:in (\S+)(.*))?")
 # Where a block is made or freed: the functions that do it, not their callers.
 ALLOCATORS = re.compile(
     r"^(?:_+(?:interceptor|wrap|real|interceptor_trampoline)_)*"
     r"_*(?:apb_(?:core_|track_|own_)?)?"
     r"(?:malloc|calloc|realloc|reallocarray|free|strdup|strndup|aligned_alloc|"
     r"posix_memalign|free_sized)$")
+OURS = re.compile(r"/(?:alloc/track|sanitizers/wrap)/\w+\.c:")
 
 
-def frames(text):
-    """Names of the functions of the first stack in @text."""
-    names = []
+def frames(text, own=True):
+    """Names of the functions of the first stack in @text; @own False: without
+    those of the allocator at its top."""
+    names, seen = [], False
     for line in text.splitlines():
         found = FRAME.match(line)
-        if found:
-            names.append(found[1] or "?")
-        elif names:
-            break
+        if not found:
+            if seen:
+                break
+            continue
+        seen = True
+        name, place = found[1] or "?", found[2] or ""
+        if own or names or not (ALLOCATORS.match(name) or OURS.search(place)):
+            names.append(name)
     return names
 
 
 def stack_after(text, what):
     """The stack below the line that has @what; [] if there is none."""
     found = re.search(what + r".*\n", text)
-    return frames(text[found.end():]) if found else []
-
-
-def callers(names):
-    """Without the allocator's own functions at the top."""
-    names = list(names)
-    while names and ALLOCATORS.match(names[0]):
-        names.pop(0)
-    return names
+    return frames(text[found.end():], own=False) if found else []
 
 
 class Report:
@@ -54,11 +52,8 @@ class Report:
         self.where = found[1] if found else None
         error = re.search(r"ERROR: AddressSanitizer.*\n", text)
         self.at = frames(text[error.end():]) if error else []
-        self.born = callers(stack_after(
-            text, r"^(?:previously )?allocated by thread T\d+.* here:"
-            .replace("^", "(?m:^)")))
-        self.died = callers(stack_after(
-            text, r"^freed by thread T\d+.* here:".replace("^", "(?m:^)")))
+        self.born = stack_after(text, r"allocated by thread T\d+.* here:")
+        self.died = stack_after(text, r"\bfreed by thread T\d+.* here:")
 
     def same(self, other):
         """What differs from another report, in words; "" if nothing does."""

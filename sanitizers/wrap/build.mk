@@ -33,6 +33,11 @@ $(O)/$(1)/wrap-new.o: sanitizers/wrap/new.cc $(O)/$(1)/flags
 endef
 $(foreach f,$(WRAP_FLAVOURS),$(eval $(call wrap-flavour,$(f))))
 
+# make SAN=...
+ifneq ($(SAN),)
+san-lib: $(call wrap-deps,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/wrap-new.o
+endif
+
 # ---- tests ------------------------------------------------------------------
 
 wrap-test = $(O)/$(1)/wrap-whole $(O)/$(1)/wrap-whole-cxx
@@ -53,3 +58,5 @@ endef
 WRAP_TEST_FLAVOURS := san-address san-address-production release
 $(foreach f,$(WRAP_TEST_FLAVOURS),$(eval $(call wrap-test-flavour,$(f))))
 WRAP_TESTS := $(foreach f,$(WRAP_TEST_FLAVOURS),$(call wrap-test,$(f)))
+
+san-tests: $(WRAP_TESTS)

@@ -135,14 +135,21 @@ static void into_libc(void)
 	fclose(file);
 }
 
+/* So that a call before it is not the function's last, and it is in stacks. */
+#define NOT_LAST() __asm__ volatile("")
+
 static char *__attribute__((noinline)) make_text(void)
 {
-	return strdup("thirteen char");
+	char *p = strdup("thirteen char");
+
+	NOT_LAST();
+	return p;
 }
 
 static void __attribute__((noinline)) drop(char *p)
 {
 	free(p);
+	NOT_LAST();
 }
 
 static void __attribute__((noinline)) spoil(char *p)

@@ -107,7 +107,11 @@ static void __attribute__((noinline)) spoil(char *p)
 
 static char *__attribute__((noinline)) make_array(size_t n)
 {
-	return new char[n];
+	char *p = new char[n];
+
+	/* the call is not the last, so that this function is in stacks */
+	__asm__ volatile("");
+	return p;
 }
 
 int main(int argc, char **)

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The allocator's locks order its own work, not the program's: where a tool
+ * looks for races of the program (ThreadSanitizer, tracking builds), it is not
+ * to see them.  Elsewhere they are what pthread makes them.
+ */
+#ifndef APB_HIDE_H
+#define APB_HIDE_H
+
+#include "config.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#if APB_TRACK && APB_SAN_THREAD
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreSyncBegin(const char *file, int line);
+void AnnotateIgnoreSyncEnd(const char *file, int line);
+
+/* The tool takes the use of a lock for an access to it, too. */
+static inline void apb_hide_begin(void)
+{
+	AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+	AnnotateIgnoreSyncBegin(__FILE__, __LINE__);
+}
+
+static inline void apb_hide_end(void)
+{
+	AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
+	AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+}
+#else
+static inline void apb_hide_begin(void)
+{
+}
+
+static inline void apb_hide_end(void)
+{
+}
+#endif
+
+static inline void apb_mutex_lock(pthread_mutex_t *lock)
+{
+	apb_hide_begin();
+	pthread_mutex_lock(lock);
+	apb_hide_end();
+}
+
+static inline bool apb_mutex_trylock(pthread_mutex_t *lock)
+{
+	bool taken;
+
+	apb_hide_begin();
+	taken = !pthread_mutex_trylock(lock);
+	apb_hide_end();
+	return taken;
+}
+
+static inline void apb_mutex_unlock(pthread_mutex_t *lock)
+{
+	apb_hide_begin();
+	pthread_mutex_unlock(lock);
+	apb_hide_end();
+}
+
+#endif /* APB_HIDE_H */

@@ -1,0 +1,315 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""`make matrix`: every combination of compiler, tool and layout; in each the
+unit tests, and on each kernel with each set of options the corpus and a short
+fuzz.
+
+    matrix.py [--quick] [--only TEXT] [--build FLAVOUR] [--fuzz SECONDS]
+
+--quick is what make test runs: a part of the corpus, one column of each row.
+--only takes the rows whose names contain the text.  --build takes one flavour,
+all columns: `make SAN=TOOL check`.  The table is printed and written to
+build/matrix.txt, a line per cell to build/matrix.csv, what cells said to
+build/matrix/.  Exit status 1 if a cell failed.
+"""
+
+import argparse
+import collections
+import csv
+import glob
+import os
+import re
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "fuzz"))
+
+import engines  # noqa: E402  (fuzz/ has to be in the path first)
+import proc     # noqa: E402
+
+CELL_SECONDS = 1800
+UNIT_SECONDS = 300
+QUICK_STEP = 8  # every so manieth input
+QUICK_BYTES = 1024
+VALGRIND_BYTES = 2048  # inputs beyond take minutes there
+OUT = "build/matrix"
+TOOLS = ("none", "address", "undefined", "memory", "thread", "leak", "valgrind")
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=no"]
+
+# Where an input runs, and with which settings: name, arguments, APB_OPTIONS.
+Column = collections.namedtuple("Column", "name kernel options args env")
+
+
+def column(kernel, options, *args, env=""):
+    return Column(kernel + (" " + options if options else ""), kernel,
+                  options or "as is", args, env)
+
+
+PRODUCTION = [
+    column("simulated", "", "--kernel", "simulated"),
+    column("simulated", "junk", "--kernel", "simulated", "--set", "junk"),
+    column("simulated", "settle", "--kernel", "simulated", "--set", "settle"),
+    column("simulated", "purge", "--kernel", "simulated", "--set", "purge"),
+    column("simulated", "locks", "--kernel", "simulated", "--set", "locks"),
+    column("real", "", "--kernel", "real"),
+    column("real", "settle", "--kernel", "real", "--set", "settle"),
+    column("real", "thp", "--kernel", "real", env="thp=always"),
+]
+TRACKING = [
+    column("region", ""),
+    column("region", "reuse", env="quarantine=0"),
+    column("region", "settle", "--set", "settle", env="quarantine=64k"),
+]
+QUICK = ("simulated", "real", "region")
+
+
+class Row:
+    def __init__(self, tool, layout, compiler, flavour):
+        self.tool, self.layout, self.compiler = tool, layout, compiler
+        self.flavour = flavour
+        self.name = "%s %s %s" % (compiler, tool, layout)
+        self.columns = TRACKING if layout == "tracking" else PRODUCTION
+
+    def play(self):
+        return "build/%s/apb-play" % self.flavour
+
+    def unit_tests(self):
+        """Those of the allocator's insides in the layout that it ships with;
+        those of what tools see in the other one."""
+        if self.layout == "production":
+            return ["build/%s/unit/%s" % (self.flavour, os.path.basename(p)[:-2])
+                    for p in sorted(glob.glob(
+                        os.path.join(ROOT, "alloc/tests/test_*.c")))]
+        return ["build/%s/tests/%s" % (self.flavour, name)
+                for name in sorted(
+                    os.path.basename(p)[:-2] for p in glob.glob(os.path.join(
+                        ROOT, "sanitizers/tests/test_*.c")))
+                if name not in LEFT_OUT.get(self.tool, {})]
+
+    def wrap(self, cmd):
+        return VALGRIND + cmd if self.tool == "valgrind" else cmd
+
+
+def rows():
+    for tool in TOOLS:
+        first = "gcc" if tool == "valgrind" else "clang"
+        for compiler in ("gcc", "clang"):
+            if (tool, compiler) == ("memory", "gcc"):
+                continue  # gcc does not have it
+            suffix = "" if compiler == first else "-" + compiler
+            if tool in ("none", "undefined"):
+                yield Row(tool, "production", compiler, "san-%s%s"
+                          % (tool, suffix))
+                continue
+            for layout in ("production", "tracking"):
+                middle = "-production" if layout == "production" else ""
+                yield Row(tool, layout, compiler,
+                          "san-%s%s%s" % (tool, middle, suffix))
+
+
+# ---- what does not fit a tool -----------------------------------------------
+
+
+def left_out():
+    """{tool: {unit test: reason}} out of left-out.txt."""
+    found = collections.defaultdict(dict)
+    path = os.path.join(ROOT, "sanitizers/matrix/left-out.txt")
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                tools, test, reason = line.split(None, 2)
+                for tool in tools.split(","):
+                    found[tool][test] = reason.strip()
+    return found
+
+
+LEFT_OUT = left_out()
+
+
+# ---- cells ------------------------------------------------------------------
+
+
+Cell = collections.namedtuple("Cell", "row column ok text seconds output")
+
+
+def environment(extra=""):
+    env = proc.environment()
+    if extra:
+        env["APB_OPTIONS"] = extra
+    # What is leaked is the business of tests of their own.
+    env["ASAN_OPTIONS"] = "detect_leaks=0:quarantine_size_mb=16"
+    env["TSAN_OPTIONS"] = "halt_on_error=1"
+    return env
+
+
+def corpus(row, quick):
+    inputs = engines.files(*engines.SEEDS)
+    limit = QUICK_BYTES if quick else \
+        VALGRIND_BYTES if row.tool == "valgrind" else 1 << 30
+    inputs = [path for path in inputs
+              if os.path.getsize(os.path.join(ROOT, path)) <= limit]
+    return inputs[::QUICK_STEP] if quick else inputs
+
+
+def run_play(row, col, args):
+    out = "%s/%s-%s.apb" % (OUT, row.flavour, col.name.replace(" ", "-"))
+    status, output = proc.run(
+        row.wrap([row.play(), *col.args, "--fuzz", str(args.fuzz), "--out", out,
+                  *corpus(row, args.quick)]),
+        CELL_SECONDS, environment(col.env))
+    done = re.search(r"^(\d+) inputs, (\d+) changed ones, 0 findings$", output,
+                     re.M)
+    if status == 0 and done and int(done[1]) and (
+            int(done[2]) or not args.fuzz):
+        return True, "%s+%s" % done.groups(), output
+    return False, proc.ending(status), output
+
+
+def run_units(row):
+    passed = skipped = 0
+    bad = []
+    for program in row.unit_tests():
+        name = os.path.basename(program)
+        if name in LEFT_OUT.get(row.tool, {}):
+            skipped += 1
+            continue
+        env = environment()
+        env["CMOCKA_MESSAGE_OUTPUT"] = "TAP"
+        status, output = proc.run(row.wrap([program]), UNIT_SECONDS, env)
+        ok = len(re.findall(r"^ok \d+ ", output, re.M))
+        passed += ok
+        if status != 0 or not ok:
+            bad.append("== %s: %s\n%s" % (name, proc.ending(status), output))
+        if proc.stopping():
+            return False, "interrupted", ""
+    text = "%d" % passed + (" (-%d)" % skipped if skipped else "")
+    if bad:
+        text = "%d bad of %d" % (len(bad), len(row.unit_tests()) - skipped)
+    return not bad and passed > 0, text, "\n".join(bad)
+
+
+def run_row(row, args):
+    """The row's cells, as they are done."""
+    work = []
+    if not args.quick and row.unit_tests():
+        work.append(("unit tests", lambda: run_units(row)))
+    for col in row.columns:
+        if not args.quick or col.name in QUICK:
+            work.append((col.name, lambda col=col: run_play(row, col, args)))
+    for name, function in work:
+        start = time.monotonic()
+        ok, text, output = function()
+        if proc.stopping():
+            return
+        yield Cell(row, name, ok, text, time.monotonic() - start, output)
+
+
+# ---- the table --------------------------------------------------------------
+
+
+def table(chosen, cells):
+    names = ["unit tests"] + [c.name for c in PRODUCTION + TRACKING]
+    names = [n for n in names if any(c.column == n for c in cells)]
+    lines = [["compiler", "tool", "layout", *names]]
+    for row in chosen:
+        line = [row.compiler, row.tool, row.layout]
+        for name in names:
+            found = [c for c in cells if c.row is row and c.column == name]
+            line.append(("" if found[0].ok else "FAIL ") + found[0].text
+                        if found else "")
+        lines.append(line)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(
+        text.ljust(width) for text, width in zip(line, widths)).rstrip()
+        for line in lines)
+
+
+def keep(cells, text):
+    with open(os.path.join(ROOT, OUT + ".txt"), "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    with open(os.path.join(ROOT, OUT + ".csv"), "w", encoding="utf-8",
+              newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["compiler", "tool", "layout", "column", "result", "done",
+                      "seconds"])
+        for c in cells:
+            out.writerow([c.row.compiler, c.row.tool, c.row.layout, c.column,
+                          "ok" if c.ok else "FAIL", c.text,
+                          "%.1f" % c.seconds])
+    for c in cells:
+        path = os.path.join(ROOT, OUT, "%s-%s.log" % (
+            c.row.flavour, c.column.replace(" ", "-")))
+        if not c.ok:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(c.output)
+        elif os.path.exists(path):
+            os.unlink(path)
+
+
+def build(chosen, args):
+    targets = [row.play() for row in chosen]
+    if not args.quick:
+        targets += [t for row in chosen for t in row.unit_tests()]
+        targets.append("build/libapb.so")
+    status, output = proc.make(*targets)
+    if status != 0 or proc.stopping():
+        wrong = [line for line in output.splitlines()
+                 if not re.match(r"  [A-Z]+ ", line)]
+        print("\n".join(wrong[-30:]))
+        print("matrix: the build failed: " + proc.ending(status))
+        proc.leave(1)
+
+
+def parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--build", default="")
+    parser.add_argument("--fuzz", type=float)
+    args = parser.parse_args()
+    chosen = [row for row in rows()
+              if args.only in row.name and args.build in ("", row.flavour)]
+    if args.quick:
+        # a row of each tool, in the layout for programs where there is one
+        best = {row.tool: row for row in chosen
+                if row.compiler == ("gcc" if row.tool in ("none", "valgrind")
+                                    else "clang")}
+        chosen = list(best.values())
+    if not chosen:
+        proc.usage("matrix: no row is named %s"
+                   % (args.build or args.only))
+    if args.fuzz is None:
+        args.fuzz = 0.3 if args.quick else 5
+    return args, chosen
+
+
+def main():
+    args, chosen = parse()
+    proc.catch_signals()
+    os.makedirs(os.path.join(ROOT, OUT), exist_ok=True)
+    build(chosen, args)
+    cells = []
+    for row in chosen:
+        for cell in run_row(row, args):
+            cells.append(cell)
+            print("%-4s %-28s %-18s%7.1f s  %s" % (
+                "ok" if cell.ok else "FAIL", row.name, cell.column,
+                cell.seconds, cell.text), flush=True)
+            if not cell.ok:
+                for line in cell.output.splitlines()[:12]:
+                    print("     " + line)
+        if proc.stopping():
+            break
+    text = table(chosen, cells)
+    keep(cells, text)
+    print("\n" + text)
+    bad = sum(not c.ok for c in cells)
+    print("\n%d cells, %d failed: %s.txt, %s.csv" % (
+        len(cells), bad, OUT, OUT))
+    proc.leave(1 if bad or proc.stopping() or not cells else 0)
+
+
+if __name__ == "__main__":
+    main()

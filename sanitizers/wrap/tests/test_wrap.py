@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Whole programs with their malloc wrapped: whole.c and whole.cc here."""
+
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+sys.path.insert(0, os.path.join(ROOT, "sanitizers", "programs"))
+
+import reports  # pylint: disable=wrong-import-position
+
+FLAVOURS = ("release", "san-address", "san-address-production")
+
+
+def run(flavour, *words):
+    done = subprocess.run(
+        [os.path.join(ROOT, "build", flavour, words[0]), *words[1:]],
+        env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=86"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+class Clean(unittest.TestCase):
+    def check(self, program):
+        for flavour in FLAVOURS:
+            status, output = run(flavour, program)
+            self.assertEqual((status, output), (0, ""), flavour)
+
+    def test_c(self):
+        self.check("wrap-whole")
+
+    def test_cxx(self):
+        self.check("wrap-whole-cxx")
+
+
+class Bugs(unittest.TestCase):
+    """As they would be reported of ASan's own malloc."""
+
+    def report(self, *words):
+        status, output = run("san-address", *words)
+        self.assertEqual(status, 86, output)
+        return reports.Report(output)
+
+    def test_overflow(self):
+        report = self.report("wrap-whole", "overflow")
+        self.assertEqual((report.kind, report.access, report.where), (
+            "heap-buffer-overflow", "WRITE of size 1",
+            "0 bytes after 14-byte region"))
+        self.assertEqual(report.at[0], "spoil")
+        self.assertEqual(report.born[0], "make_text")
+
+    def test_use_after_free(self):
+        report = self.report("wrap-whole", "use-after-free")
+        self.assertEqual((report.kind, report.access, report.where), (
+            "heap-use-after-free", "WRITE of size 1",
+            "0 bytes inside of 14-byte region"))
+        self.assertEqual((report.at[0], report.born[0], report.died[0]),
+                         ("spoil", "make_text", "drop"))
+
+    def test_double_free(self):
+        report = self.report("wrap-whole", "double-free")
+        self.assertEqual(report.kind, "double-free")
+        self.assertEqual((report.born[0], report.died[0]),
+                         ("make_text", "drop"))
+
+    def test_block_of_libc(self):
+        """It is the tool's own, and so is the report."""
+        report = self.report("wrap-whole", "libc-double-free")
+        self.assertEqual(report.kind, "double-free")
+        self.assertIn("realpath", report.born[0])
+
+    def test_new(self):
+        report = self.report("wrap-whole-cxx", "overflow")
+        self.assertEqual((report.kind, report.where), (
+            "heap-buffer-overflow", "0 bytes after 13-byte region"))
+        self.assertRegex(report.at[0], "^spoil")
+        self.assertTrue(any(re.match("make_array", name)
+                            for name in report.born[:5]), report.born)
+
+
+if __name__ == "__main__":
+    unittest.main()
