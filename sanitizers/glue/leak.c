@@ -99,6 +99,21 @@ APB_RAW __attribute__((constructor(101))) static void start(void)
 		pthread_atfork(before_fork, after_fork, in_child);
 }
 
+#define FEW_RANGES 16
+
+APB_RAW bool leak_is_pools(uintptr_t addr)
+{
+	const struct leak_range *ranges = memory.items;
+	size_t i;
+
+	if (addr - apb_leak_heap.start < apb_leak_heap.size)
+		return true;
+	for (i = 0; i < memory.count && i < FEW_RANGES; i++)
+		if (addr >= ranges[i].start && addr < ranges[i].end)
+			return true;
+	return false;
+}
+
 /* ---- one look -------------------------------------------------------------- */
 
 struct look {

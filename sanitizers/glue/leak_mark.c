@@ -253,14 +253,17 @@ APB_RAW static bool reach_other(struct leak_check *check, uintptr_t word)
 	const struct leak_map *map = leak_map_of(check, word);
 	uintptr_t start;
 	size_t size;
-	bool found;
+	bool found = false;
 
-	if (!map || map->kind != LEAK_ANON)
+	if (!map || (map->kind != LEAK_ANON && map->kind != LEAK_THREAD))
 		return false;
-	leak_tool_enter(check);
-	found = leak_tool_chunk(word, &start, &size);
-	if (!leak_tool_leave(check))
-		return false;
+	/* a tool that can be asked may take long to say no */
+	if (map->kind == LEAK_ANON && !leak_is_pools(word)) {
+		leak_tool_enter(check);
+		found = leak_tool_chunk(word, &start, &size);
+		if (!leak_tool_leave(check))
+			return false;
+	}
 	if (found) {
 		check->chunk = start;
 		check->chunk_size = size;

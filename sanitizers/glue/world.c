@@ -32,6 +32,7 @@
 #include "glue/world.h"
 
 #define STACK_BYTES ((size_t)64 << 10)
+#define QUIET 3 /* lists without a new thread */
 #define STOP_MS 2000 /* a thread that takes longer does not stop */
 
 enum state {
@@ -283,15 +284,21 @@ APB_RAW static long stop_thread(struct world *world, int tid)
 	return ret;
 }
 
+/*
+ * A list ends early if the thread that it has come to ends just then: once
+ * nothing new is found, it is looked again whether that is so.
+ */
 APB_RAW static long stop_all(struct world *world)
 {
+	unsigned int quiet = 0;
 	size_t before;
 	long ret;
 
 	do {
 		before = world->count;
 		ret = each_thread(world, stop_thread);
-	} while (ret >= 0 && world->count != before);
+		quiet = world->count == before ? quiet + 1 : 0;
+	} while (ret >= 0 && quiet < QUIET);
 	return ret < 0 ? ret : 0;
 }
 

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define POOL_BYTES ((size_t)64 << 20)
-#define HIDE(p) (~(uintptr_t)(p))
 
 static struct apb_san_pool pool = {.name = "bump", .size = POOL_BYTES};
 static bool own_pool;
@@ -113,7 +112,7 @@ static void cycle(void)
 	b[6] = a;
 }
 
-static void *from_dead;
+static void *volatile from_dead;
 
 /* A dead block keeps nothing, and nobody keeps what only it knew. */
 static void dead(void)
@@ -148,8 +147,9 @@ static void chain(void)
 
 /* ---- no leaks ---------------------------------------------------------------- */
 
-static void *global, *others[4];
-static __thread void *local __attribute__((tls_model("initial-exec")));
+/* volatile: what is only written is no variable to a compiler */
+static void *volatile global, *volatile others[4];
+static __thread void *volatile local __attribute__((tls_model("initial-exec")));
 
 static void variable(void)
 {
@@ -257,12 +257,15 @@ static void *keeps(void *arg)
 }
 
 /* It has ended, nobody has joined it, and this is what it returned. */
-static pthread_t returned_by;
+static volatile pthread_t returned_by;
 
 static void returned(void)
 {
-	if (pthread_create(&returned_by, NULL, keeps, take(40)))
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, keeps, take(40)))
 		abort();
+	returned_by = thread;
 	usleep(50000);
 }
 
@@ -450,7 +453,7 @@ static void load(void)
 
 	for (int i = 0; i < 3; i++)
 		pthread_create(&workers[i], NULL, works, NULL);
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 6; i++) {
 		usleep(10000);
 		leaks += apb_san_leak_check();
 	}
