@@ -126,6 +126,8 @@ static void test_bad_values(void **state)
 		"dirty_limit=18446744073709551615",
 		"dirty_limit=18446744073709551616",
 		"dirty_limit=17179869184g",
+		"quarantine=",
+		"quarantine=4096",
 		"purge_delay=",
 		"purge_delay=1k",
 		"large_cache=m",
@@ -253,6 +255,10 @@ static void test_values(void **state)
 	assert_true(apb_policy.junk);
 	expect_said("junk=0", "");
 	assert_false(apb_policy.junk);
+	/* there is none where nothing is tracked */
+	errno = 0;
+	assert_int_equal(apb_set_option(APB_OPT_QUARANTINE, 4096), -1);
+	assert_int_equal(errno, ENOTSUP);
 	expect_said("settle_period=4095", "");
 	assert_int_equal(apb_state.period, 4095);
 	expect_said("settle_period=0", "");
