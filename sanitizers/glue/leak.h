@@ -91,7 +91,6 @@ enum leak_kind {
 	LEAK_FILE,
 	LEAK_ANON,
 	LEAK_STACK, /* the first thread's */
-	LEAK_THREAD, /* another thread's, with its structure */
 };
 
 struct leak_map {
@@ -136,7 +135,6 @@ APB_RAW static inline struct leak_block *leak_blocks(struct leak_check *check)
 bool leak_is_pools(uintptr_t addr);
 
 /* leak_maps.c */
-void leak_mark_stack(struct leak_check *check, uintptr_t addr);
 void leak_read_maps(struct leak_check *check);
 const struct leak_map *leak_map_of(struct leak_check *check, uintptr_t addr);
 void leak_add_hole(struct leak_check *check, uintptr_t start, uintptr_t end,

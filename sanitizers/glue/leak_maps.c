@@ -160,18 +160,6 @@ APB_RAW const struct leak_map *leak_map_of(struct leak_check *check,
 	return &check->last_map;
 }
 
-/* What @addr is in is a thread's stack: no block of malloc's is there. */
-APB_RAW void leak_mark_stack(struct leak_check *check, uintptr_t addr)
-{
-	struct leak_map *maps = check->maps.items;
-	size_t i = map_at(check, addr);
-
-	if (i < check->maps.count && maps[i].start <= addr &&
-	    maps[i].kind == LEAK_ANON)
-		maps[i].kind = LEAK_THREAD;
-	check->last_map = (struct leak_map){0};
-}
-
 /* ---- holes ---------------------------------------------------------------- */
 
 APB_RAW void leak_add_hole(struct leak_check *check, uintptr_t start,

@@ -255,10 +255,10 @@ APB_RAW static bool reach_other(struct leak_check *check, uintptr_t word)
 	size_t size;
 	bool found = false;
 
-	if (!map || (map->kind != LEAK_ANON && map->kind != LEAK_THREAD))
+	if (!map || map->kind != LEAK_ANON)
 		return false;
 	/* a tool that can be asked may take long to say no */
-	if (map->kind == LEAK_ANON && !leak_is_pools(word)) {
+	if (!leak_is_pools(word)) {
 		leak_tool_enter(check);
 		found = leak_tool_chunk(word, &start, &size);
 		if (!leak_tool_leave(check))

@@ -155,17 +155,6 @@ APB_RAW static void read_everything(struct leak_check *check)
 			leak_root(check, maps[i].start, maps[i].end);
 }
 
-APB_RAW static void mark_stacks(struct leak_check *check)
-{
-	size_t i;
-
-	for (i = 0; i < check->world.count && !check->failed; i++)
-		if (!in_block(check, check->world.threads[i].tp))
-			leak_mark_stack(check, check->world.threads[i].tp);
-	if (!check->failed && !in_block(check, arch_thread_pointer()))
-		leak_mark_stack(check, arch_thread_pointer());
-}
-
 APB_RAW void leak_roots(struct leak_check *check)
 {
 	struct modules modules = {check, arch_thread_pointer(), 0};
@@ -177,7 +166,6 @@ APB_RAW void leak_roots(struct leak_check *check)
 	uintptr_t at;
 	size_t i;
 
-	mark_stacks(check);
 	dl_iterate_phdr(module, &modules);
 	if (!leak_tool_exact())
 		read_everything(check);
