@@ -40,7 +40,10 @@ struct apb_os_state {
 extern const struct apb_os apb_os_kernel;
 
 /* The table that is used if none was set. */
-#if APB_TRACK
+#if APB_TRACK && APB_SAN_VALGRIND
+extern const struct apb_os apb_os_client; /* track/client.c */
+#define APB_OS_DEFAULT apb_os_client
+#elif APB_TRACK
 extern const struct apb_os apb_os_region; /* track/region.h */
 #define APB_OS_DEFAULT apb_os_region
 #else

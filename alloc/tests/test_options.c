@@ -253,6 +253,10 @@ static void test_values(void **state)
 	assert_true(apb_policy.junk);
 	expect_said("junk=0", "");
 	assert_false(apb_policy.junk);
+	/* there is none where nothing is tracked */
+	errno = 0;
+	assert_int_equal(apb_set_option(APB_OPT_QUARANTINE, 4096), -1);
+	assert_int_equal(errno, ENOTSUP);
 	expect_said("settle_period=4095", "");
 	assert_int_equal(apb_state.period, 4095);
 	expect_said("settle_period=0", "");

@@ -446,6 +446,8 @@ static void compare_pool(const struct pool *p)
 	assert_int_equal(is->swept, p->swept);
 	assert_int_equal(is->idle, p->idle);
 	assert_int_equal(is->let_be, p->let_be);
+	/* in lines of their own */
+	assert_true(is_aligned(is->states, 64));
 	for (i = 0; i < p->count; i++)
 		assert_int_equal(apb_pool_bits(is)[i / 64] >> i % 64 & 1,
 				 !p->out[i]);

@@ -190,8 +190,10 @@ APB_RAW static void bad_free(enum apb_san_free kind, const void *addr,
 				    .stack = stack};
 
 	start();
+	tool_enter();
 	if (apb_san_find(addr, &block))
 		bad.block = &block;
+	tool_leave();
 	tool_bad_free(&bad);
 }
 

@@ -10,6 +10,8 @@
  *   tool_enter(), tool_leave()   between them apb uses what is closed
  *   tool_start()                 once, before anything else is told; idempotent
  *   tool_heap(p, n)              all memory that apb ever cuts blocks from
+ *   tool_borrowed(p, n)          a block of malloc that blocks are cut from;
+ *                                only where there is TOOL_BORROWED
  *   tool_pool_made(p, n)         nobody may use the range, but for blocks
  *   tool_pool_gone(p, n)         it is ordinary memory
  *   tool_reset(p, n)             all blocks in the range have died
@@ -50,6 +52,14 @@
 #include "glue/tool_valgrind.h"
 #else
 #include "glue/tool_none.h"
+#endif
+
+#ifndef TOOL_BORROWED
+static inline void tool_borrowed(void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
 #endif
 
 #endif /* APB_GLUE_TOOL_H */

@@ -3,8 +3,8 @@
  * LeakSanitizer on its own; the functions are described in tool.h.
  *
  * It looks at nothing that a program does with its memory: all that it is told
- * is told by the leak check, leak.h.  A free that is none is for the allocator
- * to see.
+ * is told by the leak check, leak.h.  A free that is none is reported, as its
+ * own malloc falls over most of them.
  */
 #ifndef APB_GLUE_TOOL_LEAK_H
 #define APB_GLUE_TOOL_LEAK_H
@@ -15,6 +15,7 @@
 #include <sanitizer/common_interface_defs.h>
 
 #include <string.h>
+#include <unistd.h>
 
 #define TOOL_NAME "LeakSanitizer"
 #define TOOL_STACKS 1
@@ -80,7 +81,7 @@ static inline void tool_resized(void *p, size_t old, size_t size)
 
 static inline void tool_bad_free(const struct apb_glue_free *bad)
 {
-	(void)bad;
+	apb_glue_report_free(bad);
 }
 
 static inline uint32_t tool_thread(uint32_t own)
@@ -113,6 +114,8 @@ static inline void tool_listen(void)
 static inline void tool_report(void (*print)(void *arg), void *arg)
 {
 	print(arg);
+	if (apb_leak_options()->exitcode)
+		_exit(apb_leak_options()->exitcode);
 }
 
 #endif /* APB_GLUE_TOOL_LEAK_H */

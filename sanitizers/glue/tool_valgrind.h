@@ -24,7 +24,7 @@
 #define TOOL_NAME "valgrind"
 #define TOOL_STACKS 0
 #define TOOL_QUARANTINE ((size_t)20 << 20)
-#define TOOL_CLOSED_HEADER 1
+#define TOOL_CLOSED_HEADER 0
 #define TOOL_BEFORE "before"
 #define TOOL_AFTER "after"
 #define TOOL_STATE
@@ -50,6 +50,18 @@ static inline void tool_heap(void *p, size_t n)
 	(void)n;
 }
 
+/*
+ * A block of its own malloc that others are cut from.  To memcheck it is as
+ * small as a block can be from now on, so that it is not what an address in it
+ * is said to be in, and nothing in it is a pointer but in blocks.
+ */
+#define TOOL_BORROWED
+static inline void tool_borrowed(void *p, size_t n)
+{
+	VALGRIND_RESIZEINPLACE_BLOCK(p, n, 1, 0);
+	VALGRIND_MAKE_MEM_UNDEFINED(p, n);
+}
+
 static inline void tool_pool_made(void *p, size_t n)
 {
 	VALGRIND_HG_CLEAN_MEMORY(p, n);
@@ -65,7 +77,9 @@ static inline void tool_pool_gone(void *p, size_t n)
 static inline void tool_born(void *p, size_t n, unsigned int flags)
 {
 	VALGRIND_HG_CLEAN_MEMORY(p, n);
-	VALGRIND_MALLOCLIKE_BLOCK(p, n, 0, flags & APB_SAN_ZEROED);
+	/* what is kept cannot be asked for: all of it is taken for defined */
+	VALGRIND_MALLOCLIKE_BLOCK(p, n, 0,
+				  flags & (APB_SAN_ZEROED | APB_SAN_KEEP));
 }
 
 static inline void tool_died(void *p, size_t n)

@@ -5,7 +5,7 @@ parse() takes what a program printed under a tool and its exit status, and
 gives a dictionary of strings.  A program of which nothing was said has none but
 "exit".
 
-  kind    what it is, in the tool's words
+  kind    what it is, in the tool's words; "crash"; "misuse": in apb's own
   access  read or write, and of how many bytes
   in      the program's functions at the top of the stack, innermost first
   thread  which did it: main, T1, T2 in the order in which they were made
@@ -102,14 +102,14 @@ def leaks(lines):
 
 
 def asan(lines, fields, kind):
-    if any("ERROR: AddressSanitizer: " in line for line in lines):
+    if any(re.search(r"ERROR: \w+Sanitizer: ", line) for line in lines):
         fields["kind"] = kind
     at, found = after(lines, r"^(READ|WRITE) of size (\d+) at \S+ thread (\w+)")
     if found:
         fields["access"] = "%s/%s" % (found[1].lower(), found[2])
         fields["thread"] = thread_name(found[3])
     else:
-        at, found = after(lines, r"ERROR: AddressSanitizer")
+        at, found = after(lines, r"ERROR: \w+Sanitizer")
         found = found and re.search(r"in thread (T\d+)", found.string)
         if found:
             fields["thread"] = thread_name(found[1])
@@ -191,6 +191,9 @@ def tsan(lines, fields, kind):
 
 KINDS = re.compile(r"^SUMMARY: (\w+)Sanitizer: (data race|[\w-]+)", re.M)
 PARSERS = {"Address": asan, "Memory": msan, "Thread": tsan}
+# What apb reports in all of them in AddressSanitizer's words.
+FREES = ("double-free", "bad-free", "new-delete-type-mismatch",
+         "bad-malloc_usable_size")
 
 
 def crashed(lines, fields):
@@ -212,7 +215,9 @@ def sanitizer(text, fields):
         crashed(lines, fields)
     elif kinds:
         tool, kind = kinds[0]
-        if tool in PARSERS and kind != "SEGV":
+        if kind in FREES:
+            asan(lines, fields, kind)
+        elif tool in PARSERS and kind != "SEGV":
             PARSERS[tool](lines, fields, kind.replace(" ", "-"))
         else:
             crashed(lines, fields)
@@ -329,6 +334,9 @@ def parse(tool, text, status):
         valgrind(text, fields)
     else:
         sanitizer(text, fields)
+    if status == -6 and re.search(r"^apb: .*, in apb_\w+\(\)$", text, re.M):
+        # The allocator's own word: it is always looking.
+        fields.setdefault("kind", "misuse")
     if status is None:
         fields["exit"] = "timeout"
     elif status < 0:

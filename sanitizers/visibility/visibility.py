@@ -6,6 +6,7 @@
   visibility.py --quick        apb alone: all scenes with ASan, some with others
   visibility.py PATTERN ...    scenes whose names match
   --tool TOOL                  of this tool only; may be given more than once
+  --apb                        apb alone, compared with what is expected
   --expect                     write what plain malloc gives to expected/
   --readme                     write the table to README.md, too
   -v                           all fields
@@ -47,6 +48,9 @@ TOOLS = {
     "address-gcc": ("address-gcc", []),
 }
 ALLOCATORS = ("plain", "apb")
+# Races are all that it looks for.
+ONLY = {"helgrind": ["race-*", "ok-threads-*", "ok-forked", "dead-threads*",
+                     "twice-threads", "leak-thread"]}
 # --quick: with other tools than ASan.
 QUICK = {
     "memory": ["uninit-fresh-24", "uninit-recycled-512", "uninit-tail",
@@ -109,6 +113,8 @@ def choose(args, names):
             raise Bad("%s: must be one of %s" % (tool, " ".join(TOOLS)))
     for tool in tools:
         for name in names:
+            if not any(fnmatch.fnmatch(name, p) for p in ONLY.get(tool, "*")):
+                continue
             if not args.quick or name in QUICK.get(tool, names):
                 yield tool, name
 
@@ -132,6 +138,7 @@ def arguments():
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     parser.add_argument("--tool", action="append")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--apb", action="store_true")
     parser.add_argument("--expect", action="store_true")
     parser.add_argument("--readme", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -150,7 +157,7 @@ def build(cells, allocators):
 
 def main():
     args = arguments()
-    allocators = ("apb",) if args.quick else ALLOCATORS
+    allocators = ("apb",) if args.quick or args.apb else ALLOCATORS
     if args.expect:
         allocators = ("plain",)
     build([(tool, None) for tool in args.tool or TOOLS if tool in TOOLS],
@@ -161,7 +168,7 @@ def main():
         table.write_expected(found)
         return 0
     rows = table.judge(found)
-    everything = not (args.patterns or args.tool or args.quick)
+    everything = not (args.patterns or args.tool or args.quick or args.apb)
     bad = table.show(rows, args.verbose, everything)
     if args.readme and everything:
         table.write_readme(rows)

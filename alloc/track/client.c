@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The OS table of builds for valgrind: memory is had from malloc, which under
+ * valgrind is its client heap.  What is mapped otherwise memcheck takes for a
+ * root when it looks for leaks, all of it: nothing that a block points to would
+ * be found to leak, and no cycle of blocks.
+ *
+ * A range may be given back in parts; it goes back to malloc with the last one.
+ *
+ * Under the state lock, as all tables.
+ */
+#include "uninstrumented.h"
+
+#include "glue/tool.h"
+#include "os/os.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+struct chunk {
+	struct chunk *next;
+	char *addr;
+	size_t size;
+	size_t left; /* not given back */
+};
+
+static struct chunk *chunks;
+
+/* As the region does: so the core need not map more to align. */
+static size_t client_align(size_t size)
+{
+	size_t align = (size_t)1 << (63 - __builtin_clzl(size));
+
+	return align < APB_ARENA ? align : APB_ARENA;
+}
+
+static void *client_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	struct chunk *chunk = malloc(sizeof(*chunk));
+
+	(void)ctx;
+	if (!chunk)
+		return NULL;
+	chunk->addr =
+		aligned_alloc(hint ? APB_ARENA : client_align(size), size);
+	if (!chunk->addr) {
+		free(chunk);
+		errno = ENOMEM;
+		return NULL;
+	}
+	chunk->size = chunk->left = size;
+	chunk->next = chunks;
+	chunks = chunk;
+	tool_borrowed(chunk->addr, size);
+	*zero = false;
+	return chunk->addr;
+}
+
+static int client_unmap(void *ctx, void *addr, size_t size)
+{
+	struct chunk **at, *chunk;
+
+	(void)ctx;
+	for (at = &chunks; (chunk = *at); at = &chunk->next)
+		if ((size_t)((char *)addr - chunk->addr) < chunk->size)
+			break;
+	if (!chunk) {
+		errno = EINVAL;
+		return -1;
+	}
+	chunk->left -= size;
+	if (chunk->left)
+		return 0;
+	*at = chunk->next;
+	free(chunk->addr);
+	free(chunk);
+	return 0;
+}
+
+static int client_purge(void *ctx, void *addr, size_t size)
+{
+	(void)ctx;
+	return madvise(addr, size, MADV_DONTNEED);
+}
+
+/* Blocks of tracking builds are never resized. */
+static int client_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+			void *new_addr)
+{
+	(void)ctx;
+	(void)addr;
+	(void)old_size;
+	(void)new_size;
+	(void)new_addr;
+	errno = ENOMEM;
+	return -1;
+}
+
+const struct apb_os apb_os_client = {
+	.map = client_map,
+	.unmap = client_unmap,
+	.purge = client_purge,
+	.remap = client_remap,
+	.purge_zeroes = true,
+};
+
+#include "instrumented.h"
