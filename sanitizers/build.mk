@@ -40,6 +40,8 @@ san-defs.valgrind := -DAPB_SAN_VALGRIND=1
 # What the objects are compiled with beyond what they are linked with.
 SAN_CFLAGS := -O2 -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-fno-omit-frame-pointer
+# Its version in Debian 12 cannot read what clang-19 writes by itself.
+san-cflags.valgrind := -gdwarf-4
 san-cflags.memory := -fsanitize-memory-track-origins
 
 # $(call san-flavour,NAME,TOOL,COMPILER,BASE)
@@ -131,9 +133,100 @@ include sanitizers/wrap/build.mk
 san-tests = $(TEST_MAIN:alloc/tests/%.c=$(O)/$(1)/unit/%)
 san-play = $(addprefix $(O)/$(1)/,apb-replay apb-play apb-threads)
 
-.PHONY: san-all san-lib
+# The preload library: with UBSan, whose run time is a library then, and for
+# valgrind.  The other tools' run times are malloc themselves.
+SAN_SHIM_TOOLS := undefined valgrind
+san-shim-link.undefined = $(san-flags.undefined) $(if $(findstring \
+	clang,$($(SAN_BUILD).cc)),-shared-libsan -Wl$(comma)-rpath$(comma)$(dir $(shell \
+	$($(SAN_BUILD).cc) -print-file-name=libclang_rt.ubsan_standalone-$$(uname -m).so)))
+
+$(O)/$(SAN_BUILD)/alloc/shim/malloc.o $(O)/$(SAN_BUILD)/alloc/shim/info.o \
+$(O)/$(SAN_BUILD)/alloc/shim/new_plain.o $(O)/$(SAN_BUILD)/alloc/shim/new_next.o: \
+	private $(SAN_BUILD).cflags += -fno-builtin -fno-sanitize=all
+
+$(O)/$(SAN_BUILD)/libapb-malloc.so: $(call objs,$(SAN_BUILD),$(addprefix \
+		alloc/shim/,malloc.c info.c new_plain.c new_next.c)) \
+		$(O)/shim/alloc/shim/new.o $(call lib,$(SAN_BUILD)) $(SHIM_LD)
+	$(call say,LD)
+	$(Q)$($(SAN_BUILD).cc) $(SHARED) $(san-shim-link.$(SAN)) $(LDFLAGS) \
+		$(call soname,libapb-malloc) \
+		-Wl,--version-script=alloc/shim/exports.map \
+		-Wl,--dynamic-list=alloc/shim/replaced.list -o $@ $(filter %.o,$^) \
+		-Wl,--whole-archive $(filter %.a,$^) -Wl,--no-whole-archive \
+		alloc/shim/names.ld
+	$(soname-link)
+
+.PHONY: san-all san-lib san-shim
 san-lib: $(call lib,$(SAN_BUILD)) $(O)/$(SAN_BUILD)/libapb.so
-san-all: san-lib $(call san-tests,$(SAN_BUILD)) $(call san-play,$(SAN_BUILD))
+san-shim: $(if $(filter $(SAN),$(SAN_SHIM_TOOLS)),$(O)/$(SAN_BUILD)/libapb-malloc.so)
+	$(if $^,,@echo "apb: SAN=$(SAN): no libapb-malloc: the tool's run time is malloc itself, and has to come first")
+san-all: san-lib san-shim $(if $(filter $(SAN_BUILD),$(TRACK_FLAVOURS)),\
+		$(SAN_TEST_MAIN:sanitizers/tests/%.c=$(O)/$(SAN_BUILD)/tests/%),\
+		$(call san-tests,$(SAN_BUILD))) $(call san-play,$(SAN_BUILD))
+
+# ---- integers ---------------------------------------------------------------
+
+# What is no error in C but seldom meant: wraps of unsigned numbers, values that
+# a conversion changes.  Only the allocator is looked at, as it is shipped; what
+# is meant is in the list.  The programs go on: every place is told once.
+INTEGER_LIST := sanitizers/integer/meant.txt
+INTEGER := -fsanitize=undefined,integer,implicit-conversion,nullability \
+	-fsanitize=local-bounds,float-divide-by-zero
+integer.cc = clang-19
+integer.cflags = $(BASE) -O1 $(INTEGER) -fsanitize-recover=all \
+	-fsanitize-ignorelist=$(INTEGER_LIST)
+integer.ldflags = $(INTEGER)
+integer.deps = $(INTEGER_LIST)
+$(eval $(call flavour,integer))
+
+# Tests and harness are those of the release.
+$(O)/integer/apb-play: $(call objs,release,sanitizers/matrix/play.c) \
+		$(call harness,release) $(call lib,integer)
+	$(call link,integer)
+
+$(O)/integer/unit/%: private LIBS = -lcmocka
+$(O)/integer/unit/%: $(O)/release/alloc/tests/%.o \
+		$(call objs,release,$(TEST_SRC)) $(call harness,release) \
+		$(call lib,integer)
+	$(call link,integer)
+
+.PHONY: integer-targets integer
+integer-targets: $(O)/integer/apb-play $(TEST_MAIN:alloc/tests/%.c=$(O)/integer/unit/%)
+
+integer: setup # integers that wrap or change though nobody meant it: reports
+	@sanitizers/integer/integer.py
+
+# ---- a quick row of each, for make test --------------------------------------
+
+# Of what is built for other tests, too: the harness is not instrumented, but for
+# flavours that have one of their own.
+QUICK_PRODUCTION := release test tsan valgrind
+QUICK_TRACKING := $(addprefix san-,address memory thread leak valgrind)
+
+define quick-production
+$(O)/quick/$(1)/apb-play: $(call objs,$(1),sanitizers/matrix/play.c) \
+		$(call harness,$(1)) $(call lib,$(1))
+	$$(call link,$(1))
+endef
+$(foreach f,$(QUICK_PRODUCTION),$(eval $(call quick-production,$(f))))
+
+# valgrind cannot read what clang-19 says to debuggers; TSan sees what memset()
+# is called for by those who are not instrumented, but not how they wait.
+quick-harness = $(if $(filter san-thread,$(1)),tsan,foreign)
+$(O)/quick/san-valgrind/apb-play: private LIBS = -Wl,-S
+
+define quick-tracking
+$(O)/quick/$(1)/apb-play: $(call objs,$(call quick-harness,$(1)),$(TRACKED_SRC) \
+		sanitizers/matrix/play.c) \
+		$(call harness,$(call quick-harness,$(1))) $(call lib,$(1))
+	$$(call link,$(1))
+endef
+$(foreach f,$(QUICK_TRACKING),$(eval $(call quick-tracking,$(f))))
+
+.PHONY: matrix-quick-targets
+matrix-quick-targets: $(O)/integer/apb-play $(patsubst \
+	%,$(O)/quick/%/apb-play,$(QUICK_PRODUCTION) $(QUICK_TRACKING))
+test-targets: matrix-quick-targets
 
 .PHONY: check matrix
 

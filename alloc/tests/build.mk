@@ -28,7 +28,7 @@ $(UNIT_TESTS) $(TSAN_TESTS): | $(O)/libapb.so
 unit-tests: $(UNIT_TESTS) $(TSAN_TESTS)
 
 test-targets: all fuzz-targets explore-targets unit-tests $(O)/valgrind/apb-replay \
-		$(O)/apb-python3 san-tests
+		$(O)/apb-python3 san-tests visibility-apb
 
 test: setup # everything that is checked, in less than 10 minutes
 	@alloc/tests/suite.py

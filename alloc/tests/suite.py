@@ -250,6 +250,12 @@ def replay_valgrind():
     return "%d of %d inputs" % (done, len(size))
 
 
+def matrix():
+    """Corpus and a short fuzz under each tool, on each kernel."""
+    output = runs(["sanitizers/matrix/matrix.py", "--quick"], 300)
+    return output.splitlines()[-1].partition(":")[0]
+
+
 # ---- fuzzing ----------------------------------------------------------------
 
 
@@ -327,6 +333,9 @@ def steps():
            lambda: replay("build/test/apb-replay"))
     yield "replay, release", lambda: replay("build/fuzz/apb-replay")
     yield "replay, valgrind", replay_valgrind
+    yield "matrix, a quick row of each tool", matrix
+    yield "integers that wrap or change", lambda: runs(
+        ["sanitizers/integer/integer.py", "--quick"], 120).splitlines()[-1]
     yield "threads, TSan", lambda: threads(
         "tsan", "--rounds", "4", "--ops", "10000")
     yield "threads, sanitizers", lambda: threads(

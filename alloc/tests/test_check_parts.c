@@ -127,6 +127,7 @@ DAMAGE(mapped_odd, POKE(sc.large->mapped, sc.large->mapped + 16))
 
 /* So many that a remainder is no matter, but they do not fit. */
 DAMAGE(blocks_512, POKE(sc.full->count, 512))
+DAMAGE(blocks_513, POKE(sc.full->count, 513))
 DAMAGE(base_odd, POKE(sc.medium->base, sc.medium->base + 8))
 DAMAGE(base_odd_by_1, POKE(sc.medium->base, sc.medium->base + 1))
 DAMAGE(large_odd_by_1, POKE(sc.large->addr, sc.large->addr + 1))
@@ -220,6 +221,7 @@ static const struct damage damages[] = {
 	{"arenas.counts", "409600 bytes in pools, not 409601", used_pool_more},
 	{"arenas.counts", "4 arenas, not 4", highwater_less},
 	{"heap.sparse", "not in place 31", sparse_last_beyond},
+	{"pool.geometry", "class 4, 513 blocks", blocks_513},
 	{"heap.sparse", "place 0", sparse_in_two_heaps},
 	{"heap.sparse", "place 1", sparse_in_two_places},
 	{"pool.geometry", "inverse and rotation of 2560", rotation_beyond},

@@ -310,6 +310,32 @@ static void test_must(void **ctx)
 	}
 }
 
+/* Chunks far from the first one. */
+static void test_far_chunks(void **ctx)
+{
+	unsigned int i, chunk;
+
+	(void)ctx;
+	fresh_kernel();
+	apb_free(apb_malloc(1));
+	for (chunk = 62; chunk < 132; chunk += 23) {
+		struct apb_flat_entry *entry, was;
+
+		fill_two_arenas(chunk * 32 * MIB);
+		for (i = 0; !in_place(block[i], 1);)
+			i++;
+		entry = entry_of(block[i]);
+		was = *entry;
+		entry->owner = 0;
+		assert_int_equal(apb_check(NULL), -1);
+		*entry = was;
+		assert_whole();
+		for (i = 0; i < NR_BLOCKS; i++)
+			apb_free(block[i]);
+		empty_arenas();
+	}
+}
+
 /* Who has an entry keeps it when the other who would have it is put back. */
 static void test_entries_stay(void **ctx)
 {
@@ -443,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_other_end_is_no_block),
 		cmocka_unit_test(test_entries_change_hands),
 		cmocka_unit_test(test_must),
+		cmocka_unit_test(test_far_chunks),
 		cmocka_unit_test(test_entries_stay),
 		cmocka_unit_test(test_all_of_a_chunk),
 		cmocka_unit_test(test_without_table),

@@ -126,6 +126,8 @@ static void test_bad_values(void **state)
 		"dirty_limit=18446744073709551615",
 		"dirty_limit=18446744073709551616",
 		"dirty_limit=17179869184g",
+		"quarantine=",
+		"quarantine=4096",
 		"purge_delay=",
 		"purge_delay=1k",
 		"large_cache=m",

@@ -139,15 +139,31 @@ static void report_and_go_on(void *list)
 	apb_free(p);
 }
 
+static void report_by_bytes(void *at_most)
+{
+	void *p = apb_malloc(100);
+
+	write_faults.at_most = *(unsigned int *)at_most;
+	apb_free(p);
+	apb_free(p);
+}
+
 static void test_reports(void **ctx)
 {
-	struct child c;
+	unsigned int at_most[] = {0, 1};
+	struct child c, by_bytes;
 
 	(void)ctx;
 	fresh_sim(2, 0);
 	run_child(&c, report_and_go_on, "misuse=return");
 	assert_int_equal(c.status, 0);
 	assert_non_null(strstr(c.err, "double free"));
+	run_child(&c, report_by_bytes, &at_most[0]);
+	assert_true(died_of(&c, SIGABRT));
+	assert_non_null(strstr(c.err, "double free"));
+	run_child(&by_bytes, report_by_bytes, &at_most[1]);
+	assert_true(died_of(&by_bytes, SIGABRT));
+	assert_string_equal(by_bytes.err, c.err);
 	run_child(&c, parse_by_bytes, "foo=1");
 	assert_int_equal(c.status, 0);
 	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
@@ -322,6 +338,8 @@ static void end_with_name(void *list)
 {
 	static char name[66];
 
+	/* to be compared with what is told */
+	dprintf(STDERR_FILENO, "%d\n", (int)getpid());
 	memset(name, 'n', sizeof(name) - 1);
 	program_invocation_short_name = name;
 	end_with(list);
@@ -329,17 +347,21 @@ static void end_with_name(void *list)
 
 static void test_long_name(void **ctx)
 {
-	char name[65];
+	char name[65], *at;
 	struct child c;
+	int pid;
 
 	(void)ctx;
 	meanwhile = NULL;
 	run_child(&c, end_with_name, "stats=1");
 	assert_int_equal(c.status, 0);
 	memset(name, 'n', 64);
-	assert_int_equal(strncmp(c.err, "apb: statistics of ", 19), 0);
-	assert_memory_equal(c.err + 19, name, 64);
-	assert_int_equal(strncmp(c.err + 83, ", process ", 10), 0);
+	pid = (int)strtol(c.err, &at, 10);
+	assert_int_equal(*at++, '\n');
+	assert_int_equal(strncmp(at, "apb: statistics of ", 19), 0);
+	assert_memory_equal(at + 19, name, 64);
+	assert_int_equal(strncmp(at + 83, ", process ", 10), 0);
+	assert_int_equal(strtol(at + 93, NULL, 10), pid);
 }
 
 static void test_at_exit_few_files(void **ctx)

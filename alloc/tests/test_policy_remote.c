@@ -116,6 +116,29 @@ static void test_batches_are_filled(void **ctx)
 	}
 }
 
+/* One that is full already, as a fork may leave it, takes no more. */
+static void test_full_batch(void **ctx)
+{
+	struct apb_out *slot = NULL;
+	void *p[10];
+	unsigned int i;
+
+	(void)ctx;
+	start(1);
+	for (i = 0; i < 10; i++)
+		p[i] = others_block(4);
+	for (i = 0; i < 9; i++)
+		apb_free(p[i]);
+	assert_int_equal(open_slots(&slot), 1);
+	slot->batch->max = 9;
+	apb_free(p[9]);
+	assert_int_equal(mine->posted, 1);
+	assert_int_equal(queued(), 1);
+	assert_int_equal(open_slots(&slot), 1);
+	assert_int_equal(slot->batch->n, 1);
+	finish();
+}
+
 /* As many neighbouring classes as there are slots: each has its own. */
 static void test_neighbours_have_slots(void **ctx)
 {
@@ -363,6 +386,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batches_are_filled),
+		cmocka_unit_test(test_full_batch),
 		cmocka_unit_test(test_neighbours_have_slots),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_batches_go_to_bins),

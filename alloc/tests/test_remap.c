@@ -65,11 +65,21 @@ static void test_move(void **ctx)
 	munmap(to, 8 * APB_PAGE);
 }
 
+/* Advice that the kernel does not take is no error. */
+static void test_advice(void **ctx)
+{
+	(void)ctx;
+	errno = 77;
+	apb_os_kernel.advise(NULL, (void *)1, APB_PAGE, true);
+	assert_int_equal(errno, 77);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused_move),
 		cmocka_unit_test(test_move),
+		cmocka_unit_test(test_advice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

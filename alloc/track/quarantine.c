@@ -135,12 +135,16 @@ static bool dequeue_above(size_t max, struct chain *chain)
 	return some;
 }
 
+/* If it holds more than @max, make it hold a tenth less. */
 static void shrink(size_t max)
 {
 	struct chain chain;
+	bool some = dequeue_above(max, &chain);
 
-	while (dequeue_above(max, &chain))
+	while (some) {
 		recycle_chain(&chain);
+		some = dequeue_above(max - max / 10, &chain);
+	}
 }
 
 /* The thread's chain is everybody's. */

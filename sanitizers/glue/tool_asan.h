@@ -18,6 +18,7 @@
 #include <sanitizer/common_interface_defs.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -51,16 +52,20 @@ extern bool apb_asan_public;
 #define ASAN_THREADS 4096
 extern void *apb_asan_witness[ASAN_THREADS];
 
-/* What is printed instead of the tool's next report. */
-extern void (*apb_asan_instead)(void *arg);
-extern void *apb_asan_instead_arg;
+/* What a thread prints instead of the tool's next report of it. */
+struct asan_instead {
+	void (*print)(void *arg); /* NULL: it has */
+	void *arg;
+	pthread_t thread;
+	uint32_t lock; /* over one such report */
+};
+extern struct asan_instead apb_asan_instead;
 
 #define TOOL_STATE                            \
 	uintptr_t apb_asan_shadow;            \
 	bool apb_asan_public;                 \
 	void *apb_asan_witness[ASAN_THREADS]; \
-	void (*apb_asan_instead)(void *arg);  \
-	void *apb_asan_instead_arg;
+	struct asan_instead apb_asan_instead;
 
 typedef uint64_t
 	__attribute__((vector_size(16), may_alias, aligned(1))) apb_asan_vector;
@@ -380,17 +385,33 @@ static inline const void *asan_report_address(const char *text)
 	return at ? (const void *)strtoul(at, NULL, 16) : NULL;
 }
 
+/* The report of another thread went where nobody sees it. */
+static inline void asan_again(const char *text)
+{
+	size_t n;
+
+	for (; *text; text += n + (text[n] == '\n')) {
+		n = strcspn(text, "\n");
+		apb_glue_say("%.*s", (int)n, text);
+	}
+}
+
 /* Called at the end of each report, before the tool ends the process. */
 static inline void asan_reported(const char *text)
 {
-	void (*instead)(void *arg) = apb_asan_instead;
+	struct asan_instead *instead = &apb_asan_instead;
+	void (*print)(void *arg) =
+		__atomic_load_n(&instead->print, __ATOMIC_ACQUIRE);
 
-	if (instead) {
-		apb_asan_instead = NULL;
+	if (print)
 		asan_loud();
-		instead(apb_asan_instead_arg);
+	if (print && pthread_equal(instead->thread, pthread_self())) {
+		instead->print = NULL;
+		print(instead->arg);
 		return;
 	}
+	if (print)
+		asan_again(text);
 	apb_glue_reported(asan_report_address(text),
 			  __asan_get_report_access_size(),
 			  strstr(text, "is a wild pointer"));
@@ -410,20 +431,32 @@ static inline void tool_listen(void)
 static inline void tool_report(void (*print)(void *arg), void *arg)
 {
 	static char nobody[64] __attribute__((aligned(64)));
+	struct asan_instead *instead = &apb_asan_instead;
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	void *frame = __builtin_frame_address(0);
 
-	apb_asan_instead_arg = arg;
-	apb_asan_instead = print;
+	/* whoever has it may be about to end the process; also this thread */
+	while (__atomic_exchange_n(&instead->lock, 1, __ATOMIC_ACQUIRE)) {
+		if (pthread_equal(instead->thread, pthread_self())) {
+			print(arg);
+			close(fd);
+			return;
+		}
+		usleep(1000);
+	}
+	instead->arg = arg;
+	instead->thread = pthread_self();
+	__atomic_store_n(&instead->print, print, __ATOMIC_RELEASE);
 	asan_quiet(fd);
 	__asan_report_error(__builtin_return_address(0), frame, frame, nobody,
 			    0, 1);
 	asan_loud();
-	close(fd);
-	if (apb_asan_instead) {
-		apb_asan_instead = NULL;
+	if (instead->print) {
+		instead->print = NULL;
 		print(arg);
 	}
+	__atomic_store_n(&instead->lock, 0, __ATOMIC_RELEASE);
+	close(fd);
 }
 
 static inline void tool_bad_free(const struct apb_glue_free *bad)

@@ -134,6 +134,20 @@ class Reports(unittest.TestCase):
                     self.matches(r"\nwent on\n$", text)
                     self.assertNotIn("ABORTING", text)
 
+    def test_together(self):
+        """Reports of several threads at once are told one after the other."""
+        status, text = run("build/san-address/tests/pool", "together",
+                           halt_on_error=0)
+        self.assertEqual(status, 0, text)
+        kinds = re.findall(r"ERROR: AddressSanitizer: (attempting \S+)", text)
+        self.assertEqual((kinds.count("attempting double-free"),
+                          kinds.count("attempting free"), len(kinds)),
+                         (5, 10, 15), text)
+        report = (r"={65}\n==\d+==ERROR: (?:(?!ERROR: )(?s:.))*?"
+                  r"SUMMARY: AddressSanitizer: (?:double|bad)-free .*\n")
+        self.assertTrue(re.fullmatch("(?:%s){15}went on\n" % report, text),
+                        text)
+
     def test_abort(self):
         for build in BUILDS:
             status, text = run("build/%s/tests/pool" % build, "twice",

@@ -55,9 +55,11 @@ $(foreach t,$(VIS_TOOLS),\
 VIS_PLAIN := $(VIS_TOOLS:%=$(O)/visibility-%-plain/client)
 VIS_APB := $(VIS_TOOLS:%=$(O)/visibility-%-apb/client)
 
-.PHONY: visibility visibility-targets
+.PHONY: visibility visibility-targets visibility-apb
 
-visibility-targets: $(VIS_PLAIN) $(VIS_APB)
+visibility-apb: $(VIS_APB)
+
+visibility-targets: $(VIS_PLAIN) visibility-apb
 
 visibility: setup # the table of client bugs and tools, plain malloc beside apb
 	@sanitizers/visibility/visibility.py

@@ -168,7 +168,7 @@ def main():
         table.write_expected(found)
         return 0
     rows = table.judge(found)
-    everything = not (args.patterns or args.tool or args.quick or args.apb)
+    everything = not (args.patterns or args.tool or args.quick)
     bad = table.show(rows, args.verbose, everything)
     if args.readme and everything:
         table.write_readme(rows)

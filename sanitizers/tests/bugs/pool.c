@@ -102,6 +102,36 @@ NOINLINE static void twice(void)
 	__asm__ volatile("");
 }
 
+static void *five_times(void *arg)
+{
+	char *p = take(13);
+
+	give(p, 13);
+	for (int i = 0; i < 5; i++)
+		give(p, 13);
+	return arg;
+}
+
+static void *beside(void *arg)
+{
+	for (int i = 0; i < 5; i++)
+		apb_san_bad_free(APB_SAN_FREE_WILD, (void *)0x12345678);
+	return arg;
+}
+
+/* With halt_on_error=0 each of these is a report of its own. */
+NOINLINE static void together(void)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		if (pthread_create(&threads[i], NULL, i ? beside : five_times,
+				   NULL))
+			abort();
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
 NOINLINE static void inside(void)
 {
 	give(block + 8, 5);
@@ -161,6 +191,7 @@ static const struct {
 	{"after_free", after_free},
 	{"after_reset", after_reset},
 	{"twice", twice},
+	{"together", together},
 	{"inside", inside},
 	{"wild", wild},
 	{"by_size", by_size},
