@@ -43,12 +43,16 @@ SAN_CFLAGS := -O2 -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 # Its version in Debian 12 cannot read what clang-19 writes by itself.
 san-cflags.valgrind := -gdwarf-4
 san-cflags.memory := -fsanitize-memory-track-origins
+# memset() and the like are functions that TSan intercepts: without names that
+# gcc's run time does not have, so that the library links with both.
+san-clang.thread := -mllvm -tsan-instrument-memintrinsics=0
 
 # $(call san-flavour,NAME,TOOL,COMPILER,BASE)
 define san-flavour
 $(1).cc = $(3)
 $(1).cflags = $(4) $(SAN_CFLAGS) $$(san-flags.$(2)) $$(san-cflags.$(2)) \
-	$$(san-defs.$(2)) $$(CFLAGS)
+	$(if $(findstring clang,$(3)),$$(san-clang.$(2))) $$(san-defs.$(2)) \
+	$$(CFLAGS)
 $(1).ldflags = $$(san-flags.$(2)) $$(LDFLAGS)
 SAN_BUILDS += $(1)
 $(if $(filter undefined none,$(2)),,SAN_FLAVOURS += $(1))

@@ -5,7 +5,9 @@
 
 #include "os/os.h"
 
+#include "api/hide.h"
 #include "state.h"
+#include "track/track.h"
 
 #include <errno.h>
 #include <sys/auxv.h>
@@ -98,6 +100,11 @@ static inline const struct apb_os *ops(void)
 	return os->map ? os : &APB_OS_DEFAULT;
 }
 
+bool apb_os_is_own(void)
+{
+	return apb_state.os.ops.map;
+}
+
 static bool faulty(enum apb_os_call call)
 {
 	if (!apb_fault_hit(&apb_state.os.fault, call))
@@ -178,6 +185,7 @@ void *apb_os_map(uintptr_t hint, size_t size, size_t align, bool *zero)
 
 int apb_os_unmap(void *addr, size_t size)
 {
+	apb_track_unmap(addr, size);
 	if (faulty(APB_OS_UNMAP) || ops()->unmap(ops()->ctx, addr, size)) {
 		apb_state.os.unmap_failures++;
 		return -1;
@@ -202,7 +210,12 @@ void apb_os_release(void *addr, size_t size)
 
 int apb_os_purge(void *addr, size_t size)
 {
-	if (faulty(APB_OS_PURGE) || ops()->purge(ops()->ctx, addr, size))
+	bool failed;
+
+	apb_track_unmap(addr, size);
+	failed = faulty(APB_OS_PURGE) || ops()->purge(ops()->ctx, addr, size);
+	apb_track_purged(addr, size);
+	if (failed)
 		return -1;
 	apb_state.os.purges++;
 	apb_state.os.purged += size;

@@ -76,6 +76,9 @@ int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr);
 uint64_t apb_os_now(void);
 bool apb_os_has_clock(void);
 
+/* Whether it is a caller's table. */
+bool apb_os_is_own(void);
+
 /* Try to unmap the orphans. */
 void apb_os_retry_orphans(void);
 

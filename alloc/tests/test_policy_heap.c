@@ -488,7 +488,7 @@ static void compare_counts(void)
 static void compare_all(void)
 {
 	unsigned int i, cls;
-	size_t bytes = 0;
+	size_t bytes = 0, held = 0;
 
 	compare_counts();
 	for (i = 0; i < POOLS; i++) {
@@ -498,8 +498,11 @@ static void compare_all(void)
 		if (pools[i].let_be)
 			bytes += pools[i].idle * APB_PAGE;
 	}
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 		compare_bin(cls);
+		held += bins[cls].n * size_of(cls);
+	}
+	assert_int_equal(apb_heap_held(heap()), held);
 	assert_int_equal(as()->sparse_bytes, bytes);
 	for (i = 0; i < RING; i++)
 		assert_ptr_equal(heap()->sparse[i],
@@ -667,6 +670,26 @@ static void test_large(void **ctx)
 		run(i, 10000, i < 12 ? 1500 : 200, classes, NR_OF(classes));
 }
 
+/* Of a block that grows no more is copied than it has. */
+static void test_realloc_copies_the_block(void **ctx)
+{
+	unsigned char *p[8], *q;
+	unsigned int i;
+
+	(void)ctx;
+	policy_fresh(1, SIMOS_HINTS);
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_malloc(64);
+		memset(p[i], 0xa0 + (int)i, 64);
+	}
+	q = apb_malloc(1000);
+	memset(q, 0xbb, 1000);
+	apb_free(q);
+	assert_ptr_equal(apb_realloc(p[0], 1000), q);
+	assert_true(all_bytes(q, 64, 0xa0));
+	assert_true(all_bytes(q + 64, 1000 - 64, 0xbb));
+}
+
 /* Many pools of one class are sparse, one after the other. */
 static void test_sparse(void **ctx)
 {
@@ -683,6 +706,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_small),
 		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_realloc_copies_the_block),
 		cmocka_unit_test(test_sparse),
 	};
 

@@ -59,6 +59,18 @@ void apb_track_arena(void *arena)
 		tool_pool_made(arena, sizeof(struct apb_arena));
 }
 
+void apb_track_unmap(void *addr, size_t size)
+{
+	if (apb_os_is_own())
+		tool_pool_gone(addr, size);
+}
+
+void apb_track_purged(void *addr, size_t size)
+{
+	if (apb_os_is_own() && (uintptr_t)addr % APB_ARENA >= APB_META_BYTES)
+		tool_pool_made(addr, size);
+}
+
 void apb_track_forget(const char *block, size_t size)
 {
 	const char *mib;

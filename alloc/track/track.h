@@ -90,6 +90,12 @@ size_t apb_core_usable_size(const void *ptr);
 size_t apb_core_trim(void);
 int apb_core_reset(void);
 
+/* A caller's OS table gets the range back: it may do with it what it likes. */
+void apb_track_unmap(void *addr, size_t size);
+
+/* It has written to what it purged; pools are closed again. */
+void apb_track_purged(void *addr, size_t size);
+
 /* A new arena: what is in it is closed but for its metadata. */
 void apb_track_arena(void *arena);
 
@@ -100,6 +106,18 @@ void apb_track_thread_end(void);
 int apb_track_set_quarantine(size_t bytes);
 
 #else
+
+static inline void apb_track_unmap(void *addr, size_t size)
+{
+	(void)addr;
+	(void)size;
+}
+
+static inline void apb_track_purged(void *addr, size_t size)
+{
+	(void)addr;
+	(void)size;
+}
 
 static inline void apb_track_arena(void *arena)
 {

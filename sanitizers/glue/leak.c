@@ -99,6 +99,21 @@ APB_RAW __attribute__((constructor(101))) static void start(void)
 		pthread_atfork(before_fork, after_fork, in_child);
 }
 
+#define FEW_RANGES 16
+
+APB_RAW bool leak_is_pools(uintptr_t addr)
+{
+	const struct leak_range *ranges = memory.items;
+	size_t i;
+
+	if (addr - apb_leak_heap.start < apb_leak_heap.size)
+		return true;
+	for (i = 0; i < memory.count && i < FEW_RANGES; i++)
+		if (addr >= ranges[i].start && addr < ranges[i].end)
+			return true;
+	return false;
+}
+
 /* ---- one look -------------------------------------------------------------- */
 
 struct look {
@@ -167,13 +182,16 @@ APB_RAW static void clear_suspects(void)
 
 APB_RAW static void look(struct look *look, bool second)
 {
+	world_enter(&check.world);
 	apb_glue_pools_locked(collect, NULL);
+	if (!leak_tool_leave(&check))
+		return;
 	leak_sort_blocks(&check);
-	if (check.no_memory || (!check.blocks.count && !check.whole))
+	if (check.failed || (!check.blocks.count && !check.whole))
 		return;
 	leak_read_maps(&check);
 	add_holes();
-	if (check.no_memory)
+	if (check.failed)
 		return;
 	leak_roots(&check);
 	leak_mark(&check);
@@ -222,7 +240,7 @@ APB_RAW static int attempt(struct dl_phdr_info *info, size_t size, void *arg)
 	attempt->look.error = world_stop(&check.world);
 	if (attempt->look.error == 0) {
 		look(&attempt->look, attempt->second);
-		if (check.no_memory)
+		if (check.failed)
 			attempt->look.error = -ENOMEM;
 		if (!world_resume(&check.world))
 			attempt->look.error = -EAGAIN;

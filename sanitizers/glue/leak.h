@@ -123,13 +123,16 @@ struct leak_check {
 	uintptr_t fake; /* ASan's second stack of the thread being read */
 	int pagemap; /* of this process, if it may be read; else not above 0 */
 	bool whole; /* go on when all blocks are reached */
-	bool no_memory;
+	bool failed; /* no memory, or the world goes on */
 };
 
 APB_RAW static inline struct leak_block *leak_blocks(struct leak_check *check)
 {
 	return check->blocks.items;
 }
+
+/* leak.c: whether it is in memory of a pool that is not malloc's. */
+bool leak_is_pools(uintptr_t addr);
 
 /* leak_maps.c */
 void leak_read_maps(struct leak_check *check);
@@ -164,6 +167,22 @@ bool leak_tool_chunk(uintptr_t addr, uintptr_t *start, size_t *size);
 uintptr_t leak_tool_fake_stack(void);
 bool leak_tool_fake_frame(uintptr_t stack, uintptr_t addr, uintptr_t *start,
 			  uintptr_t *end);
+
+/*
+ * Around each of these calls while the world is stopped: the tool may wait for
+ * a lock that a stopped thread has.
+ */
+APB_RAW static inline void leak_tool_enter(struct leak_check *check)
+{
+	world_enter(&check->world);
+}
+
+/* False: the world goes on, and nothing may be read any more. */
+APB_RAW static inline bool leak_tool_leave(struct leak_check *check)
+{
+	check->failed |= !world_leave(&check->world);
+	return !check->failed;
+}
 
 /* leak_roots.c */
 void leak_roots(struct leak_check *check);

@@ -5,6 +5,8 @@
  * Everything that is read is clipped to what is mapped readable at that time.
  * Holes are the memory of pools, which are read block by block, and what the
  * layer itself keeps: both full of addresses of blocks that nobody has any more.
+ *
+ * /proc/self is empty once the first thread has ended; /proc/thread-self is not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +14,7 @@
 #include "glue/leak.h"
 #include "glue/leak_arch.h"
 
-/* ---- /proc/self/maps ------------------------------------------------------ */
+/* ---- /proc/thread-self/maps ------------------------------------------------------ */
 
 struct reader {
 	long fd;
@@ -101,27 +103,28 @@ APB_RAW void leak_read_maps(struct leak_check *check)
 	struct leak_map map, *item;
 	bool usable;
 
-	reader.fd = ARCH_CALL(SYS_openat, AT_FDCWD, "/proc/self/maps",
+	reader.fd = ARCH_CALL(SYS_openat, AT_FDCWD, "/proc/thread-self/maps",
 			      O_RDONLY | O_CLOEXEC, 0);
 	if (reader.fd < 0) {
-		check->no_memory = true;
+		check->failed = true;
 		return;
 	}
 	/* without it, everything is read */
-	check->pagemap =
-		(int)ARCH_CALL(SYS_openat, AT_FDCWD, "/proc/self/pagemap",
-			       O_RDONLY | O_CLOEXEC, 0);
+	check->pagemap = (int)ARCH_CALL(SYS_openat, AT_FDCWD,
+					"/proc/thread-self/pagemap",
+					O_RDONLY | O_CLOEXEC, 0);
 	while (read_map(&reader, &map, &usable)) {
 		if (!usable)
 			continue;
 		item = leak_array_add(&check->maps, sizeof(*item));
 		if (!item) {
-			check->no_memory = true;
+			check->failed = true;
 			break;
 		}
 		*item = map;
 	}
 	ARCH_CALL(SYS_close, reader.fd, 0, 0, 0);
+	check->failed |= !check->maps.count;
 }
 
 /* The first mapping that ends behind @addr; the count if there is none. */
@@ -168,7 +171,7 @@ APB_RAW void leak_add_hole(struct leak_check *check, uintptr_t start,
 		return;
 	hole = leak_array_add(&check->holes, sizeof(*hole));
 	if (!hole) {
-		check->no_memory = true;
+		check->failed = true;
 		return;
 	}
 	*hole = (struct leak_range){start, end, pool};
@@ -195,7 +198,7 @@ APB_RAW void leak_sort_holes(struct leak_check *check)
 		}
 		all = leak_array_add(&check->all_holes, sizeof(*all));
 		if (!all) {
-			check->no_memory = true;
+			check->failed = true;
 			return;
 		}
 		*all = holes[i];
@@ -221,14 +224,14 @@ APB_RAW static void touched(struct leak_check *check, uintptr_t from,
 	uintptr_t start;
 	long n, i;
 
-	while (to - from > FEW_PAGES * PAGE && check->pagemap > 0) {
+	while (to - from > FEW_PAGES * PAGE && check->pagemap > 0 &&
+	       !check->failed) {
 		start = from & ~(PAGE - 1);
 		n = (long)((to - start + PAGE - 1) / PAGE);
 		n = ARCH_CALL(SYS_pread64, check->pagemap, pages,
 			      (n < PAGES ? n : PAGES) * 8, start / PAGE * 8);
 		if (n < 8)
 			break;
-		world_beat(&check->world);
 		for (i = 0; i < n / 8; i++) {
 			uintptr_t end = start + PAGE;
 

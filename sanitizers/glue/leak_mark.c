@@ -29,7 +29,7 @@ APB_RAW static void collect(const struct apb_san_block *block, void *arg)
 	world_beat(&check->world);
 	item = leak_array_add(&check->blocks, sizeof(*item));
 	if (!item) {
-		check->no_memory = true;
+		check->failed = true;
 		return;
 	}
 	item->addr = (uintptr_t)block->addr;
@@ -66,8 +66,7 @@ APB_RAW static size_t run_end(const struct leak_block *blocks, size_t from,
 }
 
 /* One pass of a merge sort that takes runs as they are; the number of them. */
-APB_RAW static size_t merge_runs(struct world *world,
-				 const struct leak_block *from,
+APB_RAW static size_t merge_runs(const struct leak_block *from,
 				 struct leak_block *to, size_t count)
 {
 	size_t at = 0, runs = 0;
@@ -82,7 +81,6 @@ APB_RAW static size_t merge_runs(struct world *world,
 
 			to[at++] = second ? from[b++] : from[a++];
 		}
-		world_beat(world);
 		runs++;
 	}
 	return runs;
@@ -116,11 +114,11 @@ APB_RAW void leak_sort_blocks(struct leak_check *check)
 		while (second.bytes < check->blocks.bytes) {
 			second.count = count;
 			if (!leak_array_add(&second, sizeof(*blocks))) {
-				check->no_memory = true;
+				check->failed = true;
 				return;
 			}
 		}
-		runs = merge_runs(&check->world, blocks, second.items, count);
+		runs = merge_runs(blocks, second.items, count);
 		swap.items = second.items;
 		swap.bytes = second.bytes;
 		second.items = check->blocks.items;
@@ -205,7 +203,7 @@ APB_RAW static bool set_add(struct leak_check *check, uintptr_t number)
 
 	if (set->count * 2 >= set->slots[set->now].bytes / WORD &&
 	    !set_grow(set)) {
-		check->no_memory = true;
+		check->failed = true;
 		return false;
 	}
 	if (!set_put(&set->slots[set->now], number))
@@ -223,7 +221,7 @@ APB_RAW static void push(struct leak_check *check, uintptr_t start,
 
 	range = leak_array_add(&check->work, sizeof(*range));
 	if (!range) {
-		check->no_memory = true;
+		check->failed = true;
 		return;
 	}
 	*range = (struct leak_range){start, end, pool};
@@ -255,11 +253,18 @@ APB_RAW static bool reach_other(struct leak_check *check, uintptr_t word)
 	const struct leak_map *map = leak_map_of(check, word);
 	uintptr_t start;
 	size_t size;
+	bool found = false;
 
 	if (!map || map->kind != LEAK_ANON)
 		return false;
-	world_beat(&check->world);
-	if (leak_tool_chunk(word, &start, &size)) {
+	/* a tool that can be asked may take long to say no */
+	if (!leak_is_pools(word)) {
+		leak_tool_enter(check);
+		found = leak_tool_chunk(word, &start, &size);
+		if (!leak_tool_leave(check))
+			return false;
+	}
+	if (found) {
 		check->chunk = start;
 		check->chunk_size = size;
 		if (set_add(check, start))
@@ -289,13 +294,12 @@ APB_RAW static void read_range(struct leak_check *check, uintptr_t start,
 	uintptr_t at = (start + WORD - 1) & ~(WORD - 1);
 	uintptr_t frame, frame_end;
 
-	for (; at + WORD <= end; at += WORD) {
+	for (; at + WORD <= end && !check->failed; at += WORD) {
 		uintptr_t word = *(const uintptr_t *)at;
 
-		if (at % 4096 == 0)
-			world_beat(&check->world);
 		leak_word(check, word);
-		if (check->fake && word - check->fake < (uintptr_t)1 << 32 &&
+		if (check->fake && !check->failed &&
+		    word - check->fake < (uintptr_t)1 << 32 &&
 		    leak_tool_fake_frame(check->fake, word, &frame,
 					 &frame_end) &&
 		    set_add(check, frame))
@@ -309,9 +313,7 @@ APB_RAW static void read_block(struct leak_check *check, uintptr_t start,
 	uintptr_t at = (start + WORD - 1) & ~(WORD - 1);
 	uintptr_t *kept;
 
-	for (; at + WORD <= end; at += WORD) {
-		if (at % 4096 == 0)
-			world_beat(&check->world);
+	for (; at + WORD <= end && !check->failed; at += WORD) {
 		if (!leak_word(check, *(const uintptr_t *)at) || !check->whole)
 			continue;
 		/* also if seen before: it may be on nothing but this stack */
@@ -319,7 +321,7 @@ APB_RAW static void read_block(struct leak_check *check, uintptr_t start,
 		if (kept)
 			*kept = check->chunk;
 		else
-			check->no_memory = true;
+			check->failed = true;
 	}
 }
 
@@ -331,13 +333,12 @@ APB_RAW void leak_root(struct leak_check *check, uintptr_t start, uintptr_t end)
 
 APB_RAW void leak_mark(struct leak_check *check)
 {
-	while (check->work.count && !check->no_memory) {
+	while (check->work.count && !check->failed) {
 		struct leak_range *work = check->work.items;
 		struct leak_range range = work[--check->work.count];
 
 		if (!check->unreached && !check->whole)
 			break;
-		world_beat(&check->world);
 		leak_readable(check, range.start, range.end, range.pool,
 			      range.pool ? read_block : read_range);
 	}
@@ -353,11 +354,9 @@ APB_RAW static void read_leaked(struct leak_check *check, uintptr_t start,
 	uintptr_t at = (start + WORD - 1) & ~(WORD - 1);
 	size_t i, own = leak_find(check, start);
 
-	for (; at + WORD <= end; at += WORD) {
+	for (; at + WORD <= end && !check->failed; at += WORD) {
 		uintptr_t word = *(const uintptr_t *)at;
 
-		if (at % 4096 == 0)
-			world_beat(&check->world);
 		if (word - check->low < check->span)
 			for (i = leak_find(check, word); i;
 			     i = blocks[i - 1].parent)
@@ -376,7 +375,7 @@ APB_RAW void leak_mark_indirect(struct leak_check *check)
 	size_t i;
 
 	check->fake = 0;
-	for (i = 0; i < check->blocks.count && !check->no_memory; i++) {
+	for (i = 0; i < check->blocks.count && !check->failed; i++) {
 		if (blocks[i].reached)
 			continue;
 		leak_readable(check, blocks[i].addr,
@@ -386,7 +385,6 @@ APB_RAW void leak_mark_indirect(struct leak_check *check)
 			struct leak_range *work = check->work.items;
 			struct leak_range range = work[--check->work.count];
 
-			world_beat(&check->world);
 			leak_readable(check, range.start, range.end, NULL,
 				      read_leaked);
 		}
@@ -410,5 +408,5 @@ APB_RAW void leak_free(struct leak_check *check)
 	check->low = check->span = check->unreached = 0;
 	check->chunk = check->chunk_size = check->fake = 0;
 	check->last_map = (struct leak_map){0};
-	check->no_memory = false;
+	check->failed = false;
 }

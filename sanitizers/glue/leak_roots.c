@@ -56,11 +56,7 @@ struct thread {
 /* All of what @addr is in, if that is a block: a stack of the program's own. */
 APB_RAW static bool in_block(struct leak_check *check, uintptr_t addr)
 {
-	uintptr_t start;
-	size_t size;
-
-	leak_word(check, addr);
-	return leak_find(check, addr) || leak_tool_chunk(addr, &start, &size);
+	return leak_word(check, addr) || leak_find(check, addr);
 }
 
 /* From @from, up to what @addr is in. */
@@ -77,7 +73,7 @@ APB_RAW static void read_dtv(struct leak_check *check, uintptr_t tp)
 	const struct leak_map *map = leak_map_of(check, tp + 8);
 	uintptr_t dtv, slots;
 
-	if (!ARCH_TCB_SELF || !map)
+	if (!ARCH_TCB_SELF || !map || check->failed)
 		return;
 	dtv = *(uintptr_t *)(tp + 8);
 	map = dtv % 8 ? NULL : leak_map_of(check, dtv - 16);
@@ -174,10 +170,12 @@ APB_RAW void leak_roots(struct leak_check *check)
 	if (!leak_tool_exact())
 		read_everything(check);
 	modules.tls = (modules.tls + 63) & ~63ul;
+	leak_tool_enter(check);
 	check->fake = leak_tool_fake_stack();
+	leak_tool_leave(check);
 	at = find_fake(modules.tp, modules.tls, check->fake);
 	read_thread(check, &thread, modules.tls);
-	for (i = 0; i < check->world.count; i++) {
+	for (i = 0; i < check->world.count && !check->failed; i++) {
 		const struct world_thread *other = &check->world.threads[i];
 		const struct leak_map *map;
 

@@ -6,8 +6,8 @@
  * nothing but the memory and the files: the tracer.  It seizes and interrupts
  * each thread but the caller, until a look at /proc finds no new one, reads
  * their registers, and waits.  The caller works meanwhile, on its own stack, so
- * it may call functions that know threads; should one of them wait for a lock
- * that a stopped thread holds, the beat stops, and the tracer lets all go on.
+ * it may call functions that know threads; should one of them have to wait for a
+ * lock that a stopped thread holds, the tracer lets all go on.
  *
  * The tracer runs on the caller's thread pointer: no libc in it, errno is the
  * caller's.  If the process is killed, the tracer dies, too, and with it the
@@ -32,6 +32,7 @@
 #include "glue/world.h"
 
 #define STACK_BYTES ((size_t)64 << 10)
+#define QUIET 3 /* lists without a new thread */
 #define STOP_MS 2000 /* a thread that takes longer does not stop */
 
 enum state {
@@ -40,7 +41,7 @@ enum state {
 	STOPPED,
 	FAILED, /* nothing is stopped, the tracer has ended */
 	RESUME,
-	BROKEN, /* the caller did not get on: all threads go on */
+	BROKEN, /* the caller has to wait for a lock: all threads go on */
 };
 
 struct dirent64 {
@@ -283,23 +284,28 @@ APB_RAW static long stop_thread(struct world *world, int tid)
 	return ret;
 }
 
+/*
+ * A list ends early if the thread that it has come to ends just then: once
+ * nothing new is found, it is looked again whether that is so.
+ */
 APB_RAW static long stop_all(struct world *world)
 {
+	unsigned int quiet = 0;
 	size_t before;
 	long ret;
 
 	do {
 		before = world->count;
 		ret = each_thread(world, stop_thread);
-	} while (ret >= 0 && world->count != before);
+		quiet = world->count == before ? quiet + 1 : 0;
+	} while (ret >= 0 && quiet < QUIET);
 	return ret < 0 ? ret : 0;
 }
 
 APB_RAW static int tracer(void *arg)
 {
 	struct world *world = arg;
-	uint32_t beat;
-	unsigned int still = 0;
+	uint32_t beat = 0, now, inside;
 	size_t i;
 	long ret;
 
@@ -307,19 +313,18 @@ APB_RAW static int tracer(void *arg)
 	while (state_of(world) == STARTING)
 		wait_ms(world, STARTING, 100);
 	ret = stop_all(world);
-	if (ret == 0) {
-		beat = __atomic_load_n(&world->beat, __ATOMIC_RELAXED);
+	if (ret == 0)
 		change(world, ALLOWED, STOPPED);
-		while (state_of(world) == STOPPED) {
-			uint32_t now;
-
-			wait_ms(world, STOPPED, WORLD_PATIENCE_MS / 10);
-			now = __atomic_load_n(&world->beat, __ATOMIC_RELAXED);
-			still = now == beat ? still + 1 : 0;
-			beat = now;
-			if (still > 10)
-				change(world, STOPPED, BROKEN);
-		}
+	while (ret == 0 && state_of(world) == STOPPED) {
+		wait_ms(world, STOPPED, WORLD_PATIENCE_MS);
+		now = __atomic_load_n(&world->beat, __ATOMIC_RELAXED);
+		inside = WORLD_INSIDE;
+		if (now == beat &&
+		    __atomic_compare_exchange_n(
+			    &world->inside, &inside, WORLD_GOES_ON, false,
+			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			change(world, STOPPED, BROKEN);
+		beat = now;
 	}
 	for (i = 0; i < world->count; i++)
 		detach(&world->threads[i]);

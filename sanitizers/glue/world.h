@@ -27,7 +27,8 @@ struct world {
 	struct world_thread *threads; /* all but the caller */
 	size_t count, bytes;
 	uint32_t state; /* futex */
-	uint32_t beat; /* changes while the caller gets on */
+	uint32_t beat; /* of the calls that may have to wait */
+	uint32_t inside; /* enum world_inside */
 	int error;
 	void *stack;
 	uint64_t mask;
@@ -38,9 +39,9 @@ struct world {
  * world_stop() - stop all other threads of this process
  * @world: filled
  *
- * The caller keeps running and has to let @world->beat change at least every
- * WORLD_PATIENCE_MS; if it does not, it may be waiting for a lock that a stopped
- * thread holds, and the world goes on.
+ * The caller keeps running.  What may have to wait for a lock that a stopped
+ * thread holds is to be between world_enter() and world_leave(); if it takes
+ * longer than WORLD_PATIENCE_MS, the world goes on, and world_leave() tells.
  *
  * Return: 0; a negative errno: nothing is stopped.
  */
@@ -56,11 +57,33 @@ bool world_resume(struct world *world);
 /* The number of threads of this process, or a negative errno. */
 long world_threads(void);
 
-#define WORLD_PATIENCE_MS 500
+#define WORLD_PATIENCE_MS 60
 
+enum world_inside {
+	WORLD_OUTSIDE,
+	WORLD_INSIDE,
+	WORLD_GOES_ON, /* the caller was inside for too long */
+};
+
+/* Inside, but not waiting. */
 APB_RAW static inline void world_beat(struct world *world)
 {
 	__atomic_store_n(&world->beat, world->beat + 1, __ATOMIC_RELAXED);
+}
+
+APB_RAW static inline void world_enter(struct world *world)
+{
+	if (!world->count)
+		return;
+	world_beat(world);
+	__atomic_store_n(&world->inside, WORLD_INSIDE, __ATOMIC_RELEASE);
+}
+
+APB_RAW static inline bool world_leave(struct world *world)
+{
+	return !world->count ||
+	       __atomic_exchange_n(&world->inside, WORLD_OUTSIDE,
+				   __ATOMIC_ACQ_REL) == WORLD_INSIDE;
 }
 
 #endif

@@ -4,7 +4,7 @@
 # wrap-new.o, in each of its flavours; the linker's options, wrap.rsp, in $(O).
 
 WRAP_SRC := sanitizers/wrap/wrap.c
-WRAP_FLAVOURS := $(SAN_BUILDS) release
+WRAP_FLAVOURS := $(SAN_BUILDS) test release
 
 # $(call wrap,FLAVOUR): what a whole program is linked with, but for new.
 wrap = @$(O)/wrap.rsp $(O)/$(1)/libapb-wrap.a $(call lib,$(1))
@@ -55,7 +55,7 @@ $(O)/$(1)/wrap-whole-cxx: sanitizers/wrap/tests/whole.cc $(O)/$(1)/wrap-new.o \
 		-MF $$@.d -o $$@ $$< \
 		$(O)/$(1)/wrap-new.o $$($(1).ldflags) $(call wrap,$(1))
 endef
-WRAP_TEST_FLAVOURS := san-address san-address-production release
+WRAP_TEST_FLAVOURS := san-address test release
 $(foreach f,$(WRAP_TEST_FLAVOURS),$(eval $(call wrap-test-flavour,$(f))))
 WRAP_TESTS := $(foreach f,$(WRAP_TEST_FLAVOURS),$(call wrap-test,$(f)))
 

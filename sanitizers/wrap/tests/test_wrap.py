@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(ROOT, "sanitizers", "programs"))
 
 import reports  # pylint: disable=wrong-import-position
 
-FLAVOURS = ("release", "san-address", "san-address-production")
+FLAVOURS = ("release", "san-address", "test")
 
 
 def run(flavour, *words):
