@@ -258,8 +258,9 @@ class Quick(unittest.TestCase):
         self.assertRegex(done.stdout, r"worse 0, wrong 0")
 
     def test_bad_arguments(self):
-        for arguments in (["--tool", "lint"], ["no-such-scene"]):
-            done = run(*arguments)
+        for arguments in (["--tool", "lint"],
+                          ["--tool", "address", "no-such-scene"]):
+            done = run("--apb", *arguments)
             self.assertEqual(done.returncode, 2, done.stdout)
             self.assertEqual(len(done.stdout.splitlines()), 1, done.stdout)
 

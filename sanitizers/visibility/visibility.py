@@ -62,7 +62,7 @@ QUICK = {
              "ok-through-thread"],
     "valgrind": ["over-write-13", "dead-read-24", "twice-24", "uninit-tail",
                  "leak-cycle", "ok-through-block"],
-    "helgrind": ["race-write-write", "ok-threads-handed"],
+    "helgrind": ["ok-threads-handed"],
     "address-gcc": ["over-write-13", "dead-threads", "twice-24"],
 }
 

@@ -1,0 +1,53 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The regressions under memcheck, helgrind and DRD, silent, in the build whose
+blocks valgrind sees; and each of the tools does complain where it has to."""
+
+import os
+import subprocess
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+REPLAY = "build/san-valgrind/apb-replay"
+CLIENT = "build/visibility-valgrind-apb/client"
+
+
+def valgrind(tool, *command):
+    done = subprocess.run(
+        ["valgrind", "-q", "--tool=" + tool, "--error-exitcode=9", *command],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=200, check=False)
+    return done.returncode, done.stdout
+
+
+class Valgrind(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run(["make", "-s", REPLAY, CLIENT], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL)
+
+    def test_replay_is_silent(self):
+        for tool in ("memcheck", "helgrind", "drd"):
+            with self.subTest(tool=tool):
+                status, output = valgrind(tool, REPLAY, "--no-fork",
+                                          "corpus/regressions")
+                self.assertEqual(status, 0, output)
+                self.assertNotIn("==", output)
+                self.assertRegex(output, r"^[1-9]\d* inputs, 0 findings\n?$")
+
+    def test_memcheck_names_a_dead_block(self):
+        status, output = valgrind("memcheck", CLIENT, "dead-read-24")
+        self.assertEqual(status, 9, output)
+        self.assertIn("0 bytes inside a block of size 24 free'd", output)
+
+    def test_races_are_seen(self):
+        for tool in ("helgrind", "drd"):
+            with self.subTest(tool=tool):
+                status, output = valgrind(tool, CLIENT, "race-write-write")
+                self.assertEqual(status, 9, output)
+
+
+if __name__ == "__main__":
+    unittest.main()
