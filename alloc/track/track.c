@@ -21,39 +21,41 @@
  * Red zones as those of AddressSanitizer: by the size asked for, and the same
  * by the size of the class that this then is in.
  */
-#define SHIFT_MIN 4u
-#define SHIFT_MAX 11u
+static inline unsigned int bounded(unsigned int shift)
+{
+	return shift > TOOL_SHIFT_MAX ? TOOL_SHIFT_MAX : shift;
+}
 
 /* Of a class, by its size. */
 static inline unsigned int shift_of_class(size_t size)
 {
 	if (size <= 64)
-		return SHIFT_MIN;
+		return TOOL_SHIFT_MIN;
 	if (size <= 128)
 		return 5;
 	if (size <= 512)
-		return 6;
+		return bounded(6);
 	if (size <= 4096)
-		return 7;
-	return size <= 16384 ? 8 : 9;
+		return bounded(7);
+	return bounded(size <= 16384 ? 8 : 9);
 }
 
 /* Of a request. */
 static inline unsigned int shift_of_size(size_t size)
 {
 	if (size <= 64 - 16)
-		return SHIFT_MIN;
+		return TOOL_SHIFT_MIN;
 	if (size <= 128 - 32)
 		return 5;
 	if (size <= 512 - 64)
-		return 6;
+		return bounded(6);
 	if (size <= 4096 - 128)
-		return 7;
+		return bounded(7);
 	if (size <= 16384 - 256)
-		return 8;
+		return bounded(8);
 	if (size <= 32768 - 512)
-		return 9;
-	return size <= 65536 - 1024 ? 10 : SHIFT_MAX;
+		return bounded(9);
+	return bounded(size <= 65536 - 1024 ? 10 : 11);
 }
 
 static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
@@ -76,6 +78,12 @@ inlined uint32_t stack_from(const void *fn)
 	return apb_stack_take((const char *)fn + 1, &link);
 }
 
+/* What is asked for as nothing is a byte, as malloc's is. */
+static inline size_t served(size_t asked)
+{
+	return asked ? asked : 1;
+}
+
 /* ---- birth ------------------------------------------------------------ */
 
 /* All of a large block but what the program asked for is closed. */
@@ -91,15 +99,14 @@ static void close_large(char *block, char *user, size_t size)
 	apb_leave();
 	apb_track_forget(block, (size_t)(end - block));
 	tool_pool_made(block, (size_t)(user - block));
-	/* birth does the rest of what the last of its bytes share with these */
-	user = (char *)(((uintptr_t)user + size + APB_SAN_ALIGN - 1) &
-			-APB_SAN_ALIGN);
-	tool_pool_made(user, (size_t)(end - user));
+	/* birth opens what of its last bytes is closed by that */
+	tool_pool_made(user + size, (size_t)(end - user) - size);
 }
 
-inlined void *birth(char *block, unsigned int shift, size_t size,
+inlined void *birth(char *block, unsigned int shift, size_t asked,
 		    unsigned int flags, const void *fn)
 {
+	size_t size = TOOL_EMPTY ? asked : served(asked);
 	struct apb_note *note = (struct apb_note *)block;
 	char *user = block + ((size_t)1 << shift);
 
@@ -121,14 +128,12 @@ inlined void *alloc(size_t size, bool zero, const void *fn)
 	char *block;
 	void *user;
 
-	if (!size)
-		size = 1;
 	if (unlikely(size > SIZE_LIMIT)) {
 		errno = ENOMEM;
 		return NULL;
 	}
 	shift = shift_of_size(size);
-	total = size + ((size_t)1 << shift);
+	total = served(size) + ((size_t)1 << shift);
 	tool_enter();
 	if (likely(total <= APB_MAX_POOLED)) {
 		block = apb_core_malloc(total);
@@ -177,8 +182,6 @@ APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 	}
 	if (align <= APB_MIN_ALIGN)
 		return alloc(size, false, apb_aligned_alloc);
-	if (!size)
-		size = 1;
 	if (unlikely(align > SIZE_LIMIT || size > SIZE_LIMIT)) {
 		errno = ENOMEM;
 		return NULL;
@@ -186,7 +189,7 @@ APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 	shift = (unsigned int)__builtin_ctzl(align);
 	if (shift < shift_of_size(size))
 		shift = shift_of_size(size);
-	total = size + ((size_t)1 << shift);
+	total = served(size) + ((size_t)1 << shift);
 	if (total > APB_MAX_POOLED || align > APB_MAX_POOL_ALIGN)
 		total += LARGE_GAP;
 	tool_enter();
@@ -307,7 +310,8 @@ APB_UNINSTRUMENTED static bool fits(void *ptr, size_t align, size_t size)
 		if (!align || (align & (align - 1)) ||
 		    ((uintptr_t)ptr & (align - 1)))
 			kind = APB_SAN_FREE_ALIGN;
-		else if (apb_note_size(note) != (size ? size : 1))
+		else if (apb_note_size(note) !=
+			 (TOOL_EMPTY ? size : served(size)))
 			kind = APB_SAN_FREE_SIZE;
 	}
 	tool_leave();
@@ -332,17 +336,19 @@ APB_UNINSTRUMENTED void apb_free_aligned_sized(void *ptr, size_t align,
 
 /* ---- realloc, usable size --------------------------------------------- */
 
-APB_UNINSTRUMENTED static size_t live_size(const void *ptr)
+/* Whether @ptr is a live block, and of how many bytes. */
+APB_UNINSTRUMENTED static bool live_size(const void *ptr, size_t *size)
 {
 	struct apb_note *note;
-	size_t size = 0;
+	bool live;
 
 	tool_enter();
 	note = note_of(ptr);
-	if (note && note->state == APB_NOTE_LIVE)
-		size = apb_note_size(note);
+	live = note && note->state == APB_NOTE_LIVE;
+	if (live)
+		*size = apb_note_size(note);
 	tool_leave();
-	return size;
+	return live;
 }
 
 inlined void *move(void *ptr, size_t size, const void *fn)
@@ -352,8 +358,7 @@ inlined void *move(void *ptr, size_t size, const void *fn)
 
 	if (!ptr)
 		return alloc(size, false, fn);
-	old = live_size(ptr);
-	if (unlikely(!old)) {
+	if (unlikely(!live_size(ptr, &old))) {
 		bad_free(ptr);
 		errno = EINVAL;
 		return NULL;
@@ -388,8 +393,7 @@ APB_UNINSTRUMENTED size_t apb_usable_size(const void *ptr)
 
 	if (!ptr)
 		return 0;
-	size = live_size(ptr);
-	if (likely(size))
+	if (likely(live_size(ptr, &size)))
 		return size;
 	/* as the tool says it of malloc's; others do not look, but the core does */
 	if (!APB_SAN_ADDRESS)
@@ -426,6 +430,13 @@ static void close_pools(struct apb_arena *arena, void *arg)
 			   bytes);
 }
 
+static void kill_one(const struct apb_san_block *block, void *arg)
+{
+	(void)arg;
+	apb_san_died(&apb_track_pool, (void *)(uintptr_t)block->addr,
+		     block->size);
+}
+
 APB_UNINSTRUMENTED int apb_reset(void)
 {
 	struct apb_node *node;
@@ -434,6 +445,8 @@ APB_UNINSTRUMENTED int apb_reset(void)
 	tool_enter();
 	apb_track_reset_stack = stack_from(apb_reset);
 	apb_track_reset_thread = (uint16_t)apb_san_thread();
+	if (TOOL_RESET_EACH)
+		apb_track_pool.walk(&apb_track_pool, kill_one, NULL);
 	apb_enter();
 	apb_region_keep(APB_REGION_KEEP);
 	apb_arena_for_each(close_pools, NULL);

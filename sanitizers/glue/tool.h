@@ -54,6 +54,18 @@
 #include "glue/tool_none.h"
 #endif
 
+/* What apb's own blocks need: see track/track.c. */
+#ifndef TOOL_SHIFT_MIN
+#define TOOL_SHIFT_MIN 4u /* of the least that is in front of a block */
+#define TOOL_SHIFT_MAX 11u /* of the most */
+#endif
+#ifndef TOOL_EMPTY
+#define TOOL_EMPTY 0 /* 1: of no bytes, it wants to be told, not of one */
+#endif
+#ifndef TOOL_RESET_EACH
+#define TOOL_RESET_EACH 0 /* 1: a reset is the death of each block */
+#endif
+
 #ifndef TOOL_BORROWED
 static inline void tool_borrowed(void *p, size_t n)
 {

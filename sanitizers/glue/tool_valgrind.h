@@ -25,6 +25,11 @@
 #define TOOL_STACKS 0
 #define TOOL_QUARANTINE ((size_t)20 << 20)
 #define TOOL_CLOSED_HEADER 0
+/* An address 16 bytes from a block is told to be of it: of one block only. */
+#define TOOL_SHIFT_MIN 5u
+#define TOOL_SHIFT_MAX 5u
+#define TOOL_EMPTY 1
+#define TOOL_RESET_EACH 1
 #define TOOL_BEFORE "before"
 #define TOOL_AFTER "after"
 #define TOOL_STATE
