@@ -49,8 +49,17 @@ def _status_of(pid):
         return {}
 
 
+def _parent_has(signals):
+    """Whether SIGINT is among these signals of the parent's."""
+    mask = int(_status_of(_parent).get(signals, "0"), 16)
+    return bool(mask >> (signal.SIGINT - 1) & 1)
+
+
 def _under_make():
-    return _status_of(_parent).get("Name") == "make"
+    """Under a make that SIGINT can reach: in the background of a script it is
+    ignored."""
+    return _status_of(_parent).get("Name") == "make" and \
+        not _parent_has("SigIgn")
 
 
 _MAKE = _under_make()
@@ -61,11 +70,9 @@ def _look_at_make():
     """A make that is sent SIGINT alone waits for us, and that it no longer
     catches that signal is all there is to see of it."""
     global _make_told, _signals
-    if _MAKE and not _make_told:
-        caught = int(_status_of(_parent).get("SigCgt", "-1"), 16)
-        if not caught >> (signal.SIGINT - 1) & 1:
-            _make_told = True
-            _signals += 1
+    if _MAKE and not _make_told and not _parent_has("SigCgt"):
+        _make_told = True
+        _signals += 1
 
 
 def stopping():

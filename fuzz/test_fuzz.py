@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -69,6 +70,25 @@ class Values(unittest.TestCase):
             self.check("ENGINE=%s: must be libfuzzer, afl, both or "
                        "threads" % value,
                        ENGINE=value)
+
+
+class Background(unittest.TestCase):
+    """A script's background job ignores SIGINT, and so does make in it: nothing
+    has interrupted it."""
+
+    TRIED = ("import sys; sys.path.insert(0, 'fuzz'); import proc; "
+             "proc.catch_signals(); sys.exit(proc.stopping())")
+
+    def stopping(self, before):
+        made = "tried:\n\t@%s -c \"%s\"\n" % (sys.executable, self.TRIED)
+        return subprocess.run(
+            ["sh", "-c", before + "exec make -s -f - tried"], input=made,
+            cwd=proc.ROOT, text=True, capture_output=True, timeout=20,
+            check=False).returncode != 0
+
+    def test_ignored(self):
+        self.assertFalse(self.stopping(""))
+        self.assertFalse(self.stopping("trap '' INT; "))
 
 
 def tree(*parts):
