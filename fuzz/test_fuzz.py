@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -76,15 +77,25 @@ class Background(unittest.TestCase):
     """A script's background job ignores SIGINT, and so does make in it: nothing
     has interrupted it."""
 
-    TRIED = ("import sys; sys.path.insert(0, 'fuzz'); import proc; "
-             "proc.catch_signals(); sys.exit(proc.stopping())")
+    TRIED = """import sys
+sys.path.insert(0, "fuzz")
+import proc
+proc.catch_signals()
+print(proc._status_of(proc._parent)["Name"], proc.stopping())
+"""
 
     def stopping(self, before):
-        made = "tried:\n\t@%s -c \"%s\"\n" % (sys.executable, self.TRIED)
-        return subprocess.run(
-            ["sh", "-c", before + "exec make -s -f - tried"], input=made,
-            cwd=proc.ROOT, text=True, capture_output=True, timeout=20,
-            check=False).returncode != 0
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+            script.write(self.TRIED)
+            script.flush()
+            # without a shell in between
+            made = "tried:\n\t@%s %s\n" % (sys.executable, script.name)
+            said = subprocess.run(
+                ["sh", "-c", before + "exec make -s -f - tried"], input=made,
+                cwd=proc.ROOT, text=True, capture_output=True, timeout=20,
+                check=True).stdout.split()
+        self.assertEqual(said[0], "make")
+        return said[1] == "True"
 
     def test_ignored(self):
         self.assertFalse(self.stopping(""))
