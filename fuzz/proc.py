@@ -55,14 +55,9 @@ def _parent_has(signals):
     return bool(mask >> (signal.SIGINT - 1) & 1)
 
 
-def _under_make():
-    """Under a make that SIGINT can reach: in the background of a script it is
-    ignored."""
-    return _status_of(_parent).get("Name") == "make" and \
-        not _parent_has("SigIgn")
-
-
-_MAKE = _under_make()
+_MAKE = _status_of(_parent).get("Name") == "make"
+# In the background of a script it is ignored.
+_MAKE_CATCHES = _MAKE and not _parent_has("SigIgn")
 _make_told = False
 
 
@@ -70,7 +65,7 @@ def _look_at_make():
     """A make that is sent SIGINT alone waits for us, and that it no longer
     catches that signal is all there is to see of it."""
     global _make_told, _signals
-    if _MAKE and not _make_told and not _parent_has("SigCgt"):
+    if _MAKE_CATCHES and not _make_told and not _parent_has("SigCgt"):
         _make_told = True
         _signals += 1
 
@@ -90,6 +85,9 @@ def rearm():
 def _child():
     pr_set_pdeathsig = 1
     _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+    # What a script's background job ignores would be ignored for good.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def environment(**more):
@@ -196,7 +194,8 @@ def leave(status):
     """End with @status, also when make runs us.
 
     make turns every failure into its own status 2.  Told to quit it ends with
-    1, which is what a finding or a failed test is to be seen as.
+    1, which is what a finding or a failed test is to be seen as; not in the
+    background of a script, where it ignores that.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -101,6 +101,18 @@ print(proc._status_of(proc._parent)["Name"], proc.stopping())
         self.assertFalse(self.stopping(""))
         self.assertFalse(self.stopping("trap '' INT; "))
 
+    def test_children(self):
+        """They do not ignore it: a make among them can be told to quit."""
+        script = "import sys; sys.path.insert(0, 'fuzz'); import proc; " \
+            "print(proc.run(['grep', 'SigIgn', '/proc/self/status'])[1])"
+        said = subprocess.run(
+            ["sh", "-c", "trap '' INT QUIT; exec \"$0\" -c \"$1\"",
+             sys.executable, script], cwd=proc.ROOT, text=True,
+            capture_output=True, timeout=20, check=True).stdout.split()
+        ignored = int(said[1], 16)
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            self.assertFalse(ignored >> (number - 1) & 1)
+
 
 def tree(*parts):
     return os.path.join(proc.ROOT, *parts)
