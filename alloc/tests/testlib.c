@@ -47,6 +47,11 @@ bool test_has_tool(void)
 	return (APB_SAN && !APB_SAN_VALGRIND) || RUNNING_ON_VALGRIND;
 }
 
+bool test_on_valgrind(void)
+{
+	return RUNNING_ON_VALGRIND != 0;
+}
+
 static void initialised_arena(struct apb_arena *arena, void *arg)
 {
 	(void)arg;

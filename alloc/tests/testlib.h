@@ -42,6 +42,9 @@ size_t test_pool_blocks(unsigned int cls, size_t bytes);
  */
 bool test_has_tool(void);
 
+/* Whether it is valgrind: it has its own idea of files, time and signals, too. */
+bool test_on_valgrind(void);
+
 /*
  * 400 GiB of addresses where nothing is, and where the tools let a program map
  * what it wants.
