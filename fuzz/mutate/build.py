@@ -192,7 +192,8 @@ class Build:
     def forms(self):
         """Compilers and flags by the name of the form."""
         # what is undefined ends the mutant, as it would end the tests
-        undefined = ["-fsanitize=shift,bounds,signed-integer-overflow",
+        undefined = ["-fsanitize=shift,bounds,builtin,"
+                     "signed-integer-overflow",
                      "-fsanitize-undefined-trap-on-error"]
         forms = {"run": [self.compiler, *self.flags, *undefined],
                  "trace": [self.compiler, *self.flags]}
