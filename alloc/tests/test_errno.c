@@ -7,6 +7,7 @@
 #include "testlib.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 static unsigned int refused; /* calls, by enum apb_os_call */
 
@@ -99,6 +100,42 @@ static void test_frees(void **ctx)
 	}
 }
 
+#define NR_REMOTE 60000
+
+static char *remote[NR_REMOTE];
+
+static void *free_remote(void *arg)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_REMOTE; i++) {
+		error();
+		apb_free(remote[i]);
+		if (error() != EILSEQ)
+			return NULL;
+	}
+	return arg;
+}
+
+/* So many that the other thread has to put them away itself. */
+static void test_remote_frees(void **ctx)
+{
+	pthread_t thread;
+	unsigned int i;
+	void *ok;
+
+	(void)ctx;
+	fresh_own();
+	apb_set_option(APB_OPT_PURGE_DELAY, 0);
+	for (i = 0; i < NR_REMOTE; i++)
+		remote[i] = apb_malloc(500);
+	assert_int_equal(pthread_create(&thread, NULL, free_remote, remote), 0);
+	assert_int_equal(pthread_join(thread, &ok), 0);
+	assert_ptr_equal(ok, remote);
+	assert_whole();
+	apb_reset();
+}
+
 static void assert_no_memory(const void *p)
 {
 	assert_null(p);
@@ -113,6 +150,8 @@ static void test_no_memory(void **ctx)
 	fresh_own();
 	p = apb_malloc(100000);
 	q = apb_malloc(10);
+	/* something that can be given back, but is not */
+	apb_free(apb_malloc(100000));
 	refused = FAULT_ALL;
 	error();
 	assert_no_memory(apb_malloc(200000));
@@ -182,6 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frees),
+		cmocka_unit_test(test_remote_frees),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_not_cleared),
 	};
