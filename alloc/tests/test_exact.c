@@ -132,6 +132,25 @@ static void test_purged_for_zeroes(void **ctx)
 	assert_whole();
 }
 
+/* What is as large as all that may be cached is cached. */
+static void test_cached_at_the_limit(void **ctx)
+{
+	const size_t limit = 64 * KIB;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, limit), 0);
+	apb_free(apb_malloc(limit));
+	assert_int_equal(stats_now().large_cached, 1);
+	apb_free(apb_malloc(limit + 4096));
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_int_equal(apb_set_option(APB_OPT_LARGE_CACHE, limit - 1), 0);
+	assert_int_equal(stats_now().large_cached, 0);
+	apb_free(apb_malloc(limit));
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_whole();
+}
+
 /* ---- what is printed -------------------------------------------------- */
 
 /* What later calls find on the stack. */
@@ -320,6 +339,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trimmed),
 		cmocka_unit_test(test_purged_for_zeroes),
+		cmocka_unit_test(test_cached_at_the_limit),
 		cmocka_unit_test(test_print_on_any_stack),
 		cmocka_unit_test(test_check_is_silent),
 		cmocka_unit_test(test_sums_stay),

@@ -6,7 +6,7 @@
  */
 #include "testreport.h"
 
-#include "arena/flat.h"
+#include "arena/pool.h"
 
 #define NR 4000
 
@@ -63,23 +63,69 @@ static void test_unmapped_large(void **ctx)
 /* Whatever stands behind the states of a pool's blocks. */
 static void test_behind_the_last_block(void **ctx)
 {
-	struct apb_entry entry;
-	unsigned int cls;
+	unsigned int cls, tried = 0;
 
 	(void)ctx;
 	fresh_sim(1, 0);
+	apb_set_misuse(note_misuse, NULL);
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		char *p = apb_malloc(test_class_sizes[cls - 1]);
-		const struct apb_flat_entry *at = apb_flat_at((uintptr_t)p);
+		size_t size = test_class_sizes[cls - 1];
+		char *p = apb_malloc(size);
 		struct apb_pool *pool = pool_of(p);
-		char *end = (char *)pool->base +
-			    pool->count * test_class_sizes[cls - 1];
+		char *end = (char *)pool->base + pool->count * size;
 		uint8_t was = pool->states[pool->count];
 
-		assert_true(apb_flat_live(at, (uintptr_t)p, &entry));
+		/* else it is the next pool's */
+		if (pool_of(end - 1) != pool ||
+		    (size_t)(end - (char *)apb_pool_start(pool)) >=
+			    apb_pool_bytes(pool))
+			continue;
+		tried++;
 		pool->states[pool->count] = APB_STATE_LIVE;
-		assert_false(apb_flat_live(at, (uintptr_t)end, &entry));
+		times_told = 0;
+		apb_free(end);
+		assert_int_equal(times_told, 1);
+		apb_free_sized(end, size);
+		assert_int_equal(times_told, 2);
+		assert_null(apb_realloc(end, size));
+		assert_int_equal(times_told, 3);
+		assert_int_equal(apb_usable_size(end), 0);
+		assert_int_equal(times_told, 4);
 		pool->states[pool->count] = was;
+	}
+	assert_in_range(tried, 20, APB_NR_CLASSES);
+	assert_whole();
+}
+
+/*
+ * Where state bytes are: in the lowest group that has room, in as many lines as
+ * it takes, aligned to their number.
+ */
+static void test_places_of_states(void **ctx)
+{
+	/* 512, 341, 256, 204, 102 blocks: 8, 8, 4, 4, 2 lines */
+	static const struct {
+		size_t size;
+		unsigned int line;
+	} places[] = {
+		{16, 0},  {48, 8},  {64, 16},  {80, 20},  {160, 24}, {160, 26},
+		{64, 28}, {16, 32}, {160, 40}, {160, 42}, {80, 44},  {32, 48},
+	};
+	struct apb_pool *pools[NR_OF(places)];
+	unsigned int i, j;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	for (i = 0; i < NR_OF(places); i++) {
+		/* up to the first block of another pool */
+		do {
+			pools[i] = pool_of(apb_malloc(places[i].size));
+			for (j = 0; pools[j] != pools[i]; j++)
+				;
+		} while (j < i);
+		assert_int_equal(
+			(uintptr_t)pools[i]->states - arena_at(pools[i]),
+			APB_STATES_OFFSET + places[i].line * APB_CACHE_LINE);
 	}
 	assert_whole();
 }
@@ -90,6 +136,7 @@ int main(void)
 		cmocka_unit_test(test_unmapped_arenas),
 		cmocka_unit_test(test_unmapped_large),
 		cmocka_unit_test(test_behind_the_last_block),
+		cmocka_unit_test(test_places_of_states),
 	};
 
 	return cmocka_run_group_tests_name("stale", tests, NULL, test_teardown);
