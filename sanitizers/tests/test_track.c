@@ -219,6 +219,41 @@ static void test_quarantine_threads(void **state)
 	apb_reset();
 }
 
+/*
+ * Neither what a thread frees that allocates nothing is lost with the thread,
+ * nor what its destructors free when apb's has run.
+ */
+static pthread_key_t late;
+
+static void *free_late(void *arg)
+{
+	apb_free(apb_malloc(1));
+	pthread_setspecific(late, arg);
+	return NULL;
+}
+
+static void test_quarantine_ended(void **state)
+{
+	void *(*const ways[])(void *arg) = {free_it, free_late};
+	struct apb_stats stats;
+	pthread_t thread;
+	size_t i;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
+	assert_int_equal(pthread_key_create(&late, apb_free), 0);
+	for (i = 0; i < 2; i++) {
+		pthread_create(&thread, NULL, ways[i], apb_malloc(2000));
+		pthread_join(thread, NULL);
+		apb_trim();
+		apb_stats(&stats);
+		assert_int_equal(stats.used_bytes, 0);
+		assert_int_equal(stats.arenas, 0);
+	}
+	pthread_key_delete(late);
+	apb_reset();
+}
+
 static void count(const struct apb_san_block *block, void *arg)
 {
 	struct apb_san_block *sum = arg;
@@ -333,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_quarantine),
 		cmocka_unit_test(test_quarantine_threads),
+		cmocka_unit_test(test_quarantine_ended),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_strangers),
