@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -225,6 +226,40 @@ static void test_values(void **state)
 	destroy(&pool);
 }
 
+/*
+ * A pool that begins and ends anywhere: what is beside it in the same eight
+ * bytes stays as it is, and so does what is open when the pool is gone.
+ */
+static void test_odd_pool(void **state)
+{
+	struct {
+		char before[4], pool[1001], after[3];
+	} *all = malloc(sizeof(*all));
+	struct apb_san_pool pool = {.name = "odd"};
+	char *p = all->pool + 12, *last = all->pool + 988;
+	int round;
+
+	(void)state;
+	pool.addr = all->pool;
+	pool.size = sizeof(all->pool);
+	for (round = 0; round < 2; round++) {
+		apb_san_pool_made(&pool);
+		apb_san_born(&pool, p, 10, 0);
+		check_open(p, 10);
+		apb_san_died(&pool, p, 10);
+		assert_null(__asan_region_is_poisoned(all->before, 4));
+		assert_null(__asan_region_is_poisoned(all->after, 3));
+		if (round)
+			apb_san_born(&pool, last, 13, 0);
+		apb_san_pool_reset(&pool);
+		assert_null(__asan_region_is_poisoned(all->before, 4));
+		apb_san_pool_gone(&pool);
+		assert_null(__asan_region_is_poisoned(all, sizeof(*all)));
+		assert_true(__asan_address_is_poisoned(all + 1));
+	}
+	free(all);
+}
+
 /* ---- blocks ----------------------------------------------------------- */
 
 static const struct apb_san_block *find(const void *addr)
@@ -423,6 +458,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_odd_pool),
 		cmocka_unit_test(test_resized),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_values),
