@@ -76,11 +76,10 @@ void apb_record_walk(const void *record,
 #define APB_STACK_MAX 30 /* frames that are kept */
 
 /*
- * The stack, from the function that @pc, a return address, is in, whose frame
- * is @frame: for a caller who gives __builtin_return_address(0) and
- * __builtin_frame_address(0), from his caller on.
+ * The stack from the caller of the function whose frame is @frame, by its
+ * __builtin_frame_address(0); as called by @fn, unless that is NULL.
  */
-uint32_t apb_stack_take(const void *pc, const void *frame);
+uint32_t apb_stack_take(const void *fn, const void *frame);
 
 /* The return addresses of a stack, innermost first; their number. */
 unsigned int apb_stack_get(uint32_t stack, const uintptr_t **pcs);

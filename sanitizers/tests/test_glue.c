@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #define POOL_SIZE ((size_t)64 << 10)
 #define NR_BLOCKS 64
@@ -413,8 +414,50 @@ static void test_stack(void **state)
 			    pcs[i] - (uintptr_t)right < 4096);
 	assert_int_equal(apb_stack_get(0, &pcs), 0);
 	assert_int_equal(apb_stack_get(UINT32_MAX, &pcs), 0);
+	/* nor is what lies in a stack one */
+	for (uint32_t i = 1; i < 3; i++)
+		assert_true(apb_stack_get(stack + i, &pcs) <= APB_STACK_MAX);
 	/* no more than the limit */
 	assert_int_equal(apb_stack_get(left(0, 100), &pcs), APB_STACK_MAX);
+}
+
+/* On another stack the bounds are not known: its page is looked at. */
+static ucontext_t outside, inside;
+static uint32_t stack_inside;
+
+static void coroutine(void)
+{
+	stack_inside = left(1, 2);
+	swapcontext(&inside, &outside);
+}
+
+static void test_other_stack(void **state)
+{
+	size_t size = 64 << 10;
+	char *area = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const uintptr_t *pcs;
+
+	(void)state;
+	assert_ptr_not_equal(area, MAP_FAILED);
+	assert_int_equal(getcontext(&inside), 0);
+	inside.uc_stack.ss_sp = area;
+	inside.uc_stack.ss_size = size;
+	inside.uc_link = &outside;
+	makecontext(&inside, coroutine, 0);
+	assert_int_equal(swapcontext(&outside, &inside), 0);
+	assert_true(apb_stack_get(stack_inside, &pcs) > 3);
+	for (int i = 0; i < 3; i++)
+		assert_true(pcs[i] - (uintptr_t)left < 4096 ||
+			    pcs[i] - (uintptr_t)right < 4096);
+	/* what leads nowhere is not followed: it is the page's last word */
+	stack_inside = apb_stack_take(NULL, area + 4096 - 16);
+	assert_int_equal(apb_stack_get(stack_inside, &pcs), 0);
+	((uintptr_t *)area)[512 - 2] = (uintptr_t)area + 4096;
+	((uintptr_t *)area)[512 - 1] = (uintptr_t)left;
+	stack_inside = apb_stack_take(NULL, area + 4096 - 16);
+	assert_int_equal(apb_stack_get(stack_inside, &pcs), 1);
+	munmap(area, size);
 }
 
 static void *all_paths(void *arg)
@@ -466,6 +509,7 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_everywhere),
 		cmocka_unit_test(test_stack),
+		cmocka_unit_test(test_other_stack),
 		cmocka_unit_test(test_stacks_once),
 	};
 
