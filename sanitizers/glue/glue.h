@@ -122,4 +122,7 @@ struct apb_glue_free {
 /* The whole report of it, as TOOL_NAME's; ends as the tool does. */
 void apb_glue_report_free(const struct apb_glue_free *bad);
 
+/* In a child: who was reporting is not there. */
+void apb_glue_report_forked(void);
+
 #endif /* APB_GLUE_H */

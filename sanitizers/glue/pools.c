@@ -48,6 +48,12 @@ APB_RAW void apb_glue_unlock(void)
 
 /* ---- the list --------------------------------------------------------- */
 
+APB_RAW static void in_child(void)
+{
+	apb_glue_unlock();
+	apb_glue_report_forked();
+}
+
 APB_RAW static void start(void)
 {
 	if (__atomic_load_n(&pools.started, __ATOMIC_ACQUIRE))
@@ -55,7 +61,7 @@ APB_RAW static void start(void)
 	tool_start();
 	if (!__atomic_exchange_n(&pools.started, 1, __ATOMIC_ACQ_REL)) {
 		/* no child has a list that is half changed */
-		pthread_atfork(lock, apb_glue_unlock, apb_glue_unlock);
+		pthread_atfork(lock, apb_glue_unlock, in_child);
 		tool_listen();
 	}
 }

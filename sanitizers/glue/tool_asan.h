@@ -57,7 +57,6 @@ struct asan_instead {
 	void (*print)(void *arg); /* NULL: it has */
 	void *arg;
 	pthread_t thread;
-	uint32_t lock; /* over one such report */
 };
 extern struct asan_instead apb_asan_instead;
 
@@ -461,15 +460,6 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	void *frame = __builtin_frame_address(0);
 
-	/* whoever has it may be about to end the process; also this thread */
-	while (__atomic_exchange_n(&instead->lock, 1, __ATOMIC_ACQUIRE)) {
-		if (pthread_equal(instead->thread, pthread_self())) {
-			print(arg);
-			close(fd);
-			return;
-		}
-		usleep(1000);
-	}
 	instead->arg = arg;
 	instead->thread = pthread_self();
 	__atomic_store_n(&instead->print, print, __ATOMIC_RELEASE);
@@ -481,7 +471,6 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 		instead->print = NULL;
 		print(arg);
 	}
-	__atomic_store_n(&instead->lock, 0, __ATOMIC_RELEASE);
 	close(fd);
 }
 
