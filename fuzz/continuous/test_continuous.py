@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
 import build_check  # noqa: E402  (the folders have to be in the path first)
+import contract     # noqa: E402
 import durable      # noqa: E402
 import page         # noqa: E402
 import proc         # noqa: E402
@@ -395,6 +396,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 """
+
+
+class FillIn(unittest.TestCase):
+    """What only a maintainer knows: said, and then gone."""
+
+    def test_fill_in(self):
+        tree = fresh("fill-in")
+        for folder in contract.FILES:
+            shutil.copytree(os.path.join(proc.ROOT, folder),
+                            os.path.join(tree, folder), symlinks=True)
+        self.assertEqual(list(contract.check_files(tree)), [])
+        self.assertEqual(contract.to_fill_in(tree), [
+            "FILL-IN-HOMEPAGE of project.yaml",
+            "FILL-IN-REPOSITORY of project.yaml",
+            "FILL-IN-ADDRESS of project.yaml",
+            "FILL-IN-REPOSITORY of Dockerfile"])
+        for name in ("project.yaml", "Dockerfile"):
+            path = os.path.join(tree, contract.OSS_FUZZ, name)
+            text = durable.read(path).decode()
+            durable.write(os.path.dirname(path), name, re.sub(
+                r'(?m)^([^#].*)FILL-IN-[A-Z]+', r"\1https://a.test/apb",
+                text).encode())
+            if name == "project.yaml":  # and one place forgotten
+                self.assertEqual(list(contract.check_files(tree)), [
+                    "fuzz/oss-fuzz/Dockerfile: does not clone main_repo, "
+                    "https://a.test/apb"])
+        self.assertEqual(contract.to_fill_in(tree), [])
+        self.assertEqual(list(contract.check_files(tree)), [])
 
 
 class BuildCheck(unittest.TestCase):
