@@ -21,6 +21,11 @@ static struct any the_run;
 
 /* ---- findings and words ------------------------------------------------ */
 
+const struct any *any_running(void)
+{
+	return &the_run;
+}
+
 bool any_broken(struct any *r, enum rule rule, const char *fmt, ...)
 {
 	struct run_finding *f = &r->finding;

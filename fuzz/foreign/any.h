@@ -92,6 +92,9 @@ struct any_request {
 
 /* ---- any.c -------------------------------------------------------------- */
 
+/* What runs, or ran last. */
+const struct any *any_running(void);
+
 /*
  * A rule was broken.  True: it holds, the input ends.  False: it is not asked
  * for, or known; go on.
