@@ -77,7 +77,6 @@ static bool is(const struct emit *e, const char *rule)
 
 /* ---- the assertions of a rule ------------------------------------------- */
 
-/* @b: the block of the last call; @size, @least: what it has to have. */
 static void print_rule(struct emit *e, uint32_t b, const char *assertion)
 {
 	for (const char *c = assertion; *c; c++)
@@ -132,28 +131,6 @@ static void intact_all(struct emit *e)
 			fprintf(e->to, "\tintact(%u);\n", e->block[i]);
 }
 
-/* Behind the last call, which was printed. */
-static void print_last(struct emit *e)
-{
-	uint32_t last = e->rec->nr - 1, b = e->block[last];
-
-	if (!finding(e) || !e->rec->nr)
-		return;
-	if (strstr(finding(e)->detail, "not aligned to "))
-		print_alignment(e, b);
-	if (is(e, "pvalloc-size"))
-		fprintf(e->to, "\tassert(malloc_usable_size(p[%u]) >= %zu);\n",
-			b, (e->rec->event[last].size + 4095) & ~(size_t)4095);
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		if (!is(e, rules[i].rule))
-			continue;
-		fputc('\t', e->to);
-		print_rule(e, b, rules[i].says);
-		fputs(";\n", e->to);
-	}
-	intact_all(e);
-}
-
 /* ---- calls -------------------------------------------------------------- */
 
 static void print_size(struct emit *e, size_t n)
@@ -161,7 +138,7 @@ static void print_size(struct emit *e, size_t n)
 	if (n > SIZE_MAX - ((size_t)1 << 32))
 		fprintf(e->to, "is(SIZE_MAX - %zu)", SIZE_MAX - n);
 	else
-		fprintf(e->to, "is(%zu)", n);
+		fprintf(e->to, "is(%zuu)", n);
 }
 
 static void print_block(struct emit *e, uint32_t maker)
@@ -241,8 +218,11 @@ static void print_faults(struct emit *e, uint32_t i, bool on)
 /* The block that a call passed is gone. */
 static void gone(struct emit *e, const struct record_event *v)
 {
-	if (v->old != RECORD_NONE)
-		e->live[v->old] = false;
+	if (v->old == RECORD_NONE)
+		return;
+	e->live[v->old] = false;
+	if (is(e, "overlap") || is(e, "usable-overlap"))
+		fprintf(e->to, "\tp[%u] = NULL;\n", e->block[v->old]);
 }
 
 /* What is known of a block that was made. */
@@ -263,6 +243,39 @@ static void print_made(struct emit *e, uint32_t i)
 	e->live[i] = true;
 }
 
+/* Behind the last call, which was printed: what the rule says. */
+static void print_last(struct emit *e, bool served)
+{
+	uint32_t last = e->rec->nr - 1, b = e->block[last];
+	const struct record_event *v = &e->rec->event[last];
+
+	if (served && record_makes(v))
+		fprintf(e->to, "\tsize[%u] = %zuu;\n", b, v->size);
+	if (strstr(finding(e)->detail, "not aligned to "))
+		print_alignment(e, b);
+	if (is(e, "pvalloc-size"))
+		fprintf(e->to, "\tassert(malloc_usable_size(p[%u]) >= %zuu);\n",
+			b, (v->size + 4095) & ~(size_t)4095);
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		if (!is(e, rules[i].rule))
+			continue;
+		fputc('\t', e->to);
+		print_rule(e, b, rules[i].says);
+		fputs(";\n", e->to);
+	}
+	if (is(e, "realloc-failed"))
+		fprintf(e->to, "\tif (!p[%u])\n\t\tintact(%u);\n", b,
+			e->block[v->old]);
+	/* another library may have done something else by now: no more */
+	if (!is(e, "content") && !is(e, "zero") && !is(e, "realloc-content"))
+		return;
+	if (served && record_makes(v))
+		print_made(e, last);
+	else
+		gone(e, v);
+	intact_all(e);
+}
+
 static void print_event(struct emit *e, uint32_t i)
 {
 	const struct record_event *v = &e->rec->event[i];
@@ -272,6 +285,8 @@ static void print_event(struct emit *e, uint32_t i)
 	if (v->kind == RECORD_USABLE) {
 		if (v->old != RECORD_NONE)
 			fprintf(e->to, "\tall(%u);\n", e->block[v->old]);
+		if (last)
+			print_last(e, false);
 		return;
 	}
 	if (v->kind == RECORD_THREAD_END) {
@@ -291,19 +306,14 @@ static void print_event(struct emit *e, uint32_t i)
 			fputs("\terror = errno;\n", e->to);
 	}
 	print_faults(e, i, false);
-	/* of the last call the rule's own words come first */
-	if (record_makes(v) && last && served)
-		fprintf(e->to, "\tsize[%u] = %zu;\n", e->block[i], v->size);
 	if (last)
-		print_last(e);
-	if (record_makes(v) && served && v->size < ANY_IMPOSSIBLE)
+		print_last(e, served);
+	else if (record_makes(v) && served && v->size < ANY_IMPOSSIBLE)
 		print_made(e, i);
 	else if (v->kind >= RECORD_FREE || (v->done && !v->size))
 		gone(e, v);
 	else if (takes_block(v->kind) && v->old != RECORD_NONE && v->done)
 		fprintf(e->to, "\tintact(%u);\n", e->block[v->old]);
-	if (last && e->live[i])
-		intact_all(e);
 }
 
 /* ---- the program -------------------------------------------------------- */

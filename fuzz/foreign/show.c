@@ -56,6 +56,7 @@ static const char helpers[] =
 	"\tsize_t part = n > 2 * PART ? PART : n;\n"
 	"\n"
 	"\tsize[i] = n;\n"
+	"\troom[i] = usable(i);\n"
 	"\tmemset(p[i], mark(i), part);\n"
 	"\tmemset(p[i] + n - part, mark(i), part);\n"
 	"}\n"
@@ -98,7 +99,7 @@ static const char tail[] =
 	"{\n"
 	"\tsize_t n = usable(i);\n"
 	"\n"
-	"\tassert(n >= size[i] && n == usable(i));\n"
+	"\tassert(n >= size[i] && n == room[i]);\n"
 	"\tmemset(p[i], mark(i), n);\n"
 	"}\n"
 	"\n"
@@ -126,12 +127,12 @@ void show_top(FILE *to, uint32_t blocks, bool usable, bool sized)
 	fprintf(to,
 		"#define BLOCKS %u\n"
 		"char *p[BLOCKS]; /* by the call that makes them */\n"
-		"size_t size[BLOCKS];\n"
+		"size_t size[BLOCKS], room[BLOCKS]; /* asked for; usable */\n"
 		"int error, result;\n"
 		"void *given;\n\n",
 		blocks ? blocks : 1);
-	fputs(helpers, to);
 	fputs(usable ? usable_words : size_words, to);
+	fputs(helpers, to);
 	fputs(tail, to);
 }
 
