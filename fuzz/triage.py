@@ -102,6 +102,7 @@ class Replayed:
             signature = dict(zip(("oracle", "op", "frames"), match.groups()))
             if build.target:
                 signature["target"] = os.path.basename(build.target["name"])
+                signature["frames"] = ""  # the harness's: it has no others
             self.builds.append(build)
             self.signatures[build] = signature
             # With sanitizers more is seen, and sooner.

@@ -122,6 +122,7 @@ static void disarm(struct any *r)
 	if (r->limited)
 		set_limit(r, SIZE_MAX);
 	hooks_fault(NULL);
+	r->armed = 0;
 	r->left = r->limit_left = 0;
 }
 
@@ -142,6 +143,7 @@ static void do_fault(struct any *r)
 
 	if (!op->in_kernel) {
 		hooks_fault(off || !fault.calls ? NULL : &fault);
+		r->armed = off ? 0 : fault.calls;
 		r->left = fault.mode > APB_FAULT_ONCE ? FAULT_OPS + 1 : 0;
 		return;
 	}
@@ -155,8 +157,10 @@ static void do_fault(struct any *r)
 
 static void count_down(struct any *r)
 {
-	if (r->left && !--r->left)
+	if (r->left && !--r->left) {
 		hooks_fault(NULL);
+		r->armed = 0;
+	}
 	if (r->limit_left && !--r->limit_left)
 		set_limit(r, SIZE_MAX);
 }

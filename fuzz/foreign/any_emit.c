@@ -59,7 +59,7 @@ static void scan(struct emit *e)
 		e->sized |= v->kind == RECORD_FREE_SIZED ||
 			    v->kind == RECORD_FREE_ALIGNED_SIZED;
 		for (int k = 0; k < APB_OS_NR; k++)
-			if (v->done && v->failed[k])
+			if (v->failed[k])
 				e->fails |= 1u << k;
 	}
 	e->libc = !strcmp(target.name, "glibc");
@@ -205,7 +205,7 @@ static void print_faults(struct emit *e, uint32_t i, bool on)
 	const struct record_event *v = &e->rec->event[i];
 
 	for (int k = 0; k < APB_OS_NR; k++) {
-		if (!v->done || !v->failed[k])
+		if (!v->failed[k])
 			continue;
 		if (!e->libc)
 			fprintf(e->to, "\trefuse_%s = %u;\n", kind[k],

@@ -9,6 +9,7 @@
 
 static struct target real;
 static struct record *rec;
+static struct hook_counts before; /* the call that runs */
 
 /* The newest block there, which is the live one. */
 static uint32_t maker_of(const void *ptr)
@@ -25,21 +26,24 @@ static struct record_event *open_event(enum record_kind kind, const void *ptr,
 {
 	static struct record_event spare; /* of what no longer fits */
 	struct record_event *e = &spare;
-	struct hook_counts before;
+	const struct any *r = any_running();
+	unsigned int may = r->armed;
 
+	if (r->limited)
+		may |= 1u << APB_OS_MAP | 1u << APB_OS_REMAP;
 	hooks_counts(&before);
 	rec->full |= rec->nr == RECORD_MAX;
 	if (!rec->full)
 		e = &rec->event[rec->nr];
 	*e = (struct record_event){
 		.kind = kind,
-		.thread = any_running()->model.thread,
+		.thread = r->model.thread,
 		.old = maker_of(ptr),
 		.n = n,
 		.size = size,
 	};
 	for (int i = 0; i < APB_OS_NR; i++)
-		e->failed[i] = (uint32_t)before.failed[i];
+		e->failed[i] = may & 1u << i ? RECORD_ALL : 0;
 	/* now, as it may be the last one */
 	rec->nr += !rec->full;
 	return e;
@@ -51,7 +55,7 @@ static void close_event(struct record_event *e, const void *result)
 
 	hooks_counts(&after);
 	for (int i = 0; i < APB_OS_NR; i++)
-		e->failed[i] = (uint32_t)after.failed[i] - e->failed[i];
+		e->failed[i] = (uint32_t)(after.failed[i] - before.failed[i]);
 	e->result = (uintptr_t)result;
 	e->done = true;
 }

@@ -16,6 +16,7 @@
 
 #define RECORD_MAX 8192 /* calls */
 #define RECORD_NONE UINT32_MAX
+#define RECORD_ALL 1000000u /* calls */
 
 enum record_kind {
 	RECORD_MALLOC,
@@ -42,7 +43,8 @@ struct record_event {
 	uint32_t old; /* the call that made the block passed, or RECORD_NONE */
 	size_t n, size; /* arguments; n: also an alignment */
 	uintptr_t result; /* a block's address; to tell blocks apart */
-	uint32_t failed[APB_OS_NR]; /* calls of the kernel in it */
+	/* calls of the kernel in it; all that may have, if it did not return */
+	uint32_t failed[APB_OS_NR];
 };
 
 struct record {
