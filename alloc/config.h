@@ -109,6 +109,8 @@
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_LEARNT_MAX 1023
 #define APB_BIN_MAX 4095 /* by option */
+#define APB_BIN_STEP_BYTES ((size_t)16 * 1024)
+#define APB_BIN_STEP_MAX 127
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
 
 /* Sparse pools that a heap remembers before it gives back their pages. */

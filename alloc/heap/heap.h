@@ -176,11 +176,11 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 		       struct apb_entry entry);
 
 /*
- * Give @n blocks of class @cls back to their pools, and emptied pools to their
- * arenas.
+ * Give @n blocks, of any classes, back to their pools, and emptied pools to
+ * their arenas.
  */
-void apb_heap_give_back(struct apb_heap *heap, unsigned int cls,
-			const struct apb_entry *entry, size_t n);
+void apb_heap_give_back(struct apb_heap *heap, const struct apb_entry *entry,
+			size_t n);
 
 /*
  * Settle all bins, down to their first arrays; only for one who may touch the

@@ -187,7 +187,7 @@ void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 	int saved_errno = errno;
 
 	apb_lock(&heap->lock);
-	apb_heap_give_back(heap, bin_class(owner), &entry, 1);
+	apb_heap_give_back(heap, &entry, 1);
 	apb_unlock(&heap->lock);
 	errno = saved_errno;
 }
@@ -221,7 +221,7 @@ static void deliver(struct apb_heap *heap, const struct apb_batch *batch,
 		while (i < batch->n && apb_bin_push(bin, batch->entry[i]))
 			i++;
 	}
-	apb_heap_give_back(heap, cls, batch->entry + i, batch->n - i);
+	apb_heap_give_back(heap, batch->entry + i, batch->n - i);
 }
 
 void apb_remote_drain(struct apb_heap *heap, bool bins)
