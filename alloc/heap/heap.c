@@ -35,8 +35,7 @@ unsigned int apb_bin_most(unsigned int cls)
 		     APB_BIN_LEARNT_MAX);
 }
 
-/* How many blocks go back to pools at once, if the array has room for them. */
-static unsigned int apb_bin_step(unsigned int cls)
+unsigned int apb_bin_step(unsigned int cls)
 {
 	return clamp(APB_BIN_STEP_BYTES / apb_class_size(cls),
 		     APB_BIN_FIRST_MIN, APB_BIN_STEP_MAX);
@@ -159,13 +158,21 @@ static void want_more(struct apb_bin_info *info, unsigned int cls,
 		info->want = (uint16_t)clamp(info->want + n, 0, most);
 }
 
-void apb_bin_expect(struct apb_heap *heap, unsigned int cls, unsigned int n)
+unsigned int apb_bin_fill(struct apb_heap *heap, unsigned int cls,
+			  const struct apb_entry *entry, unsigned int n)
 {
 	struct apb_bin *bin = &heap->bin[cls];
 
-	want_more(&heap->info[cls], cls, n);
-	if ((size_t)(bin->limit - bin->top) < n)
+	if ((size_t)(bin->limit - bin->top) < n) {
+		want_more(&heap->info[cls], cls, n);
 		adjust(heap, cls);
+	}
+	n = clamp(n, 0, (unsigned int)(bin->limit - bin->top));
+	memcpy(bin->top + 1, entry, n * sizeof(*entry));
+	/* as in apb_bin_push() */
+	atomic_signal_fence(memory_order_release);
+	bin->top += n;
+	return n;
 }
 
 void apb_heap_apply_period(struct apb_heap *heap)
@@ -405,6 +412,7 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 	info->ran_empty = true;
 	info->was_full = false;
 	apb_remote_drain(heap, true);
+	apb_remote_refill(heap, cls);
 	if (apb_bin_pop(bin, entry))
 		return true;
 	pool = some_pool(heap, cls);
