@@ -371,10 +371,10 @@ static const struct damage damages[] = {
 	{"heaps.idle", "9 pools, not 8", pools_more},
 	{"heaps.idle", "7 pools, not 8", pools_fewer},
 	{"meta.used", "3072, not 4096", meta_more},
-	{"meta.used", "0, not 2048", chunk_less},
-	{"meta.bytes", "1 of 1 chunks, 129024 + 1024 bytes", meta_lost},
-	{"meta.bytes", "1 of 2 chunks, 129024 + 2048 bytes", chunks_more},
-	{"meta.bytes", "1 of 1 chunks, 128000 + 2048 bytes", piece_lost},
+	{"meta.used", "0, not 3072", chunk_less},
+	{"meta.bytes", "1 of 1 chunks, 128000 + 2048 bytes", meta_lost},
+	{"meta.bytes", "1 of 2 chunks, 128000 + 3072 bytes", chunks_more},
+	{"meta.bytes", "1 of 1 chunks, 123904 + 3072 bytes", piece_lost},
 };
 
 DAMAGE_TEST(test_pool_geometry, "pool.geometry")
