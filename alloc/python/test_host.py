@@ -13,7 +13,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
-HOST = os.path.join(ROOT, "build", "apb-python3")
+HOST = os.path.join(ROOT, os.environ.get("APB_PYTHON", "build/apb-python3"))
 PLAIN = "/usr/bin/python3"
 KEPT = os.path.join(ROOT, "bench", "scripts", "python", "kept.py")
 TABLE = ("Small block threshold", "# arenas allocated total",
@@ -23,7 +23,8 @@ TABLE = ("Small block threshold", "# arenas allocated total",
 def run(*command, text="", **env):
     """(exit status, stdout, stderr), in an environment without PYTHON*."""
     clean = {name: value for name, value in os.environ.items()
-             if not name.startswith(("PYTHON", "APB_", "LD_"))}
+             if not name.startswith(("PYTHON", "APB_", "LD_")) or
+             name.startswith("APB_MUTANT")}
     done = subprocess.run(command, input=text, env=dict(clean, **env),
                           capture_output=True, text=True, timeout=60,
                           check=False)
