@@ -211,6 +211,38 @@ class Choice(unittest.TestCase):
         self.assertEqual(status, -signal.SIGABRT)
         self.assertIn("bad trailing pad byte", err)
 
+    def test_domains(self):
+        """mem and object are apb's, in all their functions; raw is not."""
+        code = "\n".join((
+            "import apb, ctypes",
+            "def function(name, *types):",
+            "    found = ctypes.pythonapi[name]",
+            "    found.restype, found.argtypes = ctypes.c_void_p, types",
+            "    return found",
+            "size, pointer = ctypes.c_size_t, ctypes.c_void_p",
+            "def larges():",
+            "    s = apb.stats()",
+            "    return s['large'], s['large_bytes'] >> 20",
+            "for name in 'Mem', 'Object', 'Mem_Raw':",
+            "    start = 'Py%s_' % name if name != 'Mem_Raw' else 'PyMem_Raw'",
+            "    nr, mib = larges()",
+            "    def told():",
+            "        print(*(now - was for now, was in "
+            "zip(larges(), (nr, mib))), end=' ')",
+            "    at = function(start + 'Malloc', size)(10 << 20)",
+            "    told()",
+            "    at = function(start + 'Realloc', pointer, size)(at, 20 << 20)",
+            "    told()",
+            "    function(start + 'Free', pointer)(at)",
+            "    told()",
+            "    at = function(start + 'Calloc', size, size)(5, 1 << 20)",
+            "    told()",
+            "    print(ctypes.string_at(at, 5 << 20).count(0) == 5 << 20)",
+            "    function(start + 'Free', pointer)(at)"))
+        self.assertEqual(host(code).splitlines(), [
+            "1 10 1 20 0 0 1 5 True", "1 10 1 20 0 0 1 5 True",
+            "0 0 0 0 0 0 0 0 True"])
+
 
 class Module(unittest.TestCase):
     """import apb"""
