@@ -190,6 +190,26 @@ static void test_print_on_any_stack(void **ctx)
 	assert_string_equal(one, other);
 }
 
+/* After an error nothing more is written, however much there is. */
+static void test_print_stops(void **ctx)
+{
+	static char text[16384];
+	unsigned int cls;
+	int fd;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
+		apb_free(apb_malloc(test_class_sizes[cls - 1]));
+	assert_in_range(printed(text, 0), 2 * 2048, sizeof(text));
+	fd = memfd_create("stats", 0);
+	write_faults.nothing = 1;
+	assert_int_equal(apb_stats_print(fd), -1);
+	assert_int_equal(write_faults.nothing, 0);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 0);
+	close(fd);
+}
+
 static void check_with_buffer(void *arg)
 {
 	struct apb_violation v;
@@ -309,6 +329,8 @@ static void test_stopped(void **ctx)
 	fresh_kernel();
 	wrong = apb_malloc(100);
 	in_thread(use_much, NULL);
+	/* a block is none, whoever asks in that moment */
+	assert_false(apb_misuse_find(&found, wrong, "apb_free"));
 	for (i = 0; i < NR_OF(fns); i++) {
 		for (j = 0; j < 2; j++) {
 			pthread_t thread;
@@ -341,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_purged_for_zeroes),
 		cmocka_unit_test(test_cached_at_the_limit),
 		cmocka_unit_test(test_print_on_any_stack),
+		cmocka_unit_test(test_print_stops),
 		cmocka_unit_test(test_check_is_silent),
 		cmocka_unit_test(test_sums_stay),
 		cmocka_unit_test(test_stopped),
