@@ -13,6 +13,7 @@
 #define _GNU_SOURCE /* syscall() */
 #include "any.h"
 
+#include "baton.h"
 #include "states.h"
 
 #include <limits.h>
@@ -38,11 +39,13 @@ static void sleep_on(_Atomic uint32_t *word)
 {
 	while (!atomic_load_explicit(word, memory_order_acquire))
 		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	baton_taken(word);
 	atomic_store_explicit(word, 0, memory_order_relaxed);
 }
 
 static void wake(_Atomic uint32_t *word)
 {
+	baton_given(word);
 	atomic_store_explicit(word, 1, memory_order_release);
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

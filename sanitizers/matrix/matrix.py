@@ -11,7 +11,8 @@ with what is built for other tests anyway.
 --only takes the rows whose names contain the text.  --build takes one flavour,
 all columns: `make SAN=TOOL check`.  The table is printed and written to
 build/matrix.txt, a line per cell to build/matrix.csv, what cells said to
-build/matrix/.  Exit status 1 if a cell failed.
+build/matrix/; rows of earlier runs stay in it, so that it can be filled row by
+row.  Exit status 1 if a cell failed.
 """
 
 import argparse
@@ -36,8 +37,14 @@ QUICK_STEP = 8  # every so manieth input
 QUICK_BYTES = 1024
 VALGRIND_BYTES = 2048  # inputs beyond take minutes there
 OUT = "build/matrix"
-TOOLS = ("none", "address", "undefined", "memory", "thread", "leak", "valgrind")
-VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=no"]
+TOOLS = ("none", "address", "undefined", "memory", "thread", "leak", "valgrind",
+         "helgrind", "drd")
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9"]
+VALGRIND_TOOLS = {
+    "valgrind": ["--leak-check=no"],
+    "helgrind": ["--tool=helgrind"],
+    "drd": ["--tool=drd"],
+}
 
 # Where an input runs, and with which settings: name, arguments, APB_OPTIONS.
 Column = collections.namedtuple("Column", "name kernel options args env")
@@ -71,6 +78,7 @@ class Row:
         self.tool, self.layout, self.compiler = tool, layout, compiler
         self.flavour = flavour
         self.name = "%s %s %s" % (compiler, tool, layout)
+        self.files = self.name.replace(" ", "-")
         self.columns = TRACKING if layout == "tracking" else PRODUCTION
 
     def play(self, quick):
@@ -90,24 +98,30 @@ class Row:
                 if name not in LEFT_OUT.get(self.tool, {})]
 
     def wrap(self, cmd):
-        return VALGRIND + cmd if self.tool == "valgrind" else cmd
+        if self.tool not in VALGRIND_TOOLS:
+            return cmd
+        return VALGRIND + VALGRIND_TOOLS[self.tool] + cmd
 
 
 def rows():
     for tool in TOOLS:
-        first = "gcc" if tool == "valgrind" else "clang"
+        first = "gcc" if tool in VALGRIND_TOOLS else "clang"
+        flavour = "valgrind" if tool in VALGRIND_TOOLS else tool
         for compiler in ("gcc", "clang"):
             if (tool, compiler) == ("memory", "gcc"):
                 continue  # gcc does not have it
             suffix = "" if compiler == first else "-" + compiler
+            if tool in ("helgrind", "drd") and compiler == "clang":
+                continue  # they see the same calls
             if tool in ("none", "undefined"):
                 yield Row(tool, "production", compiler, "san-%s%s"
                           % (tool, suffix))
                 continue
             for layout in ("production", "tracking"):
                 middle = "-production" if layout == "production" else ""
-                yield Row(tool, layout, compiler,
-                          "san-%s%s%s" % (tool, middle, suffix))
+                if layout not in LEFT_OUT.get(tool, {}):
+                    yield Row(tool, layout, compiler,
+                              "san-%s%s%s" % (flavour, middle, suffix))
 
 
 def quick_rows():
@@ -125,7 +139,7 @@ def quick_rows():
 
 
 def left_out():
-    """{tool: {unit test: reason}} out of left-out.txt."""
+    """{tool: {unit test or layout: reason}} out of left-out.txt."""
     found = collections.defaultdict(dict)
     path = os.path.join(ROOT, "sanitizers/matrix/left-out.txt")
     with open(path, encoding="utf-8") as file:
@@ -159,14 +173,14 @@ def environment(extra=""):
 def corpus(row, quick):
     inputs = engines.files(*engines.SEEDS)
     limit = QUICK_BYTES if quick else \
-        VALGRIND_BYTES if row.tool == "valgrind" else 1 << 30
+        VALGRIND_BYTES if row.tool in VALGRIND_TOOLS else 1 << 30
     inputs = [path for path in inputs
               if os.path.getsize(os.path.join(ROOT, path)) <= limit]
     return inputs[::QUICK_STEP] if quick else inputs
 
 
 def run_play(row, col, args):
-    out = "%s/%s-%s.apb" % (OUT, row.flavour, col.name.replace(" ", "-"))
+    out = "%s/%s-%s.apb" % (OUT, row.files, col.name.replace(" ", "-"))
     status, output = proc.run(
         row.wrap([row.play(args.quick), *col.args, "--fuzz", str(args.fuzz), "--out", out,
                   *corpus(row, args.quick)]),
@@ -228,7 +242,8 @@ def table(chosen, cells):
     for row in chosen:
         line = [row.compiler, row.tool, row.layout]
         for name in names:
-            found = [c for c in cells if c.row is row and c.column == name]
+            found = [c for c in cells
+                     if c.row.name == row.name and c.column == name]
             line.append(("" if found[0].ok else "FAIL ") + found[0].text
                         if found else "")
         lines.append(line)
@@ -238,10 +253,25 @@ def table(chosen, cells):
         for line in lines)
 
 
-def keep(cells, text):
-    with open(os.path.join(ROOT, OUT + ".txt"), "w", encoding="utf-8") as file:
+def earlier(chosen):
+    """The cells of rows that are not run now."""
+    path = os.path.join(ROOT, OUT + ".csv")
+    if not os.path.exists(path):
+        return []
+    known = {row.name: row for row in rows() if row.name not in
+             [other.name for other in chosen]}
+    with open(path, encoding="utf-8", newline="") as file:
+        return [Cell(known[name], line["column"], line["result"] == "ok",
+                     line["done"], float(line["seconds"]), None)
+                for line in csv.DictReader(file)
+                if (name := "%(compiler)s %(tool)s %(layout)s" % line) in known]
+
+
+def keep(cells, text, where):
+    path = os.path.join(ROOT, where)
+    with open(path + ".txt", "w", encoding="utf-8") as file:
         file.write(text + "\n")
-    with open(os.path.join(ROOT, OUT + ".csv"), "w", encoding="utf-8",
+    with open(path + ".csv", "w", encoding="utf-8",
               newline="") as file:
         out = csv.writer(file)
         out.writerow(["compiler", "tool", "layout", "column", "result", "done",
@@ -251,8 +281,10 @@ def keep(cells, text):
                           "ok" if c.ok else "FAIL", c.text,
                           "%.1f" % c.seconds])
     for c in cells:
+        if c.output is None:
+            continue
         path = os.path.join(ROOT, OUT, "%s-%s.log" % (
-            c.row.flavour, c.column.replace(" ", "-")))
+            c.row.files, c.column.replace(" ", "-")))
         if not c.ok:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(c.output)
@@ -308,12 +340,16 @@ def main():
                     print("     " + line)
         if proc.stopping():
             break
-    text = table(chosen, cells)
-    keep(cells, text)
+    known = [] if args.quick else earlier(chosen)
+    shown = [row for row in (quick_rows if args.quick else rows)()
+             if row.name in [c.row.name for c in known + cells]]
+    text = table(shown, known + cells)
+    where = OUT + ("-quick" if args.quick else "")
+    keep(known + cells, text, where)
     print("\n" + text)
     bad = sum(not c.ok for c in cells)
     print("\n%d cells, %d failed: %s.txt, %s.csv" % (
-        len(cells), bad, OUT, OUT))
+        len(cells), bad, where, where))
     proc.leave(1 if bad or proc.stopping() or not cells else 0)
 
 
