@@ -8,6 +8,7 @@
 #include "testreport.h"
 
 #include "api/lock.h"
+#include "arena/flat.h"
 #include "debug/report.h"
 #include "os/os.h"
 
@@ -149,6 +150,73 @@ static void test_cached_at_the_limit(void **ctx)
 	apb_free(apb_malloc(limit));
 	assert_int_equal(stats_now().large_cached, 0);
 	assert_whole();
+}
+
+/* What is mapped has nothing behind it. */
+static void *guarded_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	char *p = mmap(NULL, size + 2 * MIB, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t up = ((uintptr_t)p + MIB - 1) & ~(MIB - 1);
+
+	(void)ctx;
+	(void)hint;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(mprotect((void *)up, size, PROT_READ | PROT_WRITE), 0);
+	*zero = true;
+	return (void *)up;
+}
+
+/* Of a block that grows no more is read than it has. */
+static void grow_all(size_t from, size_t to)
+{
+	char *p[100];
+	size_t i;
+
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_malloc(from);
+		fill(p[i], from, i);
+	}
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_realloc(p[i], to);
+		assert_true(filled(p[i], from, i));
+	}
+	for (i = 0; i < NR_OF(p); i++)
+		apb_free(p[i]);
+	assert_whole();
+}
+
+static void test_read_on_growth(void **ctx)
+{
+	static const struct apb_flat_entry none;
+	const struct apb_os os = {
+		.map = guarded_map,
+		.unmap = no_unmap,
+		.purge = no_unmap,
+		.remap = no_remap,
+	};
+	struct apb_flat saved;
+	unsigned int slow;
+
+	(void)ctx;
+	for (slow = 0; slow < 2; slow++) {
+		fresh_kernel();
+		assert_int_equal(apb_set_os(&os), 0);
+		saved = apb_flat;
+		if (slow) {
+			/* without the flat map there is the slow path only */
+			apb_flat.tried = true;
+			apb_flat.mask = 0;
+			apb_flat.table = (const char *)&none;
+		}
+		grow_all(16384, 20000);
+		grow_all(32768, 40000);
+		grow_all(8192, 9000);
+		apb_reset();
+		if (slow)
+			apb_flat = saved;
+	}
+	fresh_kernel();
 }
 
 /* ---- what is printed -------------------------------------------------- */
@@ -362,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_trimmed),
 		cmocka_unit_test(test_purged_for_zeroes),
 		cmocka_unit_test(test_cached_at_the_limit),
+		cmocka_unit_test(test_read_on_growth),
 		cmocka_unit_test(test_print_on_any_stack),
 		cmocka_unit_test(test_print_stops),
 		cmocka_unit_test(test_check_is_silent),
