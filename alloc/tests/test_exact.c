@@ -10,6 +10,7 @@
 #include "api/lock.h"
 #include "arena/flat.h"
 #include "debug/report.h"
+#include "heap/sparse.h"
 #include "os/os.h"
 
 #include <fcntl.h>
@@ -130,6 +131,33 @@ static void test_purged_for_zeroes(void **ctx)
 	assert_true(all_bytes(p, 6 * MIB, 0));
 	assert_int_equal(purges(), 1);
 	apb_free(p);
+	assert_whole();
+}
+
+/* What follows other heaps' sweeps are pools that were let be, no others. */
+static void test_follows_sweeps(void **ctx)
+{
+	char *p[64];
+	unsigned int i;
+	uint64_t was;
+
+	(void)ctx;
+	fresh_sim(3, 0);
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = apb_malloc(4096);
+	for (i = 0; i < NR_OF(p); i++)
+		if (i % 16)
+			apb_free(p[i]);
+	apb_settle();
+	was = purges();
+	apb_state.arenas.sweeps++;
+	apb_lock(&apb_tls->lock);
+	apb_sparse_follow(apb_tls);
+	apb_unlock(&apb_tls->lock);
+	assert_int_equal(purges(), was);
+	/* a trim sweeps all of them */
+	apb_trim();
+	assert_true(purges() > was);
 	assert_whole();
 }
 
@@ -255,6 +283,11 @@ static void test_print_on_any_stack(void **ctx)
 	assert_int_equal(printed(one, 'x'), printed(other, 0));
 	assert_string_equal(one, other);
 	printed(other, '7');
+	assert_string_equal(one, other);
+	/* and byte by byte */
+	write_faults.at_most = 1;
+	printed(other, 0);
+	write_faults.at_most = 0;
 	assert_string_equal(one, other);
 }
 
@@ -429,6 +462,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trimmed),
 		cmocka_unit_test(test_purged_for_zeroes),
+		cmocka_unit_test(test_follows_sweeps),
 		cmocka_unit_test(test_cached_at_the_limit),
 		cmocka_unit_test(test_read_on_growth),
 		cmocka_unit_test(test_print_on_any_stack),
