@@ -131,7 +131,7 @@ class Runner:
                       str(self.build.numbers))
         fresh = {}
         for name in self.build.project.tests():
-            program = digest(read(self.build.project.tests()[name]))
+            program = self.build.project.program(name)
             stamp = digest(base, program)
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))

@@ -287,6 +287,18 @@ class Apart(unittest.TestCase):
                 self.assertTrue(os.path.exists(
                     os.path.join(proc.ROOT, path)), path)
 
+    def test_scripts_count(self):
+        """What lived is tried again when the script that tests it changes."""
+        project = apart.Shim()
+        name = next(iter(project.checks))
+        with tempfile.NamedTemporaryFile("w") as file:
+            project.tests = lambda: {name: "Makefile"}
+            project.scripted = [file.name]
+            before = project.program(name)
+            file.write("more")
+            file.flush()
+            self.assertNotEqual(project.program(name), before)
+
 
 if __name__ == "__main__":
     unittest.main()
