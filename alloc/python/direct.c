@@ -21,6 +21,8 @@
 
 #include <apb/apb.h>
 
+#pragma GCC visibility push(hidden)
+
 /* CPython's tables, static there. */
 extern PyMemAllocatorEx host_table_object, host_table_mem;
 
@@ -33,6 +35,8 @@ void *host_mem_malloc(size_t size);
 void *host_mem_calloc(size_t n, size_t size);
 void *host_mem_realloc(void *ptr, size_t size);
 void host_mem_free(void *ptr);
+
+#pragma GCC visibility pop
 
 static inline void *fast_malloc(size_t size)
 {
