@@ -48,6 +48,12 @@ APB_RAW void apb_glue_unlock(void)
 
 /* ---- the list --------------------------------------------------------- */
 
+APB_RAW static void in_child(void)
+{
+	apb_glue_unlock();
+	apb_glue_report_forked();
+}
+
 APB_RAW static void start(void)
 {
 	if (__atomic_load_n(&pools.started, __ATOMIC_ACQUIRE))
@@ -55,7 +61,7 @@ APB_RAW static void start(void)
 	tool_start();
 	if (!__atomic_exchange_n(&pools.started, 1, __ATOMIC_ACQ_REL)) {
 		/* no child has a list that is half changed */
-		pthread_atfork(lock, apb_glue_unlock, apb_glue_unlock);
+		pthread_atfork(lock, apb_glue_unlock, in_child);
 		tool_listen();
 	}
 }
@@ -165,8 +171,7 @@ APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
 
 	tool_enter();
 	if (pool->record) {
-		stack = apb_stack_take(__builtin_return_address(0),
-				       __builtin_frame_address(0));
+		stack = apb_stack_take(NULL, __builtin_frame_address(0));
 		thread = apb_san_thread();
 		while ((addr = apb_record_kill(pool->record, &place, &size,
 					       stack, thread)))
@@ -201,10 +206,10 @@ APB_RAW void apb_san_born(struct apb_san_pool *pool, void *addr, size_t size,
 			  unsigned int flags)
 {
 	if (pool->record)
-		apb_record_born(pool->record, addr, size,
-				apb_stack_take(__builtin_return_address(0),
-					       __builtin_frame_address(0)),
-				apb_san_thread());
+		apb_record_born(
+			pool->record, addr, size,
+			apb_stack_take(NULL, __builtin_frame_address(0)),
+			apb_san_thread());
 	tool_born(addr, size, flags);
 }
 
@@ -214,8 +219,7 @@ APB_RAW void apb_san_died(struct apb_san_pool *pool, void *addr, size_t size)
 	uint32_t stack;
 
 	if (pool->record) {
-		stack = apb_stack_take(__builtin_return_address(0),
-				       __builtin_frame_address(0));
+		stack = apb_stack_take(NULL, __builtin_frame_address(0));
 		if (!apb_record_died(pool->record, addr, size, &wrong, stack,
 				     apb_san_thread())) {
 			bad_free(wrong, addr, size, 0, stack);
@@ -256,20 +260,17 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 APB_RAW void apb_san_bad_free(enum apb_san_free kind, const void *addr)
 {
 	bad_free(kind, addr, 0, 0,
-		 apb_stack_take(__builtin_return_address(0),
-				__builtin_frame_address(0)));
+		 apb_stack_take(NULL, __builtin_frame_address(0)));
 }
 
 APB_RAW void apb_san_bad_free_sized(enum apb_san_free kind, const void *addr,
 				    size_t size, size_t align)
 {
 	bad_free(kind, addr, size, align,
-		 apb_stack_take(__builtin_return_address(0),
-				__builtin_frame_address(0)));
+		 apb_stack_take(NULL, __builtin_frame_address(0)));
 }
 
 APB_RAW uint32_t apb_san_stack(void)
 {
-	return apb_stack_take(__builtin_return_address(0),
-			      __builtin_frame_address(0));
+	return apb_stack_take(NULL, __builtin_frame_address(0));
 }

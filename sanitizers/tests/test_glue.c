@@ -14,8 +14,10 @@
 
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #define POOL_SIZE ((size_t)64 << 10)
 #define NR_BLOCKS 64
@@ -225,6 +227,40 @@ static void test_values(void **state)
 	destroy(&pool);
 }
 
+/*
+ * A pool that begins and ends anywhere: what is beside it in the same eight
+ * bytes stays as it is, and so does what is open when the pool is gone.
+ */
+static void test_odd_pool(void **state)
+{
+	struct {
+		char before[4], pool[1001], after[3];
+	} *all = malloc(sizeof(*all));
+	struct apb_san_pool pool = {.name = "odd"};
+	char *p = all->pool + 12, *last = all->pool + 988;
+	int round;
+
+	(void)state;
+	pool.addr = all->pool;
+	pool.size = sizeof(all->pool);
+	for (round = 0; round < 2; round++) {
+		apb_san_pool_made(&pool);
+		apb_san_born(&pool, p, 10, 0);
+		check_open(p, 10);
+		apb_san_died(&pool, p, 10);
+		assert_null(__asan_region_is_poisoned(all->before, 4));
+		assert_null(__asan_region_is_poisoned(all->after, 3));
+		if (round)
+			apb_san_born(&pool, last, 13, 0);
+		apb_san_pool_reset(&pool);
+		assert_null(__asan_region_is_poisoned(all->before, 4));
+		apb_san_pool_gone(&pool);
+		assert_null(__asan_region_is_poisoned(all, sizeof(*all)));
+		assert_true(__asan_address_is_poisoned(all + 1));
+	}
+	free(all);
+}
+
 /* ---- blocks ----------------------------------------------------------- */
 
 static const struct apb_san_block *find(const void *addr)
@@ -378,8 +414,50 @@ static void test_stack(void **state)
 			    pcs[i] - (uintptr_t)right < 4096);
 	assert_int_equal(apb_stack_get(0, &pcs), 0);
 	assert_int_equal(apb_stack_get(UINT32_MAX, &pcs), 0);
+	/* nor is what lies in a stack one */
+	for (uint32_t i = 1; i < 3; i++)
+		assert_true(apb_stack_get(stack + i, &pcs) <= APB_STACK_MAX);
 	/* no more than the limit */
 	assert_int_equal(apb_stack_get(left(0, 100), &pcs), APB_STACK_MAX);
+}
+
+/* On another stack the bounds are not known: its page is looked at. */
+static ucontext_t outside, inside;
+static uint32_t stack_inside;
+
+static void coroutine(void)
+{
+	stack_inside = left(1, 2);
+	swapcontext(&inside, &outside);
+}
+
+static void test_other_stack(void **state)
+{
+	size_t size = 64 << 10;
+	char *area = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const uintptr_t *pcs;
+
+	(void)state;
+	assert_ptr_not_equal(area, MAP_FAILED);
+	assert_int_equal(getcontext(&inside), 0);
+	inside.uc_stack.ss_sp = area;
+	inside.uc_stack.ss_size = size;
+	inside.uc_link = &outside;
+	makecontext(&inside, coroutine, 0);
+	assert_int_equal(swapcontext(&outside, &inside), 0);
+	assert_true(apb_stack_get(stack_inside, &pcs) > 3);
+	for (int i = 0; i < 3; i++)
+		assert_true(pcs[i] - (uintptr_t)left < 4096 ||
+			    pcs[i] - (uintptr_t)right < 4096);
+	/* what leads nowhere is not followed: it is the page's last word */
+	stack_inside = apb_stack_take(NULL, area + 4096 - 16);
+	assert_int_equal(apb_stack_get(stack_inside, &pcs), 0);
+	((uintptr_t *)area)[512 - 2] = (uintptr_t)area + 4096;
+	((uintptr_t *)area)[512 - 1] = (uintptr_t)left;
+	stack_inside = apb_stack_take(NULL, area + 4096 - 16);
+	assert_int_equal(apb_stack_get(stack_inside, &pcs), 1);
+	munmap(area, size);
 }
 
 static void *all_paths(void *arg)
@@ -423,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_odd_pool),
 		cmocka_unit_test(test_resized),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_values),
@@ -430,6 +509,7 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_everywhere),
 		cmocka_unit_test(test_stack),
+		cmocka_unit_test(test_other_stack),
 		cmocka_unit_test(test_stacks_once),
 	};
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "glue/glue.h"
 #include "track/region.h"
 #include "track/track.h"
 
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +221,72 @@ static void test_quarantine_threads(void **state)
 	apb_reset();
 }
 
+/*
+ * Neither what a thread frees that allocates nothing is lost with the thread,
+ * nor what its destructors free when apb's has run.
+ */
+static pthread_key_t late;
+
+static void *free_late(void *arg)
+{
+	apb_free(apb_malloc(1));
+	pthread_setspecific(late, arg);
+	return NULL;
+}
+
+static void test_quarantine_ended(void **state)
+{
+	void *(*const ways[])(void *arg) = {free_it, free_late};
+	struct apb_stats stats;
+	pthread_t thread;
+	size_t i;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
+	assert_int_equal(pthread_key_create(&late, apb_free), 0);
+	for (i = 0; i < 2; i++) {
+		pthread_create(&thread, NULL, ways[i], apb_malloc(2000));
+		pthread_join(thread, NULL);
+		apb_trim();
+		apb_stats(&stats);
+		assert_int_equal(stats.used_bytes, 0);
+		assert_int_equal(stats.arenas, 0);
+	}
+	pthread_key_delete(late);
+	apb_reset();
+}
+
+/* Who called apb is in the stack, wherever that is: a signal handler, too. */
+static char *made_on_signal;
+
+static void on_signal(int nr)
+{
+	(void)nr;
+	made_on_signal = apb_malloc(10);
+}
+
+static void test_other_stack(void **state)
+{
+	size_t size = 64 << 10;
+	stack_t other = {.ss_sp = malloc(size), .ss_size = size};
+	struct sigaction action = {.sa_handler = on_signal,
+				   .sa_flags = SA_ONSTACK};
+	const uintptr_t *pcs;
+
+	(void)state;
+	sigaltstack(&other, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	raise(SIGUSR1);
+	assert_true(apb_stack_get(found(made_on_signal).born_stack, &pcs) > 1);
+	assert_true(pcs[0] - (uintptr_t)apb_malloc < 4096);
+	assert_true(pcs[1] - (uintptr_t)on_signal < 4096);
+	signal(SIGUSR1, SIG_DFL);
+	other.ss_flags = SS_DISABLE;
+	sigaltstack(&other, NULL);
+	free(other.ss_sp);
+	apb_reset();
+}
+
 static void count(const struct apb_san_block *block, void *arg)
 {
 	struct apb_san_block *sum = arg;
@@ -333,6 +401,8 @@ int main(void)
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_quarantine),
 		cmocka_unit_test(test_quarantine_threads),
+		cmocka_unit_test(test_quarantine_ended),
+		cmocka_unit_test(test_other_stack),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_strangers),
