@@ -315,14 +315,27 @@ class Functions(unittest.TestCase):
             "before = [object() for _ in range(5000)]",
             "tracemalloc.start()",
             "during = [object() for _ in range(5000)]",
-            "traced = tracemalloc.get_traced_memory()[0]",
-            "del before",
+            "def traced():",
+            "    return tracemalloc.get_traced_memory()[0]",
+            "most = traced()",
+            "del before, during[2500:]",
+            "print(most > 5000 * 16, traced() < most - 2000 * 16)",
             "tracemalloc.stop()",
             "after = [object() for _ in range(5000)]",
             "del during, after",
-            "apb.check()",
-            "print(traced > 5000 * 16)"))
-        self.assertEqual(host(code), "True")
+            "apb.check()"))
+        self.assertEqual(host(code), "True True")
+
+    def test_others_free(self):
+        """What is freed comes back, whosever it is."""
+        code = "\n".join((
+            "import sys",
+            "before = sys.getallocatedblocks()",
+            "for _ in range(10000):",
+            "    object(), [0] * 100, dict(a=1)",
+            "print(sys.getallocatedblocks() - before < 1000)"))
+        for name in "default", "pymalloc":
+            self.assertEqual(host(code, PYTHONMALLOC=name), "True")
 
 
 class Module(unittest.TestCase):
