@@ -22,7 +22,8 @@ BUG_TARGETS :=
 
 # $(call bug-objs,NAME,FLAVOUR): the allocator's objects.  A patched header is
 # found before the one in alloc/.
-bug-objs = $(patsubst %.c,$(O)/bugs/$(1)/%.$(2).o,$($(1).changed)) \
+bug-objs = $(patsubst %.c,$(O)/bugs/$(1)/%.$(2).o,\
+	$(filter-out $(TRACK_SRC),$($(1).changed))) \
 	$(call objs,$(2),$(filter-out $($(1).changed),$(ALLOC_SRC)))
 
 # $(call bug-flavour,NAME,FLAVOUR): how the changed sources are compiled.
