@@ -401,6 +401,40 @@ class Module(unittest.TestCase):
             self.assertEqual(status, 1)
             self.assertIn(error, err)
 
+    def test_debugmallocstats_leaves_nothing(self):
+        """No descriptor, no mapping, no reference, no block."""
+        code = "\n".join((
+            "import apb, gc, os, sys",
+            "class Out:",
+            "    def write(self, text): self.text = text",
+            "out = Out()",
+            "def left():",
+            "    gc.collect()",
+            "    with open('/proc/self/maps') as file:",
+            "        maps = file.read().count('apb-stats')",
+            "    return (len(os.listdir('/proc/self/fd')), maps,",
+            "            sys.getrefcount(out))",
+            "for i in range(3):",
+            "    apb.debugmallocstats(out)",
+            "was, blocks = left(), sys.getallocatedblocks()",
+            "for i in range(500):",
+            "    apb.debugmallocstats(out)",
+            "assert left() == was, (left(), was)",
+            "assert sys.getallocatedblocks() - blocks < 100",
+            "del sys.stderr",
+            "print(apb.debugmallocstats())"))
+        self.assertEqual(host(code), "None")
+
+    def test_debugmallocstats_without_descriptors(self):
+        code = "\n".join((
+            "import apb, errno, io, os, resource",
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
+            "try:",
+            "    apb.debugmallocstats(io.StringIO())",
+            "except OSError as error:",
+            "    print(error.errno == errno.EMFILE)"))
+        self.assertEqual(host(code), "True")
+
     def test_sys(self):
         """What CPython tells about pymalloc is told about apb."""
         code = "\n".join((

@@ -42,6 +42,7 @@ $(O)/bugs/$(1)/$(2)/libapb.a: $$(call bug-objs,$(1),$(2))
 	@mkdir -p $$(@D)
 	$$(archive)
 
+$(O)/bugs/$(1)/$(2)/apb-replay: private LIBS = $(FIXED)
 $(O)/bugs/$(1)/$(2)/apb-replay: $$(call objs,$(2),$$(REPLAY_SRC)) \
 		$$(call harness,$(2)) $(O)/bugs/$(1)/$(2)/libapb.a
 	$$(call link,$(2))
@@ -84,6 +85,7 @@ $(O)/bugs/$(1)/apb-threads: $$(call bug-objs,$(1),tsan) \
 		$$(call objs,tsan,$$(THREADS_SRC)) $$(call harness,tsan)
 	$$(call link,tsan)
 
+$(O)/bugs/$(1)/apb-replay: private LIBS = $(FIXED)
 $(O)/bugs/$(1)/apb-replay: $$(call bug-objs,$(1),release) \
 		$$(call objs,release,$$(REPLAY_SRC)) $$(call harness,release)
 	$$(call link,release)
