@@ -86,6 +86,16 @@ static void spare_in_bucket(void)
 	POKE(as()->nr_spares, 0);
 }
 
+static void spare_among_others(void)
+{
+	unsigned int n = sc.spare->nr_unused, kind = sc.spare->kind;
+
+	POKE(as()->bucket[kind][n], as()->spares);
+	POKE(as()->buckets[kind], as()->buckets[kind] | UINT64_C(1) << n);
+	POKE(as()->spares, NULL);
+	POKE(as()->nr_spares, 0);
+}
+
 DAMAGE(dirty_not_in_ring, POKE(sc.arena->ring.next, NULL))
 DAMAGE(clean_in_ring, POKE(sc.arena->dirty, 0))
 
@@ -166,6 +176,7 @@ static const struct damage damages[] = {
 	{"arena.bucket", "mask 0x#", wrong_kind_of_bucket},
 	{"arena.bucket", "a spare with pools in use", spare_in_use},
 	{"arena.bucket", "mask 0x#", spare_in_bucket},
+	{"arena.bucket", "7 unused pools of kind 2 in 2/7", spare_among_others},
 	{"arena.dirty", "dirty 0x#", dirty_not_in_ring},
 	{"arena.dirty", "dirty 0", clean_in_ring},
 	{"arena.dirty", "0 arenas in the ring, 1 are dirty", ring_misses_one},

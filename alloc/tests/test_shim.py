@@ -21,7 +21,11 @@ from xml.etree import ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build")
-PROGRAMS = os.path.join(BUILD, "programs")
+# A folder with programs of which only those that are linked with the archive
+# are run, NAME-archive.
+ARCHIVES = os.environ.get("APB_SHIM_PROGRAMS")
+PROGRAMS = os.path.join(ROOT, ARCHIVES or "build/programs")
+OTHER_NEW = os.path.join(BUILD, "programs", "othernew.so")
 SHIM = os.path.join(BUILD, "libapb-malloc.so")
 LIBRARY = os.path.join(BUILD, "libapb.so")
 SECONDS = 120
@@ -94,14 +98,21 @@ def program(name):
 
 def ways(name):
     """The ways to run a program on apb: (words, command, environment)."""
-    return [("preloaded", [program(name)], {"preload": SHIM}),
-            ("archive", [program(name + "-archive")], {}),
-            ("static", [program(name + "-static"), "static"], {})]
+    if not ARCHIVES:
+        yield "preloaded", [program(name)], {"preload": SHIM}
+    yield "archive", [program(name + "-archive")], {}
+    if not ARCHIVES:
+        yield "static", [program(name + "-static"), "static"], {}
 
 
 STATS = re.compile(r"^apb: statistics of (\S+), process \d+, at exit\n"
                    r"Small block threshold = 32768, in 56 size classes\.\n",
                    re.M)
+
+
+def with_other(env):
+    """Other operators new behind those that are preloaded."""
+    return ":".join(filter(None, [env.get("preload"), OTHER_NEW]))
 
 
 def everywhere(name):
@@ -185,7 +196,8 @@ def check_semantics():
 
 def check_info():
     """malloc_info() is XML as glibc's, and adds up."""
-    out, err = run([program("info")], preload=SHIM)
+    _way, cmd, env = next(ways("info"))
+    out, err = run(cmd, **env)
     tree = ElementTree.fromstring(out)
     expect(tree.tag == "malloc" and tree.get("version") == "1", out)
     heap = tree.find("heap")
@@ -232,8 +244,11 @@ def check_fork_handlers():
 
 
 def check_operators():
-    """Every form of new and delete."""
+    """Every form of new and delete; the C++ library's are asked though another
+    library's come before them."""
     everywhere("operators")
+    _way, cmd, env = next(ways("operators"))
+    run(cmd, **{**env, "preload": with_other(env)})
 
 
 def check_replaced_operators():
@@ -256,19 +271,13 @@ def check_dlopen():
 def check_no_cxx_library():
     """Without a C++ library operator new can but end the process, and says
     so; the form that returns NULL does."""
-    script = """
-import ctypes, sys
-shim = ctypes.CDLL(None)
-shim._ZnwmRKSt9nothrow_t.restype = ctypes.c_void_p
-shim._Znwm.restype = ctypes.c_void_p
-big = ctypes.c_size_t(1 << 63)
-assert shim._ZnwmRKSt9nothrow_t(big, b"") is None
-assert shim._Znwm(ctypes.c_size_t(10))
-assert "libstdc++" not in open("/proc/self/maps").read()
-shim._Znwm(big)
-"""
-    _, err = run(["/usr/bin/python3", "-c", script], status=-6, preload=SHIM)
-    expect("apb: out of memory in operator new" in err, "not told", err)
+    way, cmd, env = next(ways("nocxx"))
+    for which in ("plain", "aligned"):
+        out, err = run([*cmd, which], status=-6, **env)
+        expect(out == "so far\n", way, out)
+        expect(err == "apb: out of memory in operator new, and no C++ library "
+               "to throw std::bad_alloc\n", "%s: not told" % way, err)
+    run([*cmd, "other"], **{**env, "preload": with_other(env)})
 
 
 def check_limited():
@@ -390,7 +399,7 @@ def check_real_programs():
 
 
 def main():
-    for name in ("secure", "load"):
+    for name in () if ARCHIVES else ("secure", "load"):
         program(name)
     checks = {name[6:].replace("_", " "): function
               for name, function in globals().items()

@@ -220,6 +220,8 @@ void run_child(struct child *c, void (*fn)(void *arg), void *arg)
 	} while (n > 0);
 	close(fds[0]);
 	assert_int_equal(waitpid(pid, &c->status, 0), pid);
+	/* text, and nothing behind it */
+	assert_int_equal(strlen(c->err), c->len);
 }
 
 bool died_of(const struct child *c, int sig)

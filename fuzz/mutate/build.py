@@ -62,6 +62,8 @@ class Project:
 
     name = "apb"
     out = "build/mutate"
+    listed = "fuzz/mutate/survivors.txt"
+    flavour = "release"
     includes = ["-Ialloc/include", "-Ialloc"]
     libs = ["-lcmocka"]
     harness = ["build/release/libharness.a"]
@@ -107,6 +109,19 @@ class Project:
             glob.glob("fuzz/*.[ch]", root_dir=ROOT) + self.inputs()
         return digest(*(part for path in sorted(paths)
                         for part in (path, read(path))))
+
+    def command(self, form, name):
+        """The program @name with all mutants in it."""
+        return ["%s/driver-%s" % (self.out, form), name]
+
+    def link(self, build):
+        """All of tests() into one program, for each form."""
+        unit = build.unit_objects()
+        for form in ("run", "trace"):
+            must([build.compiler, "-pthread", "-o",
+                  "%s/driver-%s" % (build.out, form), *self.tool_objects,
+                  *unit, *self.helpers(), *build.objects(form),
+                  *self.harness, *self.libs])
 
 
 class Sample(Project):
@@ -166,7 +181,7 @@ class Build:
         status, output = proc.make(*wanted)
         if status:
             raise Failed("make: %s\n%s" % (proc.ending(status), output[-2000:]))
-        words = read("build/release/flags").decode().split()
+        words = read("build/%s/flags" % self.project.flavour).decode().split()
         self.compiler = words[0]
         drop = ("-W", "-I", "-g", "-l", "-O")
         self.flags = [w for w in words[1:] if not w.startswith(drop)] + \
@@ -177,7 +192,8 @@ class Build:
     def forms(self):
         """Compilers and flags by the name of the form."""
         # what is undefined ends the mutant, as it would end the tests
-        undefined = ["-fsanitize=shift,bounds,signed-integer-overflow",
+        undefined = ["-fsanitize=shift,bounds,builtin,"
+                     "signed-integer-overflow",
                      "-fsanitize-undefined-trap-on-error"]
         forms = {"run": [self.compiler, *self.flags, *undefined],
                  "trace": [self.compiler, *self.flags]}
@@ -269,7 +285,8 @@ class Build:
         return [os.path.join(self.out, form, s.path[:-2] + ".o")
                 for s in self.sources if s.path.endswith(".c")]
 
-    def link(self):
+    def unit_objects(self):
+        """The tests, each with a main() of its own name, and their table."""
         tests = self.project.tests()
         declared = "".join("int %s_main(int argc, char **argv);\n" % name
                            for name in tests)
@@ -284,14 +301,11 @@ class Build:
         for name, path in tests.items():
             must(["objcopy", "--redefine-sym", "main=%s_main" % name, path,
                   "%s/unit/%s.o" % (self.out, name)])
-        unit = [self.out + "/table.o"] + [
+        return [self.out + "/table.o"] + [
             "%s/unit/%s.o" % (self.out, name) for name in tests]
-        for form in ("run", "trace"):
-            must([self.compiler, "-pthread", "-o",
-                  "%s/driver-%s" % (self.out, form),
-                  *self.project.tool_objects, *unit, *self.project.helpers(),
-                  *self.objects(form), *self.project.harness,
-                  *self.project.libs])
+
+    def link(self):
+        self.project.link(self)
         if self.fuzzed:
             must([CLANG, "-pthread", "-fsanitize=fuzzer", "-o",
                   self.out + "/fuzzer", self.project.tool_objects[1],

@@ -131,7 +131,7 @@ class Runner:
                       str(self.build.numbers))
         fresh = {}
         for name in self.build.project.tests():
-            program = digest(read("%s/unit/%s.o" % (self.out, name)))
+            program = digest(read(self.build.project.tests()[name]))
             stamp = digest(base, program)
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))
@@ -185,7 +185,7 @@ class Runner:
         return path
 
     def trace_unit(self, name):
-        took = self.time([self.out + "/driver-run", name])
+        took = self.time(self.build.project.command("run", name))
         if not took:
             return {"failed": True}
         if self.quick and took[0] > QUICK_MOST:
@@ -194,7 +194,7 @@ class Runner:
                     "slow": True, "stamp": None}
         path = self.marks_file()
         # one that takes too long has passed what it can see by then
-        self.run([self.out + "/driver-trace", name],
+        self.run(self.build.project.command("trace", name),
                  TRACE_SECONDS, self.environment(APB_MUTANT_MARKS=path))
         return {"failed": False, "cpu": took[0], "wall": took[1],
                 "marks": "%x" % bits(read(path))}
@@ -244,14 +244,14 @@ class Runner:
     def attempt(self, number, attempt, worker):
         """None, or what killed it: (by, how, detail)."""
         _cost, name, inputs, cpu, wall, _key = attempt
-        cmd = [self.out + "/driver-run", name]
+        cmd = self.build.project.command("run", name)
         if inputs:
             cmd.append(os.path.join(self.out, "inputs-%s" % worker))
             with open(cmd[-1], "w", encoding="utf-8") as file:
                 file.writelines(path + "\n" for path in inputs)
         how, said = self.run(
             cmd, 8 * wall + 8, self.environment(
-                APB_MUTANT=number, APB_MUTANT_CPU=int(3 * cpu) + 2), worker)
+                APB_MUTANT=number, APB_MUTANT_CPU=int(3 * cpu) + 1), worker)
         if not how:
             return None
         by = "replay" if inputs else "unit " + name

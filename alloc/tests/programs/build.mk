@@ -6,7 +6,7 @@
 
 PROGRAMS_ALL_WAYS := semantics startup spawn misuse secure \
 	operators replaced exit
-PROGRAMS := $(addprefix $(O)/programs/,info load load-archive plugin.so \
+PROGRAMS := $(addprefix $(O)/programs/,info nocxx othernew.so load load-archive plugin.so \
 	atfork atfork-archive handlers.so $(PROGRAMS_ALL_WAYS) \
 	$(PROGRAMS_ALL_WAYS:%=%-archive) $(PROGRAMS_ALL_WAYS:%=%-static))
 
@@ -37,7 +37,7 @@ $(Q)$(PROGRAM_LD) -g -pthread -o $@ $(filter %.o %.a %.so,$^) \
 	-Wl,-rpath,'$$ORIGIN' $(PROGRAM_FLAGS)
 endef
 
-$(addprefix $(O)/programs/,$(PROGRAMS_ALL_WAYS) load): \
+$(addprefix $(O)/programs/,$(PROGRAMS_ALL_WAYS) load nocxx): \
 		$(O)/programs/%: $(PROGRAM_OBJ)/%.o
 	$(program)
 

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Unit tests of errno, over a system that changes it with every call, whether
+ * that fails or not: who does not fail keeps it, or at least does not clear it;
+ * who fails says why.
+ */
+#include "testlib.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+static unsigned int refused; /* calls, by enum apb_os_call */
+
+static bool refuse(enum apb_os_call call)
+{
+	errno = EXDEV;
+	return refused >> call & 1;
+}
+
+static void *own_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	void *p = refuse(APB_OS_MAP) ? NULL :
+				       apb_os_kernel.map(ctx, hint, size, zero);
+
+	errno = EXDEV;
+	return p;
+}
+
+static int own_unmap(void *ctx, void *addr, size_t size)
+{
+	return refuse(APB_OS_UNMAP) ? -1 : apb_os_kernel.unmap(ctx, addr, size);
+}
+
+static int own_purge(void *ctx, void *addr, size_t size)
+{
+	return refuse(APB_OS_PURGE) ? -1 : apb_os_kernel.purge(ctx, addr, size);
+}
+
+static int own_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		     void *new_addr)
+{
+	return refuse(APB_OS_REMAP) ? -1 :
+				      apb_os_kernel.remap(ctx, addr, old_size,
+							  new_size, new_addr);
+}
+
+static const struct apb_os own = {
+	.map = own_map,
+	.unmap = own_unmap,
+	.purge = own_purge,
+	.remap = own_remap,
+};
+
+static void fresh_own(void)
+{
+	fresh_kernel();
+	refused = 0;
+	assert_int_equal(apb_set_os(&own), 0);
+}
+
+/* As the compiler does not know what a free changes. */
+static int error(void)
+{
+	int e = errno;
+
+	errno = EILSEQ;
+	return e;
+}
+
+static void test_frees(void **ctx)
+{
+	static const size_t sizes[] = {1, 500, 5000, 32768, 100000, 10 * MIB};
+	static const unsigned int masks[] = {0, FAULT_ALL};
+	unsigned int i, n, j;
+	char *p[100];
+
+	(void)ctx;
+	for (i = 0; i < NR_OF(masks); i++) {
+		fresh_own();
+		apb_set_option(APB_OPT_PURGE_DELAY, 0);
+		for (n = 0; n < NR_OF(sizes); n++) {
+			refused = 0;
+			for (j = 0; j < NR_OF(p); j++)
+				p[j] = apb_malloc(sizes[n]);
+			refused = masks[i];
+			error();
+			for (j = 0; j < NR_OF(p); j++) {
+				if (j % 3 == 0)
+					apb_free(p[j]);
+				else if (j % 3 == 1)
+					apb_free_sized(p[j], sizes[n]);
+				else
+					apb_free_aligned_sized(p[j], 16,
+							       sizes[n]);
+				assert_int_equal(error(), EILSEQ);
+			}
+		}
+		refused = 0;
+		apb_reset();
+	}
+}
+
+#define NR_REMOTE 60000
+
+static char *remote[NR_REMOTE];
+
+static void *free_remote(void *arg)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_REMOTE; i++) {
+		error();
+		apb_free(remote[i]);
+		if (error() != EILSEQ)
+			return NULL;
+	}
+	return arg;
+}
+
+/* So many that the other thread has to put them away itself. */
+static void test_remote_frees(void **ctx)
+{
+	pthread_t thread;
+	unsigned int i;
+	void *ok;
+
+	(void)ctx;
+	fresh_own();
+	apb_set_option(APB_OPT_PURGE_DELAY, 0);
+	for (i = 0; i < NR_REMOTE; i++)
+		remote[i] = apb_malloc(500);
+	assert_int_equal(pthread_create(&thread, NULL, free_remote, remote), 0);
+	assert_int_equal(pthread_join(thread, &ok), 0);
+	assert_ptr_equal(ok, remote);
+	assert_whole();
+	apb_reset();
+}
+
+static void assert_no_memory(const void *p)
+{
+	assert_null(p);
+	assert_int_equal(error(), ENOMEM);
+}
+
+static void test_no_memory(void **ctx)
+{
+	char *p, *q;
+
+	(void)ctx;
+	fresh_own();
+	p = apb_malloc(100000);
+	q = apb_malloc(10);
+	/* something that can be given back, but is not */
+	apb_free(apb_malloc(100000));
+	refused = FAULT_ALL;
+	error();
+	assert_no_memory(apb_malloc(200000));
+	assert_no_memory(apb_calloc(2, 200000));
+	assert_no_memory(apb_aligned_alloc(MIB * 4, 1));
+	assert_no_memory(apb_realloc(p, 5 * MIB));
+	assert_no_memory(apb_realloc(q, 5 * MIB));
+	assert_no_memory(apb_reallocarray(p, 5, MIB));
+	while (apb_malloc(30000))
+		error();
+	assert_no_memory(apb_malloc(30000));
+	assert_no_memory(apb_calloc(1, 30000));
+	assert_no_memory(apb_aligned_alloc(4096, 30000));
+	refused = 0;
+	assert_whole();
+	apb_reset();
+}
+
+/* No function clears it, whatever else it may make of it. */
+static void test_not_cleared(void **ctx)
+{
+	static const struct {
+		enum apb_option opt;
+		size_t value;
+	} options[] = {
+		{APB_OPT_SETTLE_PERIOD, 100},
+		{APB_OPT_DIRTY_LIMIT, 5000},
+		{APB_OPT_PURGE_DELAY, 7},
+		{APB_OPT_LARGE_CACHE, MIB},
+		{APB_OPT_THP, 0},
+		{APB_OPT_JUNK, 0},
+	};
+	struct apb_stats s;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_kernel();
+	for (i = 0; i < NR_OF(options); i++) {
+		error();
+		assert_int_equal(
+			apb_set_option(options[i].opt, options[i].value), 0);
+		assert_int_equal(error(), EILSEQ);
+	}
+	assert_int_equal(apb_set_os(NULL), 0);
+	assert_int_equal(error(), EILSEQ);
+	assert_int_equal(apb_reset(), 0);
+	assert_int_equal(error(), EILSEQ);
+	apb_free(apb_malloc(100));
+	error();
+	apb_stats(&s);
+	assert_int_equal(apb_check(NULL), 0);
+	assert_int_equal(error(), EILSEQ);
+	/* a value that is none, a table that is none */
+	assert_int_equal(apb_set_option(APB_OPT_THP, 99), -1);
+	assert_int_equal(error(), EINVAL);
+	assert_int_equal(apb_set_option(APB_OPT_JUNK, 2), -1);
+	assert_int_equal(error(), EINVAL);
+	assert_int_equal(apb_set_option(APB_OPT_JUNK, 1), -1);
+	assert_int_equal(error(), EBUSY);
+	assert_int_equal(apb_set_os(&(struct apb_os){0}), -1);
+	assert_int_equal(error(), EINVAL);
+	assert_int_equal(apb_set_os(&own), -1);
+	assert_int_equal(error(), EBUSY);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_frees),
+		cmocka_unit_test(test_remote_frees),
+		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_not_cleared),
+	};
+
+	return cmocka_run_group_tests_name("errno", tests, NULL, test_teardown);
+}
