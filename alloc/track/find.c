@@ -156,7 +156,7 @@ static bool was_pool(const struct apb_arena *arena, const struct apb_pool *pool,
 	size_t bytes = (size_t)1 << apb_kind_shift(arena->kind);
 	uintptr_t start = (uintptr_t)arena + slot * bytes;
 
-	return pool->cls && pool->cls < APB_NR_CLASSES + 1 && pool->count &&
+	return pool->cls && pool->cls < APB_NR_BINS + 1 && pool->count &&
 	       pool->base - start < bytes &&
 	       pool->count * apb_class_size(pool->cls) <=
 		       bytes - (pool->base - start);
