@@ -90,7 +90,8 @@
 #define APB_SMALL_MAX_SHIFT 9
 #define APB_DOUBLINGS 6
 #define APB_DOUBLING_SHIFT (APB_TRACK ? 3 : 2)
-#define APB_NR_BINS (APB_NR_SMALL_CLASSES + (APB_DOUBLINGS << APB_DOUBLING_SHIFT))
+#define APB_NR_BINS \
+	(APB_NR_SMALL_CLASSES + (APB_DOUBLINGS << APB_DOUBLING_SHIFT))
 
 /* Largest alignment served from pools: their bases are page-aligned. */
 #define APB_MAX_POOL_ALIGN APB_PAGE

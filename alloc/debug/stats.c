@@ -45,8 +45,7 @@ static void count_classes(struct apb_stats *s)
 		s->unused_pools[kind].size = (size_t)1 << apb_kind_shift(kind);
 	/* the last of those that are told as one is the largest */
 	for (cls = 1; cls <= APB_NR_BINS; cls++) {
-		struct apb_class_stats *c =
-			&s->class_[apb_class_told(cls) - 1];
+		struct apb_class_stats *c = &s->class_[apb_class_told(cls) - 1];
 
 		c->size = apb_class_size(cls);
 		c->pool_size = (size_t)1 << apb_kind_shift(apb_class_kind(cls));

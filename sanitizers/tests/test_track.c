@@ -324,6 +324,33 @@ static void test_strangers(void **state)
 	apb_reset();
 }
 
+/*
+ * Classes are closer together than in other builds, and statistics are the same:
+ * two classes are told as one, by the larger of them, but bytes are exact.
+ */
+static void test_classes(void **state)
+{
+	static struct apb_stats s;
+	char *p[2];
+	size_t i;
+
+	(void)state;
+	apb_reset();
+	for (i = 0; i < 2; i++) {
+		/* with what is in front of it 548 and 624 bytes */
+		p[i] = apb_malloc(420 + 76 * i);
+		assert_non_null(p[i]);
+	}
+	apb_stats(&s);
+	assert_int_equal(s.used_bytes, i == 2 ? 512 + 576 : 0);
+	for (i = 0; i < APB_NR_CLASSES; i++)
+		assert_int_equal(s.class_[i].used, s.class_[i].size == 512 ||
+							   s.class_[i].size ==
+								   640);
+	assert_int_equal(s.class_[APB_NR_CLASSES - 1].size, APB_MAX_POOLED);
+	apb_reset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_classes),
 	};
 
 	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
