@@ -107,8 +107,9 @@
 #define APB_REFILL_FIRST 6
 
 /*
- * How many blocks a bin may hold: at first, and at most, in bytes and number.
- * Its array is in the heap at first; bigger ones are powers of two less one.
+ * How many blocks a bin may hold: at first, and at most, in bytes and number;
+ * and how many it may always hold when it has a bigger array.  Its array is in
+ * the heap at first; bigger ones are powers of two less one.
  */
 #define APB_BIN_FIRST_BYTES ((size_t)1024)
 #define APB_BIN_FIRST_MIN 6
@@ -116,6 +117,8 @@
 #define APB_BIN_MAX_BYTES ((size_t)512 * 1024)
 #define APB_BIN_LEARNT_MAX 1023
 #define APB_BIN_MAX 4095 /* by option */
+#define APB_BIN_STEP_BYTES ((size_t)16 * 1024)
+#define APB_BIN_STEP_MAX 127
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
 
 /* Sparse pools that a heap remembers before it gives back their pages. */
@@ -144,6 +147,8 @@
 #define APB_QUEUE_MAX 256
 #endif
 #define APB_NR_OUT 32u
+/* Batches that wait for their bins to be empty; beyond, blocks go to pools. */
+#define APB_ARRIVED_MAX 128
 
 /* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
 #define APB_META_MIN_SHIFT 10

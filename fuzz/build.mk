@@ -20,6 +20,13 @@ harness.cflags = $(BASE) -O2
 harness-asan.cc = clang-19
 harness-asan.cflags = $(BASE) -O2 -DSIMOS_POISON=1
 
+# Targets and apb-replay are not linked to run at an address of the day: where
+# played threads' blocks wait is a hash of their heaps' addresses, and one of these
+# is a variable.  The same input would reach other states in the next process: AFL++
+# would call it unstable, and libFuzzer's merge count features that nobody can find
+# again.
+FIXED := -no-pie
+
 # Without traces of comparisons (no size or pointer is a magic number: they cost
 # half of the time for nothing), nor fake stacks (no block is on the stack).
 COVERAGE := -fsanitize=fuzzer-no-link \
@@ -27,25 +34,21 @@ COVERAGE := -fsanitize=fuzzer-no-link \
 fuzz-asan.cc = clang-19
 fuzz-asan.cflags = $(BASE) -O2 $(SANFLAGS) $(COVERAGE) \
 	-fsanitize-address-use-after-return=never
-fuzz-asan.ldflags = $(SANFLAGS) -fsanitize=fuzzer
+fuzz-asan.ldflags = $(SANFLAGS) -fsanitize=fuzzer $(FIXED)
 
 fuzz-release.cc = clang-19
 fuzz-release.cflags = $(BASE) -O2 -DNDEBUG $(COVERAGE)
-fuzz-release.ldflags = -fsanitize=fuzzer
+fuzz-release.ldflags = -fsanitize=fuzzer $(FIXED)
 
 # Instrumented while it is linked: measured to be a tenth faster than while it is
 # compiled (PCGUARD), and it sees more edges, those between inlined functions.
 # That wants the objects themselves, as ar makes no index of such ones.
 #
-# Not at an address of the day: where played threads' blocks wait is a hash of
-# their heaps' addresses, and one of these is a variable.  AFL++ starts its target
-# anew now and then, and would call the inputs that depend on it unstable.
-#
 # main() runs before the fork server and between inputs: denied coverage.
 AFL_DENY := sanitizers/afl-denylist.txt
 afl.cc = AFL_QUIET=1 AFL_LLVM_DENYLIST=$(AFL_DENY) afl-clang-lto
 afl.cflags = $(BASE) -O2 -DNDEBUG
-afl.ldflags = -no-pie
+afl.ldflags = $(FIXED)
 afl.deps = $(AFL_DENY)
 
 $(foreach f,harness harness-asan fuzz-asan fuzz-release afl,\
@@ -80,6 +83,9 @@ $(O)/fuzz/apb-fuzz-shim-afl: $(call objs,harness,$(SHIM_API)) \
 		$(call objs,afl,fuzz/target_afl.c $(SHIM_SRC) $(ALLOC_SRC)) \
 		$(call harness,harness) $(O)/afl/sources
 	$(call link,afl)
+
+$(foreach f,fuzz test valgrind,$(eval $(O)/$(f)/apb-replay: private \
+	LIBS = $(FIXED)))
 
 $(O)/fuzz/apb-replay: $(call objs,release,$(REPLAY_SRC)) \
 		$(call harness,release) $(call lib,release)

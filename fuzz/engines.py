@@ -172,6 +172,7 @@ class Afl(Worker):
     FIELD = r"%s : ([0-9.]+)([kMGT]?)"
     FACTOR = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
     ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][0B])|[\x0e\x0f]")
+    findings = FINDINGS
     DENSITY = re.compile(r"map density : [0-9.]+% / ([0-9.]+)%")
     SCREENS = 16384
 
@@ -207,7 +208,7 @@ class Afl(Worker):
             self.cov = int(stats["edges_found"])
         if density := self.DENSITY.findall(self.screen):
             self.cov = round(float(density[-1]) / 100 * self.total)
-        self.found = [keep(path) for path in
+        self.found = [keep(path, self.findings) for path in
                       files(self.out + "/crashes", self.out + "/hangs")]
 
     def shown(self, label, otherwise):
@@ -287,10 +288,10 @@ def copy(path, folder, name):
     return copied
 
 
-def keep(path):
+def keep(path, folder):
     """A failing input of AFL++, whose folder the next run empties."""
     kind = os.path.basename(os.path.dirname(path))  # crashes or hangs
-    return copy(path, FINDINGS, "afl-%s-%s" % (kind, digest(path)))
+    return copy(path, folder, "afl-%s-%s" % (kind, digest(path)))
 
 
 def seed_folders():

@@ -12,6 +12,7 @@ import tempfile
 
 import proc
 
+REPLAY_ANY = "build/fuzz/apb-replay-any"
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I", "alloc/include"]
 SANITIZERS = ["-g", "-fsanitize=address,undefined",
               "-fno-sanitize-recover=all"]
@@ -24,20 +25,80 @@ RUN_SECONDS = 40
 class Build:
     """A replay program, and the library that is in it."""
 
+    target = None  # apb
+    kernels = ("real", "scripted")
+
     def __init__(self, name, replay, compiler, library):
         self.name = name
         self.replay = replay
         self.compiler = compiler
         self.library = library
 
+    def command(self):
+        return [self.replay]
+
+    def environment(self):
+        """Of the replay program."""
+        return None
+
     def compile(self, source, program):
         """The command that makes a program of @source."""
         return [*self.compiler, *WARNINGS, source, self.library, "-pthread",
                 "-o", program]
 
+    def preload(self):
+        """What the program runs with."""
+        return ""
+
+    def words(self):
+        """How the program is made and run."""
+        return " ".join(self.compile("FILE.c", "FILE"))
+
     def exists(self):
         return all(os.path.exists(os.path.join(proc.ROOT, path))
                    for path in (self.replay, self.library))
+
+
+class Foreign(Build):
+    """An allocator that is not apb: programs run with it preloaded."""
+
+    kernels = ("real",)
+
+    def __init__(self, name, rules="glibc"):
+        super().__init__("preloaded", REPLAY_ANY, ["gcc", "-g", "-O1"], "")
+        self.target = {"name": name, "rules": rules}
+
+    def command(self):
+        rules = self.target["rules"]
+        return [self.replay, "--target", self.target["name"],
+                *([] if rules == "glibc" else ["--rules", rules])]
+
+    def environment(self):
+        return proc.environment(APB_QUIET="1")
+
+    def compile(self, source, program):
+        return [*self.compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror",
+                "-fno-builtin", source, "-pthread", "-o", program]
+
+    def preload(self):
+        """Its path; the C library is there anyway."""
+        if self.target["name"] == "glibc":
+            return ""
+        _status, output = proc.run([*self.command(), "--help"])
+        path = re.search(r"^apb: target .*?: (.*)$", output, re.M)
+        if not path:
+            raise Failed(output.strip() or "no library")
+        return os.path.join(proc.ROOT, path[1]) if "/" in path[1] else path[1]
+
+    def words(self):
+        library = self.preload()
+        return super().words() + " && %s./FILE" % (
+            "LD_PRELOAD=%s " % library if library else "")
+
+    def exists(self):
+        """And takes these rules."""
+        return os.path.exists(os.path.join(proc.ROOT, self.replay)) and \
+            proc.run([*self.command(), "--help"])[0] == 0
 
 
 def builds(folder="build", release="build/fuzz/apb-replay"):
@@ -54,8 +115,9 @@ class Failed(Exception):
 
 def emit(build, path, source, kernel):
     status, output = proc.run(
-        [build.replay, "--emit-c", path, "-o", source, "--kernel", kernel,
-         "--timeout", str(HANG_SECONDS)], timeout=EMIT_SECONDS)
+        [*build.command(), "--emit-c", path, "-o", source, "--kernel", kernel,
+         "--timeout", str(HANG_SECONDS)], timeout=EMIT_SECONDS,
+        env=build.environment())
     if status != 0:
         raise Failed(output.strip().splitlines()[-1] if output.strip()
                      else "apb-replay: " + proc.ending(status))
@@ -78,7 +140,10 @@ def shows(build, source):
                                   timeout=COMPILE_SECONDS)
         if status != 0:
             raise Failed("does not compile: " + output[:400])
-        status, output = proc.run([program], timeout=RUN_SECONDS)
+        preload = build.preload()
+        status, output = proc.run(
+            [program], timeout=RUN_SECONDS, env=proc.environment(
+                LD_PRELOAD=preload) if preload else None)
     return None if status == 0 else says(output, status)
 
 
@@ -119,17 +184,18 @@ def reproduce(path, program, among):
     Raises Failed if there is none at all.
     """
     kept, why = None, "no build shows the input to fail"
-    for kernel in ("real", "scripted"):
+    for kernel in Build.kernels:
         for build in among:
+            if kernel not in build.kernels:
+                continue
             source = "%s.%s-%s.tmp.c" % (program, build.name, kernel)
             try:
                 emit(build, path, source, kernel)
                 how = shows(build, source)
                 if how:
-                    command = " ".join(build.compile("FILE.c", "FILE"))
                     stamp(source, " * Verified, with the allocator in which "
-                          "it was found: %s\n *   %s\n" % (how, command),
-                          program)
+                          "it was found: %s\n *   %s\n" % (
+                              how.replace("*/", "* /"), build.words()), program)
                     return Program(True, "%s: %s" % (build.name, how))
                 if not kept:
                     stamp(source, " * Verified: no, it ends with status 0 "

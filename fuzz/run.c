@@ -377,8 +377,15 @@ uint64_t run_failed_calls(void)
 
 void run_prepare(void)
 {
+	struct run *r = &the_run;
+
 	for (size_t at = 0; at < SIMOS_SPACE; at += (size_t)1 << 20)
 		apb_flat_open(SIMOS_BASE + at);
+	apb_thread_attach();
+	apb_thread_end();
+	apb_reset();
+	r->api = &apb_api;
+	plain_options(r);
 }
 
 int run_input(const uint8_t *data, size_t size, const struct run_options *o)

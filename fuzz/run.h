@@ -95,8 +95,9 @@ uint64_t run_calls(enum apb_os_call *hit);
 uint64_t run_failed_calls(void);
 
 /*
- * What the allocator does only once in a process, here and there, done at once:
- * so that every input finds the same.
+ * What the allocator does only once in a process, here and there, done at once,
+ * and the options as every input but the first finds them: so that an input goes
+ * the same way whatever ran before it.  Before the first input.
  */
 void run_prepare(void);
 

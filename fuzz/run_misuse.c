@@ -15,6 +15,10 @@
 #define ARENA ((uintptr_t)1 << 20)
 #define BIT(kind) (1u << (kind))
 
+/* Where stacks are.  The real one is somewhere else in each process, and how far
+ * the allocator looks for an arena below it would be, too. */
+#define STACK ((uintptr_t)0x7ffc12345680)
+
 enum entry {
 	BY_FREE,
 	BY_FREE_SIZED,
@@ -135,8 +139,8 @@ static bool pick_foreign(struct run *r, struct misuse *u, uint32_t where)
 	u->kinds = BIT(APB_MISUSE_FOREIGN);
 	where /= 8;
 	switch (kind) {
-	case 0: /* the stack */
-		u->ptr = (uintptr_t)&u + where % 64;
+	case 0:
+		u->ptr = (r->real ? (uintptr_t)&u : STACK) + where % 64;
 		return true;
 	case 1:
 		u->ptr = (uintptr_t)static_byte + where % sizeof(static_byte);

@@ -33,6 +33,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	memcpy(args + 2, *argv + 1, (n - 1) * sizeof(*args));
 	*argv = args;
 	*argc += 1;
+	run_prepare();
 	return 0;
 }
 

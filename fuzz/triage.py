@@ -3,7 +3,8 @@
 """Findings, deduplicated: one folder each below build/findings, by signature.
 
 The signature is what apb-replay says: the oracle, the operation, and of a
-process that died the top functions of the allocator.  In a folder are
+process that died the top functions of the allocator; of an allocator that is not
+apb also its name, and apb-replay-any says the rest.  In a folder are
 
     inputs/SHA1     every input that was found to fail so
     input           the smallest of them
@@ -28,6 +29,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import sys
 import time
 
@@ -68,7 +70,7 @@ def operations(path):
 
 def name_of(signature):
     """The folder's name."""
-    words = [signature["oracle"], signature["op"],
+    words = [signature.get("target", ""), signature["oracle"], signature["op"],
              *signature["frames"].split(" < ")[:1]]
     name = "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", word).strip("-")
                     for word in words if word)
@@ -92,12 +94,15 @@ class Replayed:
         self.output = ""
         for build in builds:
             status, output = proc.run(
-                [build.replay, "-v", "--timeout", str(TIMEOUT_SECONDS), path],
-                timeout=REPLAY_SECONDS)
+                [*build.command(), "-v", "--timeout", str(TIMEOUT_SECONDS),
+                 path], timeout=REPLAY_SECONDS, env=build.environment())
             match = SIGNATURE.search(output)
             if status == 0 or not match:
                 continue
             signature = dict(zip(("oracle", "op", "frames"), match.groups()))
+            if build.target:
+                signature["target"] = os.path.basename(build.target["name"])
+                signature["frames"] = ""  # the harness's: it has no others
             self.builds.append(build)
             self.signatures[build] = signature
             # With sanitizers more is seen, and sooner.
@@ -234,8 +239,10 @@ class Store:
         with self.lock():
             if replayed.signature:
                 finding = self._folder(name_of(replayed.signature))
-                if finding.meta.get("signature") != replayed.signature:
-                    finding.save(signature=replayed.signature)
+                target = replayed.builds[0].target
+                if finding.meta.get("signature") != replayed.signature or \
+                        finding.meta.get("target") != target:
+                    finding.save(signature=replayed.signature, target=target)
             else:
                 finding = self._folder(NOT_SHOWN)
             finding.note(source, when or os.path.getmtime(source), origin)
@@ -263,6 +270,15 @@ class Store:
                  if os.path.exists(path_of(self.folder, name, "seen"))]
         return sorted(found, key=lambda finding: finding.name)
 
+    def builds_of(self, finding):
+        """Those in which a finding is looked for: the target's own, if it is
+        not apb, or none, where that is not to be had."""
+        target = finding.meta.get("target")
+        if not target:
+            return self.builds
+        build = reproducer.Foreign(**target)
+        return [build] if build.exists() else []
+
     def complete(self, finding, seconds=30):
         """Make what is missing in a folder; returns whether it is all there.
 
@@ -281,25 +297,28 @@ class Store:
                         finding.has("program.c") or
                         finding.meta.get("no_program")):
                 return True
-            return self._complete(finding, small, of, seconds)
+            builds = self.builds_of(finding)
+            return bool(builds) and self._complete(finding, small, of, seconds,
+                                                   builds)
 
-    def _complete(self, finding, small, of, seconds):
+    def _complete(self, finding, small, of, seconds, builds):
         wanted = finding.signature
-        among = Replayed(small, self.builds).alike(wanted)
+        among = Replayed(small, builds).alike(wanted)
         if not among:
             # The allocator has been changed since.
             finding.save(fixed=True)
             return False
         self._minimise(finding, small, among, seconds)
-        again = Replayed(finding.path("minimised"), self.builds)
+        again = Replayed(finding.path("minimised"), builds)
         if not again.alike(wanted):
             put(finding.path("minimised"), contents(small))
-            again = Replayed(small, self.builds)
+            again = Replayed(small, builds)
         put(finding.path("report.txt"), again.output.encode())
         put(finding.path("stack.txt"), stack(again.output).encode())
         changes = {"of": of, "fixed": False, "no_program": "", "how": "",
                    "verified": False,
-                   "replay": (again.alike(wanted) or among)[0].replay}
+                   "replay": shlex.join(
+                       (again.alike(wanted) or among)[0].command())}
         try:
             program = reproducer.reproduce(
                 finding.path("minimised"), finding.path("program.c"),
@@ -317,10 +336,10 @@ class Store:
         be chance."""
         for build in among:
             status, _output = proc.run(
-                [build.replay, "--minimize", small, "-o",
+                [*build.command(), "--minimize", small, "-o",
                  finding.path("minimised"), "--seconds", str(seconds),
                  "--timeout", str(TIMEOUT_SECONDS)],
-                timeout=seconds + REPLAY_SECONDS)
+                timeout=seconds + REPLAY_SECONDS, env=build.environment())
             if status == 0:
                 return
         if not finding.has("minimised"):
@@ -403,6 +422,8 @@ def main():
         print(output[-2000:], file=sys.stderr)
         proc.usage("the build failed")
     store = Store()
+    if any(finding.meta.get("target") for finding in store.findings()):
+        proc.make(reproducer.REPLAY_ANY)
     try:
         store.file_all()
         for finding in store.findings():

@@ -176,28 +176,34 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 static unsigned int take_from(struct apb_pool *pool, struct apb_entry *to,
 			      unsigned int left, unsigned int from)
 {
-	unsigned int words = (pool->count + 63u) / 64, word = from / 64, i;
+	unsigned int words = (pool->count + 63u) / 64, word = from / 64;
 	uint64_t below = (UINT64_C(1) << from % 64) - 1;
-	size_t size = apb_class_size(pool->cls);
+	/* a copy: what is written to @to cannot change it */
+	const struct apb_pool at = *pool;
+	size_t size = apb_class_size(at.cls);
 	uint64_t *bits = apb_pool_bits(pool);
+	struct apb_entry *end = to + left;
 
-	if (word < pool->hint) {
-		word = pool->hint;
+	if (word < at.hint) {
+		word = at.hint;
 		below = 0;
 	}
-	for (; left && word < words; word++, below = 0) {
+	for (; end > to && word < words; word++, below = 0) {
 		uint64_t some = bits[word] & ~below;
+		size_t first = (size_t)word * 64;
 
-		for (; some && left; some &= some - 1) {
-			i = word * 64 + (unsigned int)__builtin_ctzll(some);
-			to[--left] =
-				apb_entry_make(pool, pool->base + i * size, i);
+		for (; some && end > to; some &= some - 1) {
+			size_t i = first + (size_t)__builtin_ctzll(some);
+
+			*--end = apb_entry_make(&at, at.base + i * size, i);
+			/* it is about to be written */
+			__builtin_prefetch(end->block, 1);
 		}
 		bits[word] = some | (bits[word] & below);
 		if (!from)
 			pool->hint = (uint16_t)word;
 	}
-	return left;
+	return (unsigned int)(end - to);
 }
 
 unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
@@ -215,14 +221,24 @@ unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
 	return n;
 }
 
-void apb_pool_put(struct apb_pool *pool, struct apb_entry entry)
+size_t apb_pool_put(struct apb_pool *pool, const struct apb_entry *entry,
+		    size_t n)
 {
-	unsigned int i = (unsigned int)apb_entry_index(pool, entry);
+	uintptr_t start = apb_pool_start(pool), bytes = apb_pool_bytes(pool);
+	uint64_t *bits = apb_pool_bits(pool);
+	unsigned int hint = pool->hint;
+	size_t k = 0;
 
-	apb_pool_bits(pool)[i / 64] |= UINT64_C(1) << i % 64;
-	if (i / 64 < pool->hint)
-		pool->hint = (uint16_t)(i / 64);
-	pool->used--;
+	do {
+		unsigned int i = (unsigned int)apb_entry_index(pool, entry[k]);
+
+		bits[i / 64] |= UINT64_C(1) << i % 64;
+		if (i / 64 < hint)
+			hint = i / 64;
+	} while (++k < n && (uintptr_t)entry[k].block - start < bytes);
+	pool->hint = (uint16_t)hint;
+	pool->used = (uint16_t)(pool->used - k);
+	return k;
 }
 
 #include "instrumented.h"

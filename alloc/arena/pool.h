@@ -322,7 +322,11 @@ static inline bool apb_pool_has(const struct apb_pool *pool)
 unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
 			   unsigned int n);
 
-/* Put the block of @entry, which is out and not live, into the pool. */
-void apb_pool_put(struct apb_pool *pool, struct apb_entry entry);
+/*
+ * Put the first of @n blocks, which are out and not live, into its pool, and
+ * those behind it until there comes one of another pool; returns how many.
+ */
+size_t apb_pool_put(struct apb_pool *pool, const struct apb_entry *entry,
+		    size_t n);
 
 #endif /* APB_POOL_H */

@@ -147,6 +147,24 @@ static void see_queue(struct check *c, struct apb_heap *heap)
 	       "%u batches, not %u", n, apb_queue_length(queue));
 }
 
+static void see_arrived(struct check *c, struct apb_heap *heap)
+{
+	const struct apb_batch *batch;
+	unsigned int cls, n = 0;
+
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
+		batch = heap->arrived[cls];
+		for (; batch && n <= heap->nr_arrived; batch = batch->next) {
+			expect(c, batch->owner == (uintptr_t)&heap->bin[cls],
+			       "heap.arrived", batch, "of another bin");
+			see_batch(c, "heap.arrived", batch);
+			n++;
+		}
+	}
+	expect(c, n == heap->nr_arrived, "heap.arrived", heap,
+	       "%u batches, not %u", n, heap->nr_arrived);
+}
+
 static void see_bin(struct check *c, const struct apb_heap *heap,
 		    unsigned int cls)
 {
@@ -191,11 +209,14 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	for (cls = 1; cls <= APB_NR_BINS && !c->failed; cls++)
 		see_bin(c, heap, cls);
 	for (i = 0; i < APB_NR_OUT && !c->failed; i++) {
-		if (!heap->out[i].batch)
-			continue;
-		expect(c, heap->out[i].owner == heap->out[i].batch->owner,
-		       "heap.out", &heap->out[i], "of another bin");
-		see_batch(c, "heap.out", heap->out[i].batch);
+		const struct apb_out *out = &heap->out[i];
+
+		expect(c,
+		       out->owner == (out->batch ? out->batch->owner : 0) ||
+			       (!out->owner && apb_state.heaps.torn),
+		       "heap.out", out, "of another bin");
+		if (out->batch)
+			see_batch(c, "heap.out", out->batch);
 	}
 	for (; batch && n <= heap->nr_batches; batch = batch->next, n++)
 		c->meta += APB_BATCH_SIZE;
@@ -211,6 +232,7 @@ static void see_lists(struct check *c)
 		struct apb_heap *heap = apb_entry(node, struct apb_heap, node);
 
 		see_queue(c, heap);
+		see_arrived(c, heap);
 		see_arrays(c, heap);
 		if (apb_heap_at_rest(heap))
 			see_own(c, heap);

@@ -35,15 +35,29 @@ unsigned int apb_bin_most(unsigned int cls)
 		     APB_BIN_LEARNT_MAX);
 }
 
+unsigned int apb_bin_step(unsigned int cls)
+{
+	return clamp(APB_BIN_STEP_BYTES / apb_class_size(cls),
+		     APB_BIN_FIRST_MIN, APB_BIN_STEP_MAX);
+}
+
 static unsigned int fixed_period(void)
 {
 	return atomic_load_explicit(&apb_state.period, memory_order_relaxed);
 }
 
-static void set_limit(struct apb_bin *bin, const struct apb_bin_info *info)
+/*
+ * A grown array is made use of: what is to go back to the pools goes in larger
+ * steps then.
+ */
+static void set_limit(struct apb_heap *heap, unsigned int cls)
 {
-	bin->limit = info->base +
-		     (info->want < info->room ? info->want : info->room);
+	const struct apb_bin_info *info = &heap->info[cls];
+	unsigned int n = info->want, step = apb_bin_step(cls);
+
+	if (n < step && !fixed_period())
+		n = step;
+	heap->bin[cls].limit = info->base + (n < info->room ? n : info->room);
 }
 
 /* Bin @cls starts with the array that is in the heap, from @base on. */
@@ -60,7 +74,7 @@ static void first_array(struct apb_heap *heap, unsigned int cls,
 	info->was_full = false;
 	base->block = NULL;
 	heap->bin[cls].top = base;
-	set_limit(&heap->bin[cls], info);
+	set_limit(heap, cls);
 }
 
 /* All bins are empty. */
@@ -130,7 +144,7 @@ static void adjust(struct apb_heap *heap, unsigned int cls)
 
 	if (info->want > info->room)
 		grow(heap, cls, info->want);
-	set_limit(bin, info);
+	set_limit(heap, cls);
 	if (bin->limit < bin->top)
 		bin->limit = bin->top;
 }
@@ -144,13 +158,21 @@ static void want_more(struct apb_bin_info *info, unsigned int cls,
 		info->want = (uint16_t)clamp(info->want + n, 0, most);
 }
 
-void apb_bin_expect(struct apb_heap *heap, unsigned int cls, unsigned int n)
+unsigned int apb_bin_fill(struct apb_heap *heap, unsigned int cls,
+			  const struct apb_entry *entry, unsigned int n)
 {
 	struct apb_bin *bin = &heap->bin[cls];
 
-	want_more(&heap->info[cls], cls, n);
-	if ((size_t)(bin->limit - bin->top) < n)
+	if ((size_t)(bin->limit - bin->top) < n) {
+		want_more(&heap->info[cls], cls, n);
 		adjust(heap, cls);
+	}
+	n = clamp(n, 0, (unsigned int)(bin->limit - bin->top));
+	memcpy(bin->top + 1, entry, n * sizeof(*entry));
+	/* as in apb_bin_push() */
+	atomic_signal_fence(memory_order_release);
+	bin->top += n;
+	return n;
 }
 
 void apb_heap_apply_period(struct apb_heap *heap)
@@ -191,21 +213,16 @@ static void was_put(struct apb_heap *heap, struct apb_pool *pool)
  * Blocks that are freed one after the other are often of one pool: what is to
  * be done for a pool is done when the next entry is of another.
  */
-void apb_heap_give_back(struct apb_heap *heap, unsigned int cls,
-			const struct apb_entry *entry, size_t n)
+void apb_heap_give_back(struct apb_heap *heap, const struct apb_entry *entry,
+			size_t n)
 {
-	unsigned int shift = apb_kind_shift(apb_class_kind(cls));
-	struct apb_pool *pool;
-	size_t i = 0;
+	while (n) {
+		struct apb_pool *pool = apb_pool_at((uintptr_t)entry->block);
+		size_t put = apb_pool_put(pool, entry, n);
 
-	while (i < n) {
-		uintptr_t place = (uintptr_t)entry[i].block >> shift;
-
-		pool = apb_pool_at((uintptr_t)entry[i].block);
-		do
-			apb_pool_put(pool, entry[i++]);
-		while (i < n && (uintptr_t)entry[i].block >> shift == place);
 		was_put(heap, pool);
+		entry += put;
+		n -= put;
 	}
 }
 
@@ -218,7 +235,7 @@ static void settle_bin(struct apb_heap *heap, unsigned int cls, size_t keep)
 	if (have <= keep)
 		return;
 	gone = have - keep;
-	apb_heap_give_back(heap, cls, base + 1, gone);
+	apb_heap_give_back(heap, base + 1, gone);
 	memmove(base + 1, base + 1 + gone, keep * sizeof(*base));
 	heap->bin[cls].top = base + keep;
 	heap->settles++;
@@ -297,10 +314,10 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 	}
 	if (bin->top >= bin->limit) {
 		settle_bin(heap, cls, info->want / 2);
-		set_limit(bin, info);
+		set_limit(heap, cls);
 	}
 	if (!apb_bin_push(bin, entry))
-		apb_heap_give_back(heap, cls, &entry, 1);
+		apb_heap_give_back(heap, &entry, 1);
 }
 
 /* ---- refill ----------------------------------------------------------- */
@@ -395,6 +412,7 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 	info->ran_empty = true;
 	info->was_full = false;
 	apb_remote_drain(heap, true);
+	apb_remote_refill(heap, cls);
 	if (apb_bin_pop(bin, entry))
 		return true;
 	pool = some_pool(heap, cls);

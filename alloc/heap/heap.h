@@ -9,7 +9,9 @@
  * counts become exact, so that empty pools are found.  How many a bin may hold
  * adapts: a refill raises it by what it took, as that is about to come back; a
  * bin that was emptied since it was last full is let grow (the program is
- * churning); one that fills twice without is halved (it is giving back).
+ * churning); one that fills twice without is halved (it is giving back).  What
+ * it may hold is then what is left of it after it was settled, rather; that it
+ * is settled in larger steps, as its array has grown, saves time.
  *
  * Who may touch what:
  *   - @bin, @out and @batches: only the thread that has the heap (or takes it
@@ -27,7 +29,10 @@
  *   heap.partial  every pool on a class's partial list is of that class
  *   heap.queue    the queue has as many batches as its word says, all for bins
  *                 of this heap; the blocks in them are as those in bins
- *   heap.out      a slot's batch is for the slot's bin; blocks as in bins
+ *   heap.arrived  the same of those that have arrived; each is on the list of
+ *                 its class
+ *   heap.out      a slot has an owner exactly if it has a batch, which is for
+ *                 that bin; blocks as in bins
  */
 #ifndef APB_HEAP_H
 #define APB_HEAP_H
@@ -67,7 +72,7 @@ static_assert(sizeof(struct apb_batch) <= APB_BATCH_SIZE,
 
 /* A slot of the cache of batches that are being filled. */
 struct apb_out {
-	uintptr_t owner;
+	uintptr_t owner; /* 0: there is no batch */
 	struct apb_batch *batch;
 };
 
@@ -84,6 +89,8 @@ struct apb_heap {
 	pthread_mutex_t lock;
 	struct apb_bin_info info[APB_NR_BINS + 1];
 	struct apb_node *partial[APB_NR_BINS + 1];
+	struct apb_batch *arrived[APB_NR_BINS + 1]; /* see remote.h */
+	unsigned int nr_arrived;
 	uint64_t settles;
 	uint64_t settled;
 	uint64_t recovered;
@@ -176,11 +183,11 @@ void apb_heap_overflow(struct apb_heap *heap, unsigned int cls,
 		       struct apb_entry entry);
 
 /*
- * Give @n blocks of class @cls back to their pools, and emptied pools to their
- * arenas.
+ * Give @n blocks, of any classes, back to their pools, and emptied pools to
+ * their arenas.
  */
-void apb_heap_give_back(struct apb_heap *heap, unsigned int cls,
-			const struct apb_entry *entry, size_t n);
+void apb_heap_give_back(struct apb_heap *heap, const struct apb_entry *entry,
+			size_t n);
 
 /*
  * Settle all bins, down to their first arrays; only for one who may touch the
@@ -203,14 +210,19 @@ void apb_heap_reclaim(struct apb_heap *heap);
 /* Apply a changed option to all bins. */
 void apb_heap_apply_period(struct apb_heap *heap);
 
-/* @n blocks more are on their way to a bin: let it have room. */
-void apb_bin_expect(struct apb_heap *heap, unsigned int cls, unsigned int n);
+/* Put @n blocks into a bin that is empty; returns how many it had room for. */
+unsigned int apb_bin_fill(struct apb_heap *heap, unsigned int cls,
+			  const struct apb_entry *entry, unsigned int n);
 
 /* If there was a trim since the last time, all that its thread can give. */
 void apb_heap_follow_trim(struct apb_heap *heap);
 
-/* How many blocks a bin of class @cls holds at first, and at most. */
+/*
+ * How many blocks a bin of class @cls holds at first; at least, when its array
+ * has grown; and at most.
+ */
 unsigned int apb_bin_first(unsigned int cls);
+unsigned int apb_bin_step(unsigned int cls);
 unsigned int apb_bin_most(unsigned int cls);
 
 #endif /* APB_HEAP_H */

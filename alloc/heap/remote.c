@@ -83,8 +83,7 @@ static void help(struct apb_heap *owner, bool waits)
 }
 
 /* @waits: the caller holds no lock. */
-static __attribute__((noinline)) void post(struct apb_heap *heap,
-					   struct apb_out *out, bool waits)
+static void post(struct apb_heap *heap, struct apb_out *out, bool waits)
 {
 	int saved_errno = errno;
 	struct apb_batch *batch = out->batch;
@@ -95,6 +94,8 @@ static __attribute__((noinline)) void post(struct apb_heap *heap,
 	help(owner, waits);
 	errno = saved_errno;
 	/* first: a child forked between must not have the batch twice */
+	out->owner = 0;
+	atomic_signal_fence(memory_order_release);
 	out->batch = NULL;
 	atomic_signal_fence(memory_order_release);
 	heap->posted++;
@@ -108,6 +109,11 @@ static __attribute__((noinline)) void post(struct apb_heap *heap,
 	} while (!atomic_compare_exchange_weak_explicit(
 		&owner->queue, &old, new, memory_order_release,
 		memory_order_relaxed));
+}
+
+void apb_remote_post(struct apb_heap *heap, struct apb_out *out)
+{
+	post(heap, out, true);
 }
 
 /* A slot's batch for @owner, after posting what it had; or NULL. */
@@ -126,59 +132,20 @@ static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
 	batch->owner = owner;
 	batch->n = 0;
 	batch->max = batch_max(owner);
-	out->owner = owner;
+	out->batch = batch;
 	/* as in apb_bin_push() */
 	atomic_signal_fence(memory_order_release);
-	out->batch = batch;
+	out->owner = owner;
 	return batch;
 }
 
-/* Neighbouring classes of a heap have different slots. */
-static struct apb_out *out_of(struct apb_heap *heap, uintptr_t owner)
+void apb_remote_open(struct apb_heap *heap, struct apb_out *out,
+		     uintptr_t owner, struct apb_entry entry)
 {
-	return &heap->out[(owner / sizeof(struct apb_bin) ^
-			   owner / APB_HEAP_ALIGN) %
-			  APB_NR_OUT];
-}
-
-static inline void append(struct apb_heap *heap, struct apb_out *out,
-			  struct apb_batch *batch, struct apb_entry entry)
-{
-	uint32_t n = batch->n;
-
-	batch->entry[n] = entry;
-	/* as in apb_bin_push() */
-	atomic_signal_fence(memory_order_release);
-	batch->n = ++n;
-	if (__builtin_expect(n == batch->max, 0))
-		post(heap, out, true);
-}
-
-static __attribute__((noinline)) void free_slow(struct apb_heap *heap,
-						struct apb_out *out,
-						uintptr_t owner,
-						struct apb_entry entry)
-{
-	struct apb_batch *batch = open_batch(heap, out, owner);
-
-	if (batch)
-		append(heap, out, batch, entry);
+	if (open_batch(heap, out, owner))
+		apb_remote_free(heap, owner, entry);
 	else
 		apb_remote_direct(owner, entry);
-}
-
-void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
-		     struct apb_entry entry)
-{
-	struct apb_out *out = out_of(heap, owner);
-	struct apb_batch *batch = out->batch;
-
-	/* a torn heap may have a full one */
-	if (__builtin_expect(
-		    batch && out->owner == owner && batch->n != batch->max, 1))
-		append(heap, out, batch, entry);
-	else
-		free_slow(heap, out, owner, entry);
 }
 
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
@@ -187,7 +154,7 @@ void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 	int saved_errno = errno;
 
 	apb_lock(&heap->lock);
-	apb_heap_give_back(heap, bin_class(owner), &entry, 1);
+	apb_heap_give_back(heap, &entry, 1);
 	apb_unlock(&heap->lock);
 	errno = saved_errno;
 }
@@ -209,37 +176,66 @@ void apb_remote_flush(struct apb_heap *heap)
 
 /* ---- the owner -------------------------------------------------------- */
 
-static void deliver(struct apb_heap *heap, const struct apb_batch *batch,
-		    bool bins)
+static void settle_batch(struct apb_heap *heap, struct apb_batch *batch)
 {
-	struct apb_bin *bin = (struct apb_bin *)batch->owner;
-	unsigned int cls = bin_class(batch->owner);
-	uint32_t i = 0;
-
-	if (bins) {
-		apb_bin_expect(heap, cls, batch->n);
-		while (i < batch->n && apb_bin_push(bin, batch->entry[i]))
-			i++;
-	}
-	apb_heap_give_back(heap, cls, batch->entry + i, batch->n - i);
+	apb_heap_give_back(heap, batch->entry, batch->n);
+	free_batch(batch);
 }
 
-void apb_remote_drain(struct apb_heap *heap, bool bins)
+static void settle_arrived(struct apb_heap *heap)
+{
+	struct apb_batch *batch;
+	unsigned int cls;
+
+	for (cls = 1; heap->nr_arrived; cls++) {
+		while ((batch = heap->arrived[cls])) {
+			heap->arrived[cls] = batch->next;
+			heap->nr_arrived--;
+			settle_batch(heap, batch);
+		}
+	}
+}
+
+static void arrive(struct apb_heap *heap, struct apb_batch *batch)
+{
+	struct apb_batch **list = &heap->arrived[bin_class(batch->owner)];
+
+	batch->next = *list;
+	*list = batch;
+	heap->nr_arrived++;
+}
+
+void apb_remote_drain(struct apb_heap *heap, bool keep)
 {
 	struct apb_batch *batch, *next;
-	uintptr_t queue;
+	uintptr_t queue = 0;
 
-	if (!atomic_load_explicit(&heap->queue, memory_order_relaxed))
-		return;
-	queue = atomic_exchange_explicit(&heap->queue, 0, memory_order_acquire);
+	if (atomic_load_explicit(&heap->queue, memory_order_relaxed))
+		queue = atomic_exchange_explicit(&heap->queue, 0,
+						 memory_order_acquire);
 	for (batch = apb_queue_first(queue); batch; batch = next) {
 		next = batch->next;
-		deliver(heap, batch, bins);
-		if (bins)
-			keep_batch(heap, batch);
+		if (keep && heap->nr_arrived < APB_ARRIVED_MAX)
+			arrive(heap, batch);
 		else
-			free_batch(batch);
+			settle_batch(heap, batch);
 	}
+	if (!keep)
+		settle_arrived(heap);
+}
+
+void apb_remote_refill(struct apb_heap *heap, unsigned int cls)
+{
+	struct apb_batch *batch = heap->arrived[cls];
+	unsigned int n;
+
+	if (!batch)
+		return;
+	heap->arrived[cls] = batch->next;
+	heap->nr_arrived--;
+	n = apb_bin_fill(heap, cls, batch->entry, batch->n);
+	apb_heap_give_back(heap, batch->entry + n, batch->n - n);
+	keep_batch(heap, batch);
 }
 
 #include "instrumented.h"

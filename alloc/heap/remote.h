@@ -4,7 +4,8 @@
  * batches, one for each of the owners' bins that it meets (a small cache,
  * hashed by the bin's address), and posts a full batch on the owner's queue
  * with one compare-and-swap.  The owner empties the queue when it finds a bin
- * empty, and the batch goes into its bin as it is.
+ * empty.  Batches that have arrived wait, some of them, until their own bin is
+ * empty, and go into it as they are.
  *
  * The queue is bounded, asleep as the owner may be: who finds it too long
  * takes the owner's lock, if it is free (and waits for it if the queue is far
@@ -23,12 +24,49 @@
 
 #include "heap/heap.h"
 
+/* Neighbouring classes of a heap have different slots. */
+static inline struct apb_out *apb_remote_out(struct apb_heap *heap,
+					     uintptr_t owner)
+{
+	return &heap->out[(owner / sizeof(struct apb_bin) ^
+			   owner / APB_HEAP_ALIGN) %
+			  APB_NR_OUT];
+}
+
+/* For a block that does not fit into what @out has. */
+void apb_remote_open(struct apb_heap *heap, struct apb_out *out,
+		     uintptr_t owner, struct apb_entry entry);
+
+/* Send off the batch of @out, which has one; the caller holds no lock. */
+void apb_remote_post(struct apb_heap *heap, struct apb_out *out);
+
 /*
  * Send a free block to the bin @owner of another heap; @heap is the caller's.
- * Keeps errno, as does apb_remote_direct().
+ * Keeps errno, as does apb_remote_direct().  Inline, as an entry that is passed
+ * on may be stored word by word and loaded as a whole, and such a load waits
+ * until the stores are out.
  */
-void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
-		     struct apb_entry entry);
+static inline void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
+				   struct apb_entry entry)
+{
+	struct apb_out *out = apb_remote_out(heap, owner);
+	struct apb_batch *batch = out->batch;
+	uint32_t n;
+
+	if (__builtin_expect(out->owner != owner, 0) ||
+	    /* a torn heap may have a full one */
+	    __builtin_expect(batch->n >= batch->max, 0)) {
+		apb_remote_open(heap, out, owner, entry);
+		return;
+	}
+	n = batch->n;
+	batch->entry[n] = entry;
+	/* as in apb_bin_push() */
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	batch->n = ++n;
+	if (__builtin_expect(n == batch->max, 0))
+		apb_remote_post(heap, out);
+}
 
 /* The same for a thread without heap; takes the owner's lock. */
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry);
@@ -37,10 +75,14 @@ void apb_remote_direct(uintptr_t owner, struct apb_entry entry);
 void apb_remote_flush(struct apb_heap *heap);
 
 /*
- * Under the heap's lock: empty its queue, into its bins if the caller may
- * touch them (@bins), else into its pools.
+ * Under the heap's lock: empty its queue.  @keep: the batches wait for their
+ * bins to be empty, as far as there may be so many; for the heap's thread.
+ * Else they and all that wait go into their pools.
  */
-void apb_remote_drain(struct apb_heap *heap, bool bins);
+void apb_remote_drain(struct apb_heap *heap, bool keep);
+
+/* Fill bin @cls, which is empty, from a batch that waits for that, if any. */
+void apb_remote_refill(struct apb_heap *heap, unsigned int cls);
 
 /* The queue's first batch, and how many there are, from its word. */
 #define APB_QUEUE_SHIFT 48

@@ -69,6 +69,24 @@ static void cool(void)
 	heap->warm = false;
 }
 
+/* New ones are in front, and mostly in order already. */
+void apb_heaps_sort(void)
+{
+	struct apb_node *node = heaps()->all, *next, *last = NULL, **at;
+
+	heaps()->all = NULL;
+	for (; node; node = next) {
+		next = node->next;
+		at = last && (uintptr_t)node > (uintptr_t)last ? &last->next :
+								 &heaps()->all;
+		while (*at && (uintptr_t)*at < (uintptr_t)node)
+			at = &(*at)->next;
+		apb_node_add(at, node);
+		if (!node->next)
+			last = node;
+	}
+}
+
 static struct apb_heap *new_heap(void)
 {
 	struct apb_heap *heap;

@@ -13,7 +13,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
-HOST = os.path.join(ROOT, "build", "apb-python3")
+HOST = os.path.join(ROOT, os.environ.get("APB_PYTHON", "build/apb-python3"))
 PLAIN = "/usr/bin/python3"
 KEPT = os.path.join(ROOT, "bench", "scripts", "python", "kept.py")
 TABLE = ("Small block threshold", "# arenas allocated total",
@@ -23,7 +23,8 @@ TABLE = ("Small block threshold", "# arenas allocated total",
 def run(*command, text="", **env):
     """(exit status, stdout, stderr), in an environment without PYTHON*."""
     clean = {name: value for name, value in os.environ.items()
-             if not name.startswith(("PYTHON", "APB_", "LD_"))}
+             if not name.startswith(("PYTHON", "APB_", "LD_")) or
+             name.startswith("APB_MUTANT")}
     done = subprocess.run(command, input=text, env=dict(clean, **env),
                           capture_output=True, text=True, timeout=60,
                           check=False)
@@ -210,6 +211,38 @@ class Choice(unittest.TestCase):
         self.assertEqual(status, -signal.SIGABRT)
         self.assertIn("bad trailing pad byte", err)
 
+    def test_domains(self):
+        """mem and object are apb's, in all their functions; raw is not."""
+        code = "\n".join((
+            "import apb, ctypes",
+            "def function(name, *types):",
+            "    found = ctypes.pythonapi[name]",
+            "    found.restype, found.argtypes = ctypes.c_void_p, types",
+            "    return found",
+            "size, pointer = ctypes.c_size_t, ctypes.c_void_p",
+            "def larges():",
+            "    s = apb.stats()",
+            "    return s['large'], s['large_bytes'] >> 20",
+            "for name in 'Mem', 'Object', 'Mem_Raw':",
+            "    start = 'Py%s_' % name if name != 'Mem_Raw' else 'PyMem_Raw'",
+            "    nr, mib = larges()",
+            "    def told():",
+            "        print(*(now - was for now, was in "
+            "zip(larges(), (nr, mib))), end=' ')",
+            "    at = function(start + 'Malloc', size)(10 << 20)",
+            "    told()",
+            "    at = function(start + 'Realloc', pointer, size)(at, 20 << 20)",
+            "    told()",
+            "    function(start + 'Free', pointer)(at)",
+            "    told()",
+            "    at = function(start + 'Calloc', size, size)(5, 1 << 20)",
+            "    told()",
+            "    print(ctypes.string_at(at, 5 << 20).count(0) == 5 << 20)",
+            "    function(start + 'Free', pointer)(at)"))
+        self.assertEqual(host(code).splitlines(), [
+            "1 10 1 20 0 0 1 5 True", "1 10 1 20 0 0 1 5 True",
+            "0 0 0 0 0 0 0 0 True"])
+
 
 class Module(unittest.TestCase):
     """import apb"""
@@ -273,6 +306,40 @@ class Module(unittest.TestCase):
                                  "apb.debugmallocstats(%s)" % argument)
             self.assertEqual(status, 1)
             self.assertIn(error, err)
+
+    def test_debugmallocstats_leaves_nothing(self):
+        """No descriptor, no mapping, no reference, no block."""
+        code = "\n".join((
+            "import apb, gc, os, sys",
+            "class Out:",
+            "    def write(self, text): self.text = text",
+            "out = Out()",
+            "def left():",
+            "    gc.collect()",
+            "    with open('/proc/self/maps') as file:",
+            "        maps = file.read().count('apb-stats')",
+            "    return (len(os.listdir('/proc/self/fd')), maps,",
+            "            sys.getrefcount(out))",
+            "for i in range(3):",
+            "    apb.debugmallocstats(out)",
+            "was, blocks = left(), sys.getallocatedblocks()",
+            "for i in range(500):",
+            "    apb.debugmallocstats(out)",
+            "assert left() == was, (left(), was)",
+            "assert sys.getallocatedblocks() - blocks < 100",
+            "del sys.stderr",
+            "print(apb.debugmallocstats())"))
+        self.assertEqual(host(code), "None")
+
+    def test_debugmallocstats_without_descriptors(self):
+        code = "\n".join((
+            "import apb, errno, io, os, resource",
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
+            "try:",
+            "    apb.debugmallocstats(io.StringIO())",
+            "except OSError as error:",
+            "    print(error.errno == errno.EMFILE)"))
+        self.assertEqual(host(code), "True")
 
     def test_sys(self):
         """What CPython tells about pymalloc is told about apb."""

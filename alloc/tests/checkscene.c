@@ -66,28 +66,33 @@ static char *fill_pool(size_t size, struct apb_pool **pool)
 static void play_threads(void)
 {
 	struct apb_heap *mine = own();
-	char *p[4], *big;
+	char *p[4], *big[2];
 	size_t i;
 
 	apb_thread_swap(NULL);
 	for (i = 0; i < NR_OF(p); i++)
 		p[i] = apb_malloc(SIZE);
-	big = apb_malloc(16384);
+	big[0] = apb_malloc(BIG);
+	big[1] = apb_malloc(BIG);
 	sc.played = apb_thread_swap(NULL);
 	apb_free(apb_malloc(1));
 	sc.idle = own();
 	apb_thread_end();
 	apb_heap_empty(sc.idle);
 	apb_thread_swap(mine);
-	/* of 16 KiB blocks one fills a batch */
-	apb_free(big);
+	apb_free(big[0]);
+	apb_remote_drain(sc.played, true);
+	apb_free(big[1]);
 	apb_free(p[1]);
 	apb_free(p[2]);
 	sc.queued = apb_queue_first(sc.played->queue);
+	sc.arrived = sc.played->arrived[BIG_CLS];
 	for (i = 0; i < APB_NR_OUT; i++)
 		if (mine->out[i].batch)
 			sc.out = &mine->out[i];
 	assert_non_null(sc.queued);
+	assert_int_equal(sc.played->nr_arrived, 1);
+	assert_int_equal(sc.arrived->n, 1);
 	assert_int_equal(sc.queued->n, 1);
 	assert_int_equal(sc.out->batch->n, 2);
 	assert_ptr_equal(apb_state.heaps.idle, sc.idle);
@@ -171,6 +176,7 @@ void make_scene(void)
 	assert_int_equal(apb_state.larges.nr_cached, 1);
 	assert_true(sc.arena->dirty && sc.arena->dirty != sc.arena->unused);
 	assert_int_equal(sc.other->kind, 1);
+	test_initialised();
 }
 
 /* ---- running ---------------------------------------------------------- */

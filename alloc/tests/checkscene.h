@@ -30,7 +30,8 @@ void undo_pokes(void);
  * 41: an arena of kind 1 with live blocks.  Class 55: a pool with one live
  * block.  A spare, two large blocks, one that is cached; unused pools, dirty
  * and clean.  Another thread is played, whose heap has live blocks; two of them
- * were freed by this one, and are in a batch, one is in a batch of the queue.
+ * were freed by this one, and are in a batch, one is in a batch of the queue,
+ * one in a batch that has arrived.
  * A third thread has ended.
  */
 extern struct scene {
@@ -40,13 +41,15 @@ extern struct scene {
 	struct apb_leaf *leaf;
 	struct apb_heap *played, *idle;
 	struct apb_out *out;
-	struct apb_batch *queued;
+	struct apb_batch *queued, *arrived;
 	char *block; /* a live one */
 } sc;
 
 #define EMPTY_SLICE 7 /* one with a leaf, but nothing in it */
 #define CLS 4
 #define SIZE 64
+#define BIG_CLS 52
+#define BIG 16384 /* one fills a batch */
 
 /* In the place of the one that was. */
 void make_scene(void);

@@ -198,7 +198,7 @@ DAMAGE(queue_shorter, queue_is(sc.played->queue - BATCH))
 DAMAGE(queue_without_batch, queue_is(BATCH))
 DAMAGE(queue_in_a_circle, POKE(sc.queued->next, sc.queued))
 DAMAGE(queued_for_another,
-       POKE(sc.queued->owner, (uintptr_t)&own()->bin[apb_class_of(16384)]))
+       POKE(sc.queued->owner, (uintptr_t)&own()->bin[apb_class_of(BIG)]))
 DAMAGE(queued_for_another_class,
        POKE(sc.queued->owner, sc.queued->owner + sizeof(struct apb_bin)))
 DAMAGE(queued_too_many, POKE(sc.queued->n, sc.queued->max + 1))
@@ -206,6 +206,15 @@ DAMAGE(queued_live, POKE(*sc.queued->entry[0].state, APB_STATE_LIVE))
 DAMAGE(queued_off_block,
        POKE(sc.queued->entry[0].block, (char *)sc.queued->entry[0].block + 16))
 DAMAGE(queue_lost, queue_is(0))
+
+DAMAGE(arrived_more, POKE(sc.played->nr_arrived, 2))
+DAMAGE(arrived_fewer, POKE(sc.played->nr_arrived, 0))
+DAMAGE(arrived_lost, POKE(sc.played->arrived[BIG_CLS], NULL))
+DAMAGE(arrived_in_a_circle, POKE(sc.arrived->next, sc.arrived))
+DAMAGE(arrived_for_another, POKE(sc.arrived->owner, (uintptr_t)bin()))
+DAMAGE(arrived_elsewhere, POKE(sc.played->arrived[BIG_CLS + 1], sc.arrived))
+DAMAGE(arrived_too_many, POKE(sc.arrived->n, sc.arrived->max + 1))
+DAMAGE(arrived_live, POKE(*sc.arrived->entry[0].state, APB_STATE_LIVE))
 
 DAMAGE(out_for_another,
        POKE(sc.out->owner, sc.out->owner + sizeof(struct apb_bin)))
@@ -337,6 +346,14 @@ static const struct damage damages[] = {
 	{"heap.queue", "2 blocks of 1", queued_too_many},
 	{"heap.queue", "live", queued_live},
 	{"heap.queue", "no block of class 52", queued_off_block},
+	{"heap.arrived", "1 batches, not 2", arrived_more},
+	{"heap.arrived", "1 batches, not 0", arrived_fewer},
+	{"heap.arrived", "0 batches, not 1", arrived_lost},
+	{"heap.arrived", "listed twice", arrived_in_a_circle},
+	{"heap.arrived", "of another bin", arrived_for_another},
+	{"heap.arrived", "of another bin", arrived_elsewhere},
+	{"heap.arrived", "2 blocks of 1", arrived_too_many},
+	{"heap.arrived", "live", arrived_live},
 	{"heap.out", "of another bin", out_for_another},
 	{"heap.out", "of another bin", out_for_own},
 	{"heap.out", "2 blocks of 63", out_too_many},
@@ -353,11 +370,11 @@ static const struct damage damages[] = {
 	{"heaps.idle", "3 heaps, 2 mapped", heaps_mapped},
 	{"heaps.idle", "9 pools, not 8", pools_more},
 	{"heaps.idle", "7 pools, not 8", pools_fewer},
-	{"meta.used", "2048, not 3072", meta_more},
-	{"meta.used", "0, not 2048", chunk_less},
-	{"meta.bytes", "1 of 1 chunks, 129024 + 1024 bytes", meta_lost},
-	{"meta.bytes", "1 of 2 chunks, 129024 + 2048 bytes", chunks_more},
-	{"meta.bytes", "1 of 1 chunks, 128000 + 2048 bytes", piece_lost},
+	{"meta.used", "3072, not 4096", meta_more},
+	{"meta.used", "0, not 3072", chunk_less},
+	{"meta.bytes", "1 of 1 chunks, 128000 + 2048 bytes", meta_lost},
+	{"meta.bytes", "1 of 2 chunks, 128000 + 3072 bytes", chunks_more},
+	{"meta.bytes", "1 of 1 chunks, 123904 + 3072 bytes", piece_lost},
 };
 
 DAMAGE_TEST(test_pool_geometry, "pool.geometry")
@@ -371,6 +388,7 @@ DAMAGE_TEST(test_bin_array, "bin.array")
 DAMAGE_TEST(test_bin_class0, "bin.class0")
 DAMAGE_TEST(test_heap_sparse, "heap.sparse")
 DAMAGE_TEST(test_heap_queue, "heap.queue")
+DAMAGE_TEST(test_heap_arrived, "heap.arrived")
 DAMAGE_TEST(test_heap_out, "heap.out")
 DAMAGE_TEST(test_heaps_idle, "heaps.idle")
 DAMAGE_TEST(test_meta, "meta.")
@@ -391,6 +409,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_bin_class0, undo_after),
 		cmocka_unit_test_teardown(test_heap_sparse, undo_after),
 		cmocka_unit_test_teardown(test_heap_queue, undo_after),
+		cmocka_unit_test_teardown(test_heap_arrived, undo_after),
 		cmocka_unit_test_teardown(test_heap_out, undo_after),
 		cmocka_unit_test_teardown(test_heaps_idle, undo_after),
 		cmocka_unit_test_teardown(test_meta, undo_after),

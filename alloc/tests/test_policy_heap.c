@@ -209,19 +209,26 @@ static void follow(void)
 
 /* ---- the model: bins -------------------------------------------------- */
 
-static void set_limit(struct bin *b)
+/* A grown array is filled up to 16 KiB, or 127 blocks, whichever is less. */
+static void set_limit(unsigned int cls)
 {
-	b->limit = b->want < b->room ? b->want : b->room;
+	struct bin *b = &bins[cls];
+	unsigned int step = clamped(16 * KIB / size_of(cls), 6, 127);
+	unsigned int n = !period && b->want < step ? step : b->want;
+
+	b->limit = n < b->room ? n : b->room;
 }
 
-static void adjust(struct bin *b)
+static void adjust(unsigned int cls)
 {
+	struct bin *b = &bins[cls];
+
 	if (b->want > b->room) {
 		b->room = 127;
 		while (b->room < b->want)
 			b->room = b->room * 2 + 1;
 	}
-	set_limit(b);
+	set_limit(cls);
 	if (b->limit < b->n)
 		b->limit = b->n;
 }
@@ -366,10 +373,10 @@ static void put(unsigned int cls, uintptr_t addr, struct pool *p)
 		if (b->want <= b->limit)
 			learn(cls);
 		if (b->want > b->limit)
-			adjust(b);
+			adjust(cls);
 		if (b->n >= b->limit) {
 			settle(cls, b->want / 2);
-			set_limit(b);
+			set_limit(cls);
 		}
 	}
 	push(cls, addr, p);
@@ -391,7 +398,7 @@ static void refill(unsigned int cls, uintptr_t got)
 		    clamped(b->want, 1, 6) :
 		    clamped(clamped(4096 / size_of(cls), 4, 4096), 1, b->want);
 	if (n > b->room)
-		adjust(b);
+		adjust(cls);
 	n = clamped(n, 1, b->room);
 	n = clamped(n, 1, p->count - p->used);
 	for (i = 0; i < n; i++) {
@@ -417,7 +424,7 @@ static void start_bin(unsigned int cls)
 	b->room = first_room(cls);
 	b->want = period ? period : b->room;
 	b->ran_empty = b->was_full = false;
-	set_limit(b);
+	set_limit(cls);
 }
 
 static void settle_all(void)
@@ -588,7 +595,7 @@ static void others(void)
 		policy_option(APB_OPT_SETTLE_PERIOD, period);
 		for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
 			bins[cls].want = period ? period : first_room(cls);
-			adjust(&bins[cls]);
+			adjust(cls);
 		}
 	}
 	compare_all();

@@ -177,63 +177,134 @@ static void test_flush(void **ctx)
 
 /* ---- the owner -------------------------------------------------------- */
 
-/* What @n blocks of @cls that come back do to a bin. */
-static void assert_delivered(unsigned int cls, unsigned int n)
+static void drain(bool keep)
+{
+	apb_thread_swap(other);
+	apb_lock(&other->lock);
+	apb_remote_drain(other, keep);
+	apb_unlock(&other->lock);
+	apb_thread_swap(mine);
+}
+
+static unsigned int others_bin(unsigned int cls)
+{
+	return (unsigned int)(other->bin[cls].top - other->info[cls].base);
+}
+
+/* Take all that is in bin @cls, behind what @q has; how many it has then. */
+static unsigned int take_bin(unsigned int cls, void **q, unsigned int n)
+{
+	while (others_bin(cls))
+		q[n++] = others_block(cls);
+	return n;
+}
+
+/* What a batch of @n blocks of @cls that waits does to the bin, which is empty,
+ * when it is asked; returns the block. */
+static void *assert_filled(unsigned int cls, unsigned int n)
 {
 	const struct apb_bin_info *info = &other->info[cls];
-	unsigned int has = (unsigned int)(other->bin[cls].top - info->base);
 	unsigned int limit = (unsigned int)(other->bin[cls].limit - info->base);
-	unsigned int want = info->want + n, most = apb_bin_most(cls), room;
+	unsigned int want = info->want, room = info->room;
+	unsigned int most = apb_bin_most(cls), step = apb_bin_step(cls);
+	void *p;
 
-	if (want > most)
-		want = most;
-	room = info->room;
-	if (limit - has < n) {
+	if (limit < n) {
+		want = want + n > most ? most : want + n;
 		if (want > room)
 			for (room = 127; room < want;)
 				room = 2 * room + 1;
-		limit = want < room ? want : room;
-		if (limit < has)
-			limit = has;
+		limit = want > step ? want : step;
+		if (limit > room)
+			limit = room;
 	}
-	apb_thread_swap(other);
-	apb_lock(&other->lock);
-	apb_remote_drain(other, true);
-	apb_unlock(&other->lock);
-	apb_thread_swap(mine);
-	has = has + n < limit ? has + n : limit;
+	p = others_block(cls);
 	assert_int_equal(info->want, want);
 	assert_int_equal(info->room, room);
 	assert_int_equal(other->bin[cls].limit - info->base, limit);
-	assert_int_equal(other->bin[cls].top - info->base, has);
+	assert_int_equal(others_bin(cls) + 1, n < limit ? n : limit);
+	return p;
 }
 
-static void test_batches_go_to_bins(void **ctx)
+static void test_batches_wait_for_bins(void **ctx)
 {
 	static const unsigned int classes[] = {1, 4, 32, 40, 48, 50, 53, 56};
-	static void *p[62];
-	unsigned int c, i, round, n;
+	static void *p[62], *q[12 * 1024];
+	unsigned int c, i, round, n, nr;
 
 	(void)ctx;
 	for (c = 0; c < NR_OF(classes); c++) {
 		unsigned int cls = classes[c];
 
 		start(cls);
-		for (round = 0; round < 12; round++) {
+		for (round = nr = 0; round < 12; round++) {
 			n = batch_max(cls);
 			for (i = 0; i < n; i++)
 				p[i] = others_block(cls);
 			for (i = 0; i < n; i++)
 				apb_free(p[i]);
 			assert_int_equal(queued(), 1);
-			assert_delivered(cls, n);
+			i = others_bin(cls);
+			drain(true);
 			assert_int_equal(queued(), 0);
+			assert_int_equal(others_bin(cls), i);
+			assert_int_equal(other->nr_arrived, 1);
+			assert_int_equal(other->arrived[cls]->n, n);
+			assert_whole();
+			/* not before the bin is empty, nor for another */
+			apb_thread_swap(other);
+			apb_free(apb_malloc(SIZE(cls == 1 ? 2 : cls - 1)));
+			apb_thread_swap(mine);
+			nr = take_bin(cls, q, nr);
+			assert_int_equal(other->nr_arrived, 1);
+			q[nr++] = assert_filled(cls, n);
+			assert_int_equal(other->nr_arrived, 0);
+			assert_null(other->arrived[cls]);
 			assert_int_equal(other->nr_batches,
 					 round < 4 ? round + 1 : 4);
 			assert_whole();
 		}
+		apb_thread_swap(other);
+		while (nr)
+			apb_free(q[--nr]);
+		apb_thread_swap(mine);
 		finish();
 	}
+}
+
+/* Only so many wait; and none does when memory is asked back. */
+static void test_how_many_wait(void **ctx)
+{
+	void *p[APB_ARRIVED_MAX + 5];
+	unsigned int i, cls;
+	size_t meta;
+
+	(void)ctx;
+	start(6);
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = others_block(50 + i % 3);
+	meta = apb_state.meta.used;
+	for (i = 0; i < NR_OF(p); i++)
+		apb_free(p[i]);
+	apb_remote_flush(mine);
+	while (queued())
+		drain(true);
+	for (i = 0, cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		const struct apb_batch *batch = other->arrived[cls];
+
+		for (; batch; batch = batch->next)
+			i++;
+	}
+	assert_int_equal(i, APB_ARRIVED_MAX);
+	assert_int_equal(other->nr_arrived, APB_ARRIVED_MAX);
+	assert_int_equal(apb_state.meta.used,
+			 meta + APB_ARRIVED_MAX * APB_BATCH_SIZE);
+	assert_whole();
+	drain(false);
+	assert_int_equal(other->nr_arrived, 0);
+	assert_int_equal(apb_state.meta.used, meta);
+	assert_whole();
+	finish();
 }
 
 /* The one freed last is taken first. */
@@ -389,7 +460,8 @@ int main(void)
 		cmocka_unit_test(test_full_batch),
 		cmocka_unit_test(test_neighbours_have_slots),
 		cmocka_unit_test(test_flush),
-		cmocka_unit_test(test_batches_go_to_bins),
+		cmocka_unit_test(test_batches_wait_for_bins),
+		cmocka_unit_test(test_how_many_wait),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_others_leave_bins_alone),
 		cmocka_unit_test(test_bound),

@@ -505,11 +505,37 @@ static void model_take(struct model *m, unsigned int n)
 	assert_as_model(m);
 }
 
-static void model_put(struct model *m, unsigned int i)
+/* All at once those of which @which says so, by number; what is of another pool
+ * is left. */
+static void model_put(struct model *m, const bool *which)
 {
-	uintptr_t addr = m->pool->base + i * SIZE(m->pool->cls);
+	uintptr_t start = apb_pool_start(m->pool);
+	struct apb_entry entry[514];
+	unsigned int n = 0, i;
 
-	apb_pool_put(m->pool, apb_entry_make(m->pool, addr, i));
+	for (i = 0; i < m->pool->count; i++) {
+		if (!which[i])
+			continue;
+		entry[n++] = apb_entry_make(
+			m->pool, m->pool->base + i * SIZE(m->pool->cls), i);
+		m->in[i] = true;
+	}
+	if (!n)
+		return;
+	m->nr += n;
+	entry[n] = entry[n + 1] = entry[0];
+	entry[n].block =
+		(void *)(n % 2 ? start - 16 : start + apb_pool_bytes(m->pool));
+	assert_int_equal(apb_pool_put(m->pool, entry, n + 2), n);
+	assert_as_model(m);
+}
+
+static void model_put_one(struct model *m, unsigned int i)
+{
+	struct apb_entry entry = apb_entry_make(
+		m->pool, m->pool->base + i * SIZE(m->pool->cls), i);
+
+	assert_int_equal(apb_pool_put(m->pool, &entry, 1), 1);
 	m->in[i] = true;
 	m->nr++;
 }
@@ -524,6 +550,7 @@ static void test_take_and_put(void **ctx)
 		struct model m = {.pool = pool_new(cls, cls * 3, cls)};
 		char *start = (char *)apb_pool_start(m.pool);
 		size_t bytes = test_pool_bytes(cls);
+		bool which[512];
 
 		memset(start, 0xee, bytes);
 		m.start = m.pool->start;
@@ -536,18 +563,18 @@ static void test_take_and_put(void **ctx)
 		for (i = 0; i < m.pool->count; i++)
 			model_take(&m, 1);
 		for (i = m.pool->count; i--;)
-			model_put(&m, i);
+			model_put_one(&m, i);
 		model_take(&m, 512);
 		for (i = 0; i < m.pool->count; i++)
-			model_put(&m, i);
+			which[i] = true;
+		model_put(&m, which);
 		for (k = 0; k < 200; k++) {
 			if (m.nr)
 				model_take(&m,
 					   1 + (unsigned int)(rnd(&r) % m.nr));
 			for (i = 0; i < m.pool->count; i++)
-				if (!m.in[i] && rnd(&r) % 3 == 0)
-					model_put(&m, i);
-			assert_as_model(&m);
+				which[i] = !m.in[i] && rnd(&r) % 3 == 0;
+			model_put(&m, which);
 		}
 		assert_true(all_bytes(start, bytes, 0xee));
 	}

@@ -258,11 +258,13 @@ static void test_trim_is_followed(void **ctx)
 	apb_free(apb_malloc(3000));
 	assert_int_equal(held_back(2), 0);
 	assert_int_equal(queued(1), 1);
-	/* of the owner, too; what was sent to it comes after */
+	/* of the owner, too; what was sent to it comes after, and waits */
 	be(1);
 	p[0] = apb_malloc(5000);
 	assert_int_equal(queued(1), 0);
-	assert_int_equal(bin_length(4), 38);
+	assert_int_equal(bin_length(4), 0);
+	assert_int_equal(heap[1]->nr_arrived, 1);
+	assert_int_equal(heap[1]->arrived[4]->n, 38);
 	apb_free(p[0]);
 	free_range(100, 150);
 	free_range(160, 200);

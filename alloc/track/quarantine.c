@@ -14,6 +14,7 @@
 
 #include "api/lock.h"
 #include "glue/tool.h"
+#include "heap/thread.h"
 #include "hints.h"
 #include "track/track.h"
 
@@ -179,7 +180,8 @@ APB_UNINSTRUMENTED void apb_quarantine_put(struct apb_note *note)
 		mine.epoch = get_epoch();
 	}
 	join(&mine.chain, &one);
-	if (likely(mine.chain.bytes <= local_limit()))
+	/* without a heap nobody would take the chain when the thread ends */
+	if (likely(mine.chain.bytes <= local_limit() && apb_thread_heap()))
 		return;
 	hand_over();
 	shrink(max);

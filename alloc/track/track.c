@@ -72,10 +72,7 @@ static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
 
 inlined uint32_t stack_from(const void *fn)
 {
-	/* the layer goes on from the frame that this leads to */
-	const void *link = __builtin_frame_address(0);
-
-	return apb_stack_take((const char *)fn + 1, &link);
+	return apb_stack_take(fn, __builtin_frame_address(0));
 }
 
 /* What is asked for as nothing is a byte, as malloc's is. */

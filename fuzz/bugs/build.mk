@@ -22,7 +22,8 @@ BUG_TARGETS :=
 
 # $(call bug-objs,NAME,FLAVOUR): the allocator's objects.  A patched header is
 # found before the one in alloc/.
-bug-objs = $(patsubst %.c,$(O)/bugs/$(1)/%.$(2).o,$($(1).changed)) \
+bug-objs = $(patsubst %.c,$(O)/bugs/$(1)/%.$(2).o,\
+	$(filter-out $(TRACK_SRC),$($(1).changed))) \
 	$(call objs,$(2),$(filter-out $($(1).changed),$(ALLOC_SRC)))
 
 # $(call bug-flavour,NAME,FLAVOUR): how the changed sources are compiled.
@@ -41,6 +42,7 @@ $(O)/bugs/$(1)/$(2)/libapb.a: $$(call bug-objs,$(1),$(2))
 	@mkdir -p $$(@D)
 	$$(archive)
 
+$(O)/bugs/$(1)/$(2)/apb-replay: private LIBS = $(FIXED)
 $(O)/bugs/$(1)/$(2)/apb-replay: $$(call objs,$(2),$$(REPLAY_SRC)) \
 		$$(call harness,$(2)) $(O)/bugs/$(1)/$(2)/libapb.a
 	$$(call link,$(2))
@@ -83,6 +85,7 @@ $(O)/bugs/$(1)/apb-threads: $$(call bug-objs,$(1),tsan) \
 		$$(call objs,tsan,$$(THREADS_SRC)) $$(call harness,tsan)
 	$$(call link,tsan)
 
+$(O)/bugs/$(1)/apb-replay: private LIBS = $(FIXED)
 $(O)/bugs/$(1)/apb-replay: $$(call bug-objs,$(1),release) \
 		$$(call objs,release,$$(REPLAY_SRC)) $$(call harness,release)
 	$$(call link,release)

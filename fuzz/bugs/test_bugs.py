@@ -165,6 +165,24 @@ class Patches(unittest.TestCase):
         layers = [plant.layer(name) for name in plant.patches()]
         self.assertEqual(set(layers), set(plant.LAYERS))
 
+    def test_header(self):
+        """One that changes a header is built from what the flavour has: it has
+        no part of the tracking builds."""
+        name = "61-free-block-holds-link"
+        program = "%s/%s/apb-fuzz-asan" % (plant.OUT, name)
+        os.makedirs(plant.path(plant.OUT), exist_ok=True)
+        sources = plant.plant(name, ["apb-fuzz-asan"])
+        self.assertIn("alloc/arena/pool.c", sources)
+        if os.path.exists(plant.path(program)):
+            os.unlink(plant.path(program))
+        status, said = proc.run(
+            ["make", "-n", "bug-targets", "BUGS=" + name,
+             "BUG_TARGETS=" + program,
+             "%s.changed=%s" % (name, " ".join(sources))], timeout=60)
+        self.assertEqual(status, 0, said)
+        self.assertIn("alloc/arena/pool.fuzz-asan.o", said)
+        self.assertNotIn("alloc/track", said)
+
 
 class Engines(Kept):
     def test_both(self):

@@ -9,7 +9,7 @@ harness-msan.cc = clang-19
 harness-msan.cflags = $(BASE) -O2 $(MSAN)
 fuzz-msan.cc = clang-19
 fuzz-msan.cflags = $(BASE) -O2 $(MSAN) $(COVERAGE)
-fuzz-msan.ldflags = $(MSAN) -fsanitize=fuzzer
+fuzz-msan.ldflags = $(MSAN) -fsanitize=fuzzer $(FIXED)
 
 $(foreach f,harness-msan fuzz-msan,$(eval $(call flavour,$(f))))
 

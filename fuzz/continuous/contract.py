@@ -10,12 +10,14 @@ build.sh runs in a copy of the tree with the environment that the services set
 Debian's libFuzzer is not built for).  What it leaves in $OUT is moved elsewhere,
 made read-only, and run by a user who owns nothing.
 
-Prints a line for each build, and what is wrong; exit status 0, 1, or 2 if it
-could not be tried.
+Prints a line for each build, and what is wrong; also what a maintainer has to
+fill in before a service can take it, which is not wrong here.  Exit status 0, 1,
+or 2 if it could not be tried.
 """
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +38,8 @@ BUILD_SECONDS = 600
 FOLDER = "build/contract"
 FILES = {"fuzz/oss-fuzz": ("project.yaml", "Dockerfile", "build.sh"),
          ".clusterfuzzlite": ("project.yaml", "Dockerfile", "build.sh")}
+OSS_FUZZ = "fuzz/oss-fuzz"
+FILL_IN = re.compile(r"FILL-IN-[A-Z]+")
 YAML_KEYS = {"fuzz/oss-fuzz": ("homepage", "language", "primary_contact",
                                "main_repo", "sanitizers", "fuzzing_engines"),
              ".clusterfuzzlite": ("language",)}
@@ -157,10 +161,27 @@ def check_files(tree):
                        "WORKDIR $SRC/apb", "fuzz/oss-fuzz/build.sh"):
             if wanted not in text:
                 yield "%s/Dockerfile: no %s" % (folder, wanted)
+        repository = re.search(r'^main_repo: "?([^"\n]+)',
+                               "\n".join(lines), re.M)
+        if repository and repository[1] not in text:
+            yield "%s/Dockerfile: does not clone main_repo, %s" % (
+                folder, repository[1])
     first, second = (os.path.join(tree, folder, "build.sh")
                      for folder in FILES)
     if os.path.realpath(first) != os.path.realpath(second):
         yield "build.sh is there twice"
+
+
+def to_fill_in(tree):
+    """What only a maintainer knows and is not there yet."""
+    found = []
+    for name in FILES[OSS_FUZZ]:
+        with open(os.path.join(tree, OSS_FUZZ, name),
+                  encoding="utf-8") as file:
+            lines = [line for line in file if not line.startswith("#")]
+        found += ["%s of %s" % (word, name)
+                  for word in FILL_IN.findall("".join(lines))]
+    return found
 
 
 def check(build):
@@ -209,6 +230,9 @@ def main():
     for wrong in check_files(options.tree):
         print("apb: " + wrong)
         failed = True
+    if left := to_fill_in(options.tree):
+        print("apb: %s: no service takes it before these are filled in: %s"
+              % (OSS_FUZZ, ", ".join(left)))
     try:
         print("%-12s%-12s%-8s%8s%8s" % ("sanitizer", "engine", "result",
                                         "build s", "check s"))

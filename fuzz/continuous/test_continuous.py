@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
 import build_check  # noqa: E402  (the folders have to be in the path first)
+import contract     # noqa: E402
 import durable      # noqa: E402
 import page         # noqa: E402
 import proc         # noqa: E402
@@ -305,6 +306,81 @@ class ShortTorture(unittest.TestCase):
         self.assertIn("FINDING: align", text)
 
 
+SEEDS = os.path.join(proc.ROOT, "corpus", "seeds")
+
+
+def features(inputs, folder):
+    """{name: what it reaches}, of committed inputs, in one process."""
+    for name in ("in", "out"):
+        os.makedirs(os.path.join(folder, name))
+    for name in inputs:
+        shutil.copyfile(os.path.join(SEEDS, name),
+                        os.path.join(folder, "in", name))
+    control = os.path.join(folder, "control")
+    subprocess.run(
+        [os.path.join(BUILD, prune.RELEASE), "-merge=1", "-set_cover_merge=1",
+         prune.MAX_LEN, "-merge_control_file=" + control,
+         os.path.join(folder, "out"), os.path.join(folder, "in")],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True)
+    lines = durable.read(control).decode().splitlines()
+    names = [os.path.basename(line) for line in lines if line[0] == "/"]
+    return {names[int(line.split()[1])]: frozenset(line.split()[2:])
+            for line in lines if line.startswith("FT ")}
+
+
+class SameFeatures(unittest.TestCase):
+    """What an input reaches is its own affair: not that of the process's
+    addresses, nor of what ran before.  Merges would lose features else."""
+
+    def test_other_process(self):
+        folder = fresh("features")
+        inputs = sorted(durable.names(SEEDS))[::3]
+        together = features(inputs, os.path.join(folder, "together"))
+        self.assertEqual(sorted(together), inputs)
+        for part in (inputs[::2], inputs[1::2]):
+            alone = features(part, os.path.join(folder, part[0]))
+            self.assertEqual(sorted(alone), part)
+            for name, reached in alone.items():
+                self.assertEqual(sorted(reached ^ together[name]), [], name)
+
+
+class Uncovered(unittest.TestCase):
+    """What torture.py says of the coverage that is left."""
+
+    def test_pruned_by_others(self):
+        lines = ["2 a", "3 b", "4 c", "5 d"]
+        targets = [(0, "good"), (1, "good"), (2, "bad"), (3, "bad"),
+                   (4, "good")]
+        self.assertEqual(
+            torture.pruned_by_others(lines, targets, "good"), {"b", "c"})
+
+    def test_uncovered(self):
+        folder = fresh("uncovered")
+        data = {durable.digest(one): one for one in (
+            durable.read(os.path.join(SEEDS, name))
+            for name in sorted(durable.names(SEEDS))[:40])}
+        inputs = sorted(data)
+        for name, held in (("everything", inputs), ("state/seeds", []),
+                           ("state/corpus", inputs[:20]),
+                           ("state/parked", inputs[20:30])):
+            os.makedirs(os.path.join(folder, name))
+            for key in held:
+                durable.write(os.path.join(folder, name), key, data[key],
+                              lasting=False)
+
+        def look(others):
+            return torture.uncovered(
+                os.path.join(folder, "state"),
+                os.path.join(folder, "everything"), others, BUILD)
+
+        more, total, which = look(set())
+        self.assertGreater(total, 1000)
+        self.assertTrue(0 < more < total, more)
+        self.assertTrue(which and set(which) <= set(inputs[30:]), which)
+        # but for what other targets left out
+        self.assertEqual(look(set(inputs[30:])), (0, total, []))
+
+
 TINY = r"""
 #include <stddef.h>
 #include <stdint.h>
@@ -320,6 +396,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 """
+
+
+class FillIn(unittest.TestCase):
+    """What only a maintainer knows: said, and then gone."""
+
+    def test_fill_in(self):
+        tree = fresh("fill-in")
+        for folder in contract.FILES:
+            shutil.copytree(os.path.join(proc.ROOT, folder),
+                            os.path.join(tree, folder), symlinks=True)
+        self.assertEqual(list(contract.check_files(tree)), [])
+        self.assertEqual(contract.to_fill_in(tree), [
+            "FILL-IN-HOMEPAGE of project.yaml",
+            "FILL-IN-REPOSITORY of project.yaml",
+            "FILL-IN-ADDRESS of project.yaml",
+            "FILL-IN-REPOSITORY of Dockerfile"])
+        for name in ("project.yaml", "Dockerfile"):
+            path = os.path.join(tree, contract.OSS_FUZZ, name)
+            text = durable.read(path).decode()
+            durable.write(os.path.dirname(path), name, re.sub(
+                r'(?m)^([^#].*)FILL-IN-[A-Z]+', r"\1https://a.test/apb",
+                text).encode())
+            if name == "project.yaml":  # and one place forgotten
+                self.assertEqual(list(contract.check_files(tree)), [
+                    "fuzz/oss-fuzz/Dockerfile: does not clone main_repo, "
+                    "https://a.test/apb"])
+        self.assertEqual(contract.to_fill_in(tree), [])
+        self.assertEqual(list(contract.check_files(tree)), [])
 
 
 class BuildCheck(unittest.TestCase):

@@ -169,8 +169,18 @@ class Torture:
         self.driver = None
         self.output = ""
         self.kills = collections.Counter()
+        self.targets = []  # (generation, targets that came after it)
+
+    def generation(self):
+        """The one in force; 0: none."""
+        try:
+            return int(os.path.basename(os.readlink(
+                os.path.join(self.root, "corpus"))))
+        except FileNotFoundError:
+            return 0
 
     def start(self, build):
+        self.targets.append((self.generation(), build))
         cmd = [sys.executable, os.path.join(HERE, "continuous.py"), "--dir",
                self.root, "--build", build]
         if self.options.only:
@@ -326,8 +336,23 @@ def verify(root, witness, planted, say):
     return everything
 
 
-def uncovered(root, everything, build):
-    """Features that what is left does not reach, of how many."""
+def pruned_by_others(lines, targets, build):
+    """Inputs that were left out while the targets were others than @build's:
+    merges keep what counts for the targets there are.
+
+    @lines: of pruned.log.  @targets: [(generation, targets from then on)]."""
+    found = set()
+    for line in lines:
+        number, key = line.split()
+        if [which for since, which in targets
+                if since < int(number)][-1:] != [build]:
+            found.add(key)
+    return found
+
+
+def uncovered(root, everything, others, build):
+    """(features that nothing of what is left reaches nor of @others, of how
+    many, the inputs that reach them)"""
     merged = os.path.join(os.path.dirname(root), "merged")
     shutil.rmtree(merged, ignore_errors=True)
     os.makedirs(merged)
@@ -335,6 +360,10 @@ def uncovered(root, everything, build):
         for key in durable.names(os.path.join(root, name)):
             shutil.copyfile(os.path.join(root, name, key),
                             os.path.join(merged, key))
+    for key in others & set(durable.names(everything)):
+        shutil.copyfile(os.path.join(everything, key),
+                        os.path.join(merged, key))
+    before = set(durable.names(merged))
     status, output = proc.run(
         [os.path.join(build, prune.RELEASE), "-merge=1", prune.MAX_LEN,
          "-artifact_prefix=%s/" % os.path.dirname(root), merged, everything],
@@ -344,7 +373,8 @@ def uncovered(root, everything, build):
     total = re.findall(r"ft: (\d+)", output)
     if status != 0 or not found:
         raise Lost("merging for coverage failed: %s" % output[-500:])
-    return int(found[2]), int(total[-1]) if total else 0
+    return (int(found[2]), int(total[-1]) if total else 0,
+            sorted(set(durable.names(merged)) - before))
 
 
 # ---- all of it --------------------------------------------------------------
@@ -398,11 +428,16 @@ def torture(options, say, planted, build):
     say("%d s, killed: %s" % (time.monotonic() - started, ", ".join(
         "%d x %s" % (n, what) for what, n in sorted(run.kills.items()))))
     everything = verify(run.root, witness, planted, say)
-    more, total = uncovered(run.root, everything, build)
+    log = os.path.join(run.root, "pruned.log")
+    others = pruned_by_others(durable.read(log).decode().splitlines(),
+                              run.targets, build) \
+        if os.path.exists(log) else set()
+    more, total, which = uncovered(run.root, everything, others, build)
     say("coverage of all that was ever seen: %d features, %d of them no "
         "longer reached" % (total, more))
     if more:
-        raise Lost("%d of %d features" % (more, total))
+        raise Lost("%d of %d features, which these reach: %s"
+                   % (more, total, ", ".join(which[:5])))
 
 
 def main():

@@ -21,6 +21,11 @@ static struct any the_run;
 
 /* ---- findings and words ------------------------------------------------ */
 
+const struct any *any_running(void)
+{
+	return &the_run;
+}
+
 bool any_broken(struct any *r, enum rule rule, const char *fmt, ...)
 {
 	struct run_finding *f = &r->finding;
@@ -117,6 +122,7 @@ static void disarm(struct any *r)
 	if (r->limited)
 		set_limit(r, SIZE_MAX);
 	hooks_fault(NULL);
+	r->armed = 0;
 	r->left = r->limit_left = 0;
 }
 
@@ -137,6 +143,7 @@ static void do_fault(struct any *r)
 
 	if (!op->in_kernel) {
 		hooks_fault(off || !fault.calls ? NULL : &fault);
+		r->armed = off ? 0 : fault.calls;
 		r->left = fault.mode > APB_FAULT_ONCE ? FAULT_OPS + 1 : 0;
 		return;
 	}
@@ -150,8 +157,10 @@ static void do_fault(struct any *r)
 
 static void count_down(struct any *r)
 {
-	if (r->left && !--r->left)
+	if (r->left && !--r->left) {
 		hooks_fault(NULL);
+		r->armed = 0;
+	}
 	if (r->limit_left && !--r->limit_left)
 		set_limit(r, SIZE_MAX);
 }

@@ -56,6 +56,7 @@ struct any {
 	struct op op;
 	size_t index;
 	unsigned int left, limit_left; /* operations until a fault ends */
+	unsigned int armed; /* calls that may be made to fail; a mask */
 	bool limited; /* by RLIMIT_AS */
 	size_t bytes; /* live, asked for */
 	size_t touched; /* cleared or copied by the target, at most */
@@ -91,6 +92,9 @@ struct any_request {
 };
 
 /* ---- any.c -------------------------------------------------------------- */
+
+/* What runs, or ran last. */
+const struct any *any_running(void);
 
 /*
  * A rule was broken.  True: it holds, the input ends.  False: it is not asked

@@ -24,6 +24,8 @@ sys.path.insert(0, os.path.dirname(HERE))
 import engines  # noqa: E402  (fuzz/ has to be in the path first)
 import fuzz     # noqa: E402
 import proc     # noqa: E402
+import reproducer  # noqa: E402
+import triage   # noqa: E402
 
 # Name and Debian package, None: needs none.
 TARGETS = {"glibc": None, "mimalloc": "libmimalloc2.0",
@@ -33,7 +35,6 @@ REPLAY = "build/fuzz/apb-replay-any"
 ENGINES = {"libfuzzer": "build/fuzz/apb-fuzz-any",
            "afl": "build/fuzz/apb-fuzz-any-afl"}
 REPLAY_SECONDS = 300
-MINIMIZE_SECONDS = 30
 HALF = 4 << 20  # of a history: any_history.c
 
 say = fuzz.say
@@ -49,6 +50,8 @@ class Target:
                             os.path.basename(name)).strip("-")
         self.folder = "build/foreign/fuzz-" + self.short
         self.corpus = self.folder + "/corpus"
+        # failing inputs, until they are filed
+        self.artifacts = self.folder + "/artifacts"
 
     def settings(self):
         return {"APB_TARGET": self.name, "APB_RULES": self.rules}
@@ -71,8 +74,8 @@ class LibFuzzer(engines.LibFuzzer):
         engines.unlink(self.history)
         engines.Worker.__init__(
             self, "%s-%d" % (target.short, index),
-            [ENGINES["libfuzzer"], "-artifact_prefix=%s/%s-" %
-             (engines.FINDINGS, target.short), "-print_final_stats=1",
+            [ENGINES["libfuzzer"], "-artifact_prefix=%s/" % target.artifacts,
+             "-print_final_stats=1",
              "-max_len=%d" % self.LENGTHS[index % 2], "-timeout=60",
              "-reload=1", "-len_control=%d" % (100 if index % 2 else 0),
              target.corpus, *engines.seed_folders()],
@@ -85,6 +88,7 @@ class Afl(engines.Afl):
 
     def __init__(self, index, target):
         self.out = "%s/afl/%d" % (target.folder, index)
+        self.findings = target.artifacts
         self.screen = ""
         self.history = "%s/history-%d" % (target.folder, index)
         role = ["-M", str(index), "-d"] if index == 0 else ["-S", str(index)]
@@ -155,51 +159,40 @@ def with_history(target, worker):
     return None, 0, ""
 
 
-def minimized(target, path):
-    small = os.path.join(engines.FINDINGS, "min-" + os.path.basename(path))
-    engines.unlink(small)
-    proc.run(target.replay("--minimize", path, "-o", small, "--seconds",
-                           str(MINIMIZE_SECONDS)),
-             timeout=MINIMIZE_SECONDS + 60,
-             env=proc.environment(APB_QUIET="1"))
-    proc.rearm()
-    if os.path.exists(os.path.join(proc.ROOT, small)):
-        return small
-    return path
-
-
-def operations(path):
-    """Number of records: 8 bytes each, behind a header of as many."""
-    return max(0, os.path.getsize(os.path.join(proc.ROOT, path)) // 8 - 1)
-
-
-def report(target, path, worker):
-    """All that is to be said on a finding."""
-    failed, output = replayed(target, path)
-    if failed:
-        path = minimized(target, path)
-        say("minimised to %s: %s" % (
-            fuzz.plural(operations(path), "operation"), path))
-        command = target.replay("-v", path)
-        _failed, output = replayed(target, "-v", path)
-    else:
-        folder, count, output = (with_history(target, worker) if worker
-                                 else (None, 0, ""))
-        if not folder:
+def report(target, store, path, worker):
+    """File a finding and say all there is to say; @worker: None, it is of the
+    committed corpus."""
+    origin = "%s on %s" % (worker.name if worker else "the corpus", target.name)
+    reason = worker.reason() if worker else ""
+    failed, _output = replayed(target, path)
+    folder, count, output = (None, 0, "") if failed or not worker else \
+        with_history(target, worker)
+    if not folder:
+        finding = fuzz.file_finding(store, path, origin, reason, bool(worker))
+        if finding and finding.name == triage.NOT_SHOWN:
             say("neither the input alone shows it nor the latest ones "
-                "together: %s" % path)
+                "together: %s" % os.path.relpath(finding.latest(), proc.ROOT))
             if worker:
                 print("\n".join("  " + line for line
                                 in fuzz.tail(worker.log, 30)))
-            return
-        say("it takes the %s before it as well: %s" % (
-            fuzz.plural(count - 1, "input"), folder))
-        command = target.replay("--no-fork", folder)
+        elif finding:
+            fuzz.report(store, finding, origin, reason)
+        return
+    engines.unlink(path)  # the last one of the folder
+    say("finding by %s: %s" % (origin, reason))
+    say("it takes the %s before it as well: %s" % (
+        fuzz.plural(count - 1, "input"), folder))
     say("replay it with:")
-    print("  " + shlex.join(command))
+    print("  " + shlex.join(target.replay("--no-fork", folder)))
     say("which says:")
     fuzz.words(output)
     sys.stdout.flush()
+
+
+def file_left(target, store):
+    """Findings of a run that was killed before it filed them."""
+    for path in engines.files(target.artifacts):
+        fuzz.file_finding(store, path, "left by a run on " + target.name, "")
 
 
 # ---- fuzzing ----------------------------------------------------------------
@@ -241,7 +234,7 @@ def summary(target, workers, seconds, before, found):
 
 
 def prepare(target, engine):
-    for folder in (target.corpus, engines.FINDINGS, engines.LOGS):
+    for folder in (target.corpus, target.artifacts, engines.LOGS):
         os.makedirs(os.path.join(proc.ROOT, folder), exist_ok=True)
     if engine != "afl":
         return
@@ -326,10 +319,12 @@ def main():
         proc.usage("the build failed")
     introduce(target)
     prepare(target, engine)
+    store = triage.Store(builds=[reproducer.Foreign(target.name, target.rules)])
+    file_left(target, store)
     bad = replay_corpus(target)
     if bad:
         say("finding by replay of the corpus")
-        report(target, bad, None)
+        report(target, store, bad, None)
         proc.leave(1)
 
     before = set(engines.files(target.corpus))
@@ -352,9 +347,8 @@ def main():
         say("%s ended without an input; the end of %s:" % (worker.name,
                                                            worker.log))
         print("\n".join("  " + line for line in fuzz.tail(worker.log, 20)))
-    if found:
-        say("finding by %s: %s" % (found[0][1].name, found[0][1].reason()))
-        report(target, *found[0])
+    for path, worker in found:
+        report(target, store, path, worker)
     proc.leave(1 if found or broken else 0)
 
 

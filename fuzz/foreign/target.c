@@ -280,9 +280,6 @@ static void prepare(int argc, char **argv)
 	if (!rest)
 		die("out of memory");
 	for (int i = 0; i < argc; i++) {
-		if (value_of("--emit-c", argv, &i))
-			die("--emit-c: of apb alone; for others see "
-			    "fuzz/foreign/findings");
 		if (i && take_option(argv, &i))
 			taken++;
 		else

@@ -5,9 +5,11 @@ each of which has to be found by the oracle made for it, and a library that has
 but a few functions; faults of the kernel; what a finding looks like."""
 
 import concurrent.futures
+import glob
 import os
 import re
 import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,6 +20,8 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import foreign  # noqa: E402  (fuzz/ has to be in the path first)
 import proc     # noqa: E402
+import reproducer  # noqa: E402
+import triage   # noqa: E402
 
 FAULTY = "build/foreign/libfaulty.so"
 FEW = "build/foreign/libfew.so"
@@ -231,8 +235,31 @@ class Driver(unittest.TestCase):
             self.assertEqual(done.returncode, 2, done.stdout)
             self.assertIn(text, done.stdout)
 
+    def filed(self):
+        """Folders of the findings of the library with faults."""
+        return glob.glob(os.path.join(proc.ROOT, triage.FINDINGS,
+                                      "libfaulty-so-*"))
+
+    def clean(self):
+        for folder in self.filed():
+            shutil.rmtree(folder)
+
     def test_finding(self):
-        """Shrunk, in words, with a command that shows it again."""
+        """Shrunk, in words, with a command that shows it again; in a folder,
+        with a program.  So is what a killed run had found."""
+        self.clean()
+        self.addCleanup(self.clean)
+        left = os.path.join(proc.ROOT, foreign.Target(FAULTY, "").artifacts,
+                            "crash-left")
+        os.makedirs(os.path.dirname(left), exist_ok=True)
+        shutil.copyfile(write_input("left", (0, 6, 0, 1 << 5), (0, 6, 1, 1 << 5)), left)
+        done = driver(TARGET=FAULTY, APB_FAULTY="align-16", FUZZ_SECONDS="30",
+                      JOBS="1")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertFalse(os.path.exists(left))
+        self.assertIn("libfaulty-so-align-16-malloc",
+                      map(os.path.basename, self.filed()))
+        self.clean()
         done = driver(TARGET=FAULTY, APB_FAULTY="overlap", FUZZ_SECONDS="30",
                       JOBS="1")
         self.assertEqual(done.returncode, 1, done.stdout)
@@ -244,11 +271,88 @@ class Driver(unittest.TestCase):
             env=environment(APB_FAULTY="overlap"),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(again.returncode, 1)
+        self.check_folder(done.stdout)
+
+    def check_folder(self, said):
+        folder, = self.filed()
+        self.assertIn(os.path.relpath(folder, proc.ROOT), said)
+        for name in ("input", "minimised", "report.txt", "stack.txt", "seen"):
+            self.assertTrue(os.path.getsize(os.path.join(folder, name)), name)
+        finding = triage.Finding(folder)
+        self.assertTrue(finding.meta["verified"], finding.meta)
+        self.assertEqual(finding.signature["target"], "libfaulty.so")
+        # the next make triage finds nothing to do, and shows it in the table
+        store = triage.Store()
+        self.assertTrue(store.complete(finding))
+        self.assertRegex(triage.table(store),
+                         r"(?m)^libfaulty-so-overlap-\S+ .* verified$")
 
     def test_fuzzing(self):
         done = driver(TARGET="glibc", FUZZ_SECONDS="3", JOBS="1")
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertRegex(done.stdout, r"executions +[1-9]")
+
+
+class Programs(unittest.TestCase):
+    """C programs: with the fault they fail, without it they do not."""
+
+    FAULTS = ("errno-free-fault", "must-fail", "realloc-content",
+              "realloc-failed", "zero")
+
+    def program(self, folder, source, **env):
+        """What becomes of it, with the library preloaded."""
+        path = os.path.join(folder, "program")
+        build = reproducer.Foreign(FAULTY)
+        made = subprocess.run(
+            build.compile(source, path), cwd=proc.ROOT, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=60, check=False)
+        self.assertEqual((made.returncode, made.stdout), (0, ""))
+        return subprocess.run(
+            [path], env=environment(LD_PRELOAD=build.preload(), **env),
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+            check=False).returncode
+
+    def test_faults(self):
+        with concurrent.futures.ThreadPoolExecutor(proc.NCPU) as pool:
+            list(pool.map(bench, self.FAULTS))
+        for fault in self.FAULTS:
+            with self.subTest(fault):
+                folder = scratch("fault-" + fault)
+                found, small, source = (os.path.join(folder, name) for name in
+                                        ("bench-finding", "small", "small.c"))
+                status, output = run("--target", FAULTY, "--minimize", found,
+                                     "-o", small, fault=fault)
+                self.assertEqual(status, 0, output)
+                status, output = run("--target", FAULTY, "--emit-c", small,
+                                     "-o", source, fault=fault)
+                self.assertEqual(status, 0, output)
+                self.assertEqual(self.program(folder, source,
+                                              APB_FAULTY=fault), -6)
+                self.assertEqual(self.program(folder, source), 0)
+
+    def test_threads(self):
+        """Each call by the thread that made it; one of them ends."""
+        path = write_input(
+            "threads", *[(i % 3 << 5, 6, i, 100 << 5) for i in range(6)],
+            (31 | 1 << 5, 0, 0, 0), *[(5, 0, i, 0) for i in range(4)],
+            header=b"\1\0\xe0\0\4\0\0\0")
+        status, output = run("--target", FAULTY, "--emit-c", path, "-o",
+                             path + ".c")
+        self.assertEqual(status, 0, output)
+        with open(path + ".c", encoding="ascii") as file:
+            text = file.read()
+        self.assertEqual(set(re.findall(r"\tplay\((\d)", text)),
+                         {"0", "1", "2"}, text)
+        self.assertEqual(text.count("\tend_thread("), 1, text)
+        self.assertEqual(self.program(scratch(""), path + ".c"), 0)
+
+    def test_too_many(self):
+        path = write_input("many", *[(18, 0xc0, 0, 1023 << 16)] * 12)
+        status, output = run("--target", FAULTY, "--emit-c", path, "-o",
+                             path + ".c")
+        self.assertEqual(status, 2, output)
+        self.assertIn("too many calls; minimize it first", output)
 
 
 class Findings(unittest.TestCase):

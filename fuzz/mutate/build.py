@@ -165,8 +165,7 @@ class Build:
         self.dependents = {}  # .c files by what they include
         self.flags = None
         args = ["-std=gnu11", "-DNDEBUG",
-                "-I" + os.path.join(ROOT, "alloc/include"),
-                "-I" + os.path.join(ROOT, "alloc")]
+                *["-I" + os.path.join(ROOT, i[2:]) for i in project.includes]]
         self.sources = [points.Source(path, args, ROOT)
                         for path in project.sources()]
         self.numbers = {}

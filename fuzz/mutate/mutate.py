@@ -13,8 +13,9 @@ build/mutate/results.  From the environment:
   MUTATE_SECONDS=n      start none after so many seconds
   MUTATE_FUZZ_SECONDS=n how long one that lives so far is fuzzed (2; 0: not)
   MUTATE_QUICK=n        only programs and inputs of n seconds of CPU in all,
-                        the cheapest; what lives goes on where that ended when
-                        this is more, or not set
+                        the cheapest, and none of the mutants that the list
+                        excuses; what lives goes on where that ended when this
+                        is more, or not set
   MUTATE_COMPARE=1      compare code in a quick run, too
   JOBS=n                at the same time
 
@@ -29,10 +30,10 @@ import sys
 import threading
 import time
 
+import apart
 import build as building
 import results as keeping
 import runner as running
-import shim
 from build import proc
 
 
@@ -94,7 +95,10 @@ class Mutate:
                                   self.witnesses)
 
     def settled(self, id):
-        """Whether nothing more is to be known."""
+        """Whether nothing more is to be known: in a quick run that is so of
+        what the list excuses, most of which would take all of the time."""
+        if self.quick and self.survivors.excused(id):
+            return True
         entry = self.known(id)
         quick = entry.get("quick") if entry else 0
         return entry and (not quick or self.quick and quick >= self.quick)
@@ -178,7 +182,7 @@ class Mutate:
         for i in ids:
             path = self.all[i][0].path
             for score in (scores.setdefault(path, keeping.Score()), total):
-                score.add(i, self.known(i), self.survivors)
+                score.add(i, self.known(i), self.survivors, self.quick)
         columns = keeping.Score.COLUMNS
         form = "%-24s" + "%10s" * len(columns) + "%10s"
         print(form % ("", *columns, "score"))
@@ -204,10 +208,7 @@ class Mutate:
 
 def main():
     proc.catch_signals()
-    project = building.Project()
-    # by itself: it has tests of its own, which are programs
-    if os.environ.get("FILE", "").startswith("alloc/shim"):
-        project = shim.Shim()
+    project = apart.of(os.environ.get("FILE", "")) or building.Project()
     listed = project.listed
     if sys.argv[1:]:
         if len(sys.argv) != 3 or sys.argv[1] != "--sample":

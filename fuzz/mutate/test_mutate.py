@@ -16,6 +16,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import apart        # noqa: E402  (the folder has to be in the path first)
 import points       # noqa: E402  (the folder has to be in the path first)
 import runner       # noqa: E402
 from build import proc  # noqa: E402
@@ -254,6 +255,37 @@ class Runs(unittest.TestCase):
             said = self.mutate(entries, 2, **values)
             self.assertEqual(said.count("\n"), 1, said)
         self.assertEqual(self.all_results(), before)
+
+    def test_8_quick(self):
+        """A quick run does not spend its time on what the list excuses."""
+        os.remove(os.path.join(OUT, "results"))
+        entries = ["%s equivalent %s" % entry for entry in ALIVE.items()]
+        said = self.mutate(entries, 0, MUTATE_QUICK="1", MUTATE_COMPARE="1",
+                           MUTATE_ID="sample_limited")
+        self.assertEqual(set(self.by_id()) & set(ALIVE), set())
+        self.assertGreater(len(self.by_id()), 5)
+        self.assertIn("score 100.0 %", said)
+        row = next(line for line in said.splitlines()
+                   if line.startswith("all "))
+        # all, run, killed by unit tests
+        self.assertEqual(row.split()[1], row.split()[2])
+        listed = sum("sample_limited" in name for name in ALIVE)
+        self.assertEqual(int(row.split()[9]), listed)
+
+
+class Apart(unittest.TestCase):
+    def test_where(self):
+        """What has programs of its own to test it is a project of its own."""
+        self.assertIsInstance(apart.of("alloc/shim"), apart.Shim)
+        self.assertIsInstance(apart.of("alloc/shim/info.c"), apart.Shim)
+        self.assertIsInstance(apart.of("alloc/python"), apart.Python)
+        for path in "", "alloc", "alloc/os/os.c", "alloc/shimmer":
+            self.assertIsNone(apart.of(path))
+        for project in apart.Shim(), apart.Python():
+            for path in (*project.sources(), *project.scripted,
+                         project.script, project.listed):
+                self.assertTrue(os.path.exists(
+                    os.path.join(proc.ROOT, path)), path)
 
 
 if __name__ == "__main__":

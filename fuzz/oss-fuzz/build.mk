@@ -21,7 +21,7 @@ service-harness.cc = $(if $(filter afl,$(SERVICE)),\
 service-harness.cflags = $(SERVICE_BASE) -fno-sanitize=fuzzer-no-link
 service-harness.deps = $(SERVICE_DENY)
 service-link.cc = $(CXX)
-service-link.ldflags = $(CXXFLAGS)
+service-link.ldflags = $(CXXFLAGS) $(FIXED)
 comma := ,
 
 $(foreach f,service service-harness,$(eval $(call flavour,$(f))))

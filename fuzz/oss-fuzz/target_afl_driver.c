@@ -58,5 +58,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		warm_up[SEED_AT] = (uint8_t)i;
 		LLVMFuzzerTestOneInput(warm_up, sizeof(warm_up));
 	}
+	run_prepare();
 	return 0;
 }

@@ -76,11 +76,10 @@ void apb_record_walk(const void *record,
 #define APB_STACK_MAX 30 /* frames that are kept */
 
 /*
- * The stack, from the function that @pc, a return address, is in, whose frame
- * is @frame: for a caller who gives __builtin_return_address(0) and
- * __builtin_frame_address(0), from his caller on.
+ * The stack from the caller of the function whose frame is @frame, by its
+ * __builtin_frame_address(0); as called by @fn, unless that is NULL.
  */
-uint32_t apb_stack_take(const void *pc, const void *frame);
+uint32_t apb_stack_take(const void *fn, const void *frame);
 
 /* The return addresses of a stack, innermost first; their number. */
 unsigned int apb_stack_get(uint32_t stack, const uintptr_t **pcs);
@@ -122,5 +121,8 @@ struct apb_glue_free {
 
 /* The whole report of it, as TOOL_NAME's; ends as the tool does. */
 void apb_glue_report_free(const struct apb_glue_free *bad);
+
+/* In a child: who was reporting is not there. */
+void apb_glue_report_forked(void);
 
 #endif /* APB_GLUE_H */

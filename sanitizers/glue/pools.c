@@ -48,6 +48,12 @@ APB_RAW void apb_glue_unlock(void)
 
 /* ---- the list --------------------------------------------------------- */
 
+APB_RAW static void in_child(void)
+{
+	apb_glue_unlock();
+	apb_glue_report_forked();
+}
+
 APB_RAW static void start(void)
 {
 	if (__atomic_load_n(&pools.started, __ATOMIC_ACQUIRE))
@@ -55,7 +61,7 @@ APB_RAW static void start(void)
 	tool_start();
 	if (!__atomic_exchange_n(&pools.started, 1, __ATOMIC_ACQ_REL)) {
 		/* no child has a list that is half changed */
-		pthread_atfork(lock, apb_glue_unlock, apb_glue_unlock);
+		pthread_atfork(lock, apb_glue_unlock, in_child);
 		tool_listen();
 	}
 }
@@ -127,10 +133,12 @@ APB_RAW void apb_glue_walk(const struct apb_san_pool *pool,
 				      void *arg),
 			   void *arg)
 {
+	tool_enter();
 	if (pool->walk)
 		pool->walk(pool, fn, arg);
 	else if (!pool->find)
 		apb_record_walk(pool->record, fn, arg);
+	tool_leave();
 }
 
 /* ---- pools ------------------------------------------------------------ */
@@ -165,8 +173,7 @@ APB_RAW void apb_san_pool_reset(struct apb_san_pool *pool)
 
 	tool_enter();
 	if (pool->record) {
-		stack = apb_stack_take(__builtin_return_address(0),
-				       __builtin_frame_address(0));
+		stack = apb_stack_take(NULL, __builtin_frame_address(0));
 		thread = apb_san_thread();
 		while ((addr = apb_record_kill(pool->record, &place, &size,
 					       stack, thread)))
@@ -201,10 +208,10 @@ APB_RAW void apb_san_born(struct apb_san_pool *pool, void *addr, size_t size,
 			  unsigned int flags)
 {
 	if (pool->record)
-		apb_record_born(pool->record, addr, size,
-				apb_stack_take(__builtin_return_address(0),
-					       __builtin_frame_address(0)),
-				apb_san_thread());
+		apb_record_born(
+			pool->record, addr, size,
+			apb_stack_take(NULL, __builtin_frame_address(0)),
+			apb_san_thread());
 	tool_born(addr, size, flags);
 }
 
@@ -214,8 +221,7 @@ APB_RAW void apb_san_died(struct apb_san_pool *pool, void *addr, size_t size)
 	uint32_t stack;
 
 	if (pool->record) {
-		stack = apb_stack_take(__builtin_return_address(0),
-				       __builtin_frame_address(0));
+		stack = apb_stack_take(NULL, __builtin_frame_address(0));
 		if (!apb_record_died(pool->record, addr, size, &wrong, stack,
 				     apb_san_thread())) {
 			bad_free(wrong, addr, size, 0, stack);
@@ -242,6 +248,8 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 
 	if (!apb_glue_trylock())
 		return NULL;
+	/* what is in front of a block may be closed */
+	tool_enter();
 	/* those that are a range first */
 	for (pool = pools.first; pool && !found; pool = pool->next)
 		if (!everywhere(pool) && apb_glue_find_in(pool, addr, block))
@@ -249,6 +257,7 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 	for (pool = pools.first; pool && !found; pool = pool->next)
 		if (everywhere(pool) && apb_glue_find_in(pool, addr, block))
 			found = pool;
+	tool_leave();
 	apb_glue_unlock();
 	return found;
 }
@@ -256,20 +265,17 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 APB_RAW void apb_san_bad_free(enum apb_san_free kind, const void *addr)
 {
 	bad_free(kind, addr, 0, 0,
-		 apb_stack_take(__builtin_return_address(0),
-				__builtin_frame_address(0)));
+		 apb_stack_take(NULL, __builtin_frame_address(0)));
 }
 
 APB_RAW void apb_san_bad_free_sized(enum apb_san_free kind, const void *addr,
 				    size_t size, size_t align)
 {
 	bad_free(kind, addr, size, align,
-		 apb_stack_take(__builtin_return_address(0),
-				__builtin_frame_address(0)));
+		 apb_stack_take(NULL, __builtin_frame_address(0)));
 }
 
 APB_RAW uint32_t apb_san_stack(void)
 {
-	return apb_stack_take(__builtin_return_address(0),
-			      __builtin_frame_address(0));
+	return apb_stack_take(NULL, __builtin_frame_address(0));
 }

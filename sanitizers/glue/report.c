@@ -6,6 +6,7 @@
 #include "glue/glue.h"
 #include "glue/tool.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,7 +235,32 @@ static void print_free(void *arg)
 		     text);
 }
 
+/*
+ * One report after the other: where the tool's go is one place for all threads.
+ * Who has the lock may be about to end the process, and may come back here then,
+ * from a handler.
+ */
+static struct {
+	uint32_t taken;
+	pthread_t owner;
+} reporting;
+
 void apb_glue_report_free(const struct apb_glue_free *bad)
 {
+	while (__atomic_exchange_n(&reporting.taken, 1, __ATOMIC_ACQUIRE)) {
+		if (pthread_equal(reporting.owner, pthread_self())) {
+			print_free((void *)(uintptr_t)bad);
+			return;
+		}
+		usleep(1000);
+	}
+	reporting.owner = pthread_self();
 	tool_report(print_free, (void *)(uintptr_t)bad);
+	reporting.owner = 0;
+	__atomic_store_n(&reporting.taken, 0, __ATOMIC_RELEASE);
+}
+
+void apb_glue_report_forked(void)
+{
+	__atomic_store_n(&reporting.taken, 0, __ATOMIC_RELEASE);
 }

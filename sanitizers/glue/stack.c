@@ -3,7 +3,7 @@
  * Stacks, each kept once, and the numbers of threads.
  *
  * A stack is taken by following frame pointers, as far as they stay in the
- * thread's stack and go up.  Those taken are in one reserved range, one after
+ * thread's stack, or on any other stack in the page, and go up.  Those taken are in one reserved range, one after
  * the other, never changed and never given back; a stack's number is its place
  * there.  A table of chains finds those that are known.  Who adds one writes it
  * first and then puts it at the head of its chain, with a compare-and-swap: no
@@ -21,6 +21,7 @@
 #define DEPOT_MIN ((size_t)16 << 20)
 #define TABLE_BITS 18
 #define LOWEST_PC 4096
+#define PAGE ((uintptr_t)4096)
 
 struct stack {
 	uint64_t hash;
@@ -201,38 +202,42 @@ APB_RAW static uint64_t spread(uint64_t hash)
 	return (hash ^ hash >> 32) * 0xd6e8feb86659fd93u;
 }
 
-APB_RAW static uint32_t take(const void *pc, const void *frame)
+APB_RAW static uint32_t take(const void *fn, const void *frame)
 {
+	uintptr_t fp = (uintptr_t)frame, up, high, pc;
 	uintptr_t pcs[APB_STACK_MAX];
-	uintptr_t fp = (uintptr_t)frame, up;
-	uint64_t hash;
-	uint32_t nr = 1;
+	uint64_t hash = 0;
+	uint32_t nr = 0;
 
-	pcs[0] = (uintptr_t)pc;
-	hash = mix(0, pcs[0]);
+	if (fn) {
+		pcs[nr++] = (uintptr_t)fn + 1;
+		hash = mix(hash, pcs[0]);
+	}
 	if (__builtin_expect(self.limits != LIMITS_KNOWN, 0) &&
 	    self.limits == LIMITS_UNKNOWN)
 		ask_limits();
-	/* on another stack, a signal's or a coroutine's, there is no bound */
-	if (fp < self.low || fp >= self.high)
-		return keep(spread(hash), pcs, nr);
-	while (nr < APB_STACK_MAX) {
+	high = self.high;
+	/* on a signal's stack, or a coroutine's, no more is known than this */
+	if (__builtin_expect(fp < self.low || fp >= high, 0))
+		high = (fp | (PAGE - 1)) + 1;
+	for (;;) {
+		pc = ((const uintptr_t *)fp)[1];
+		if (pc < LOWEST_PC)
+			break;
+		hash = mix(hash, pc);
+		pcs[nr++] = pc;
 		up = *(const uintptr_t *)fp;
-		if (up <= fp || up > self.high - 2 * sizeof(up) ||
-		    up % sizeof(up))
+		if (nr == APB_STACK_MAX || up <= fp ||
+		    up > high - 2 * sizeof(up) || up % sizeof(up))
 			break;
 		fp = up;
-		pcs[nr] = ((const uintptr_t *)fp)[1];
-		if (pcs[nr] < LOWEST_PC)
-			break;
-		hash = mix(hash, pcs[nr++]);
 	}
 	return keep(spread(hash), pcs, nr);
 }
 
-APB_RAW uint32_t apb_stack_take(const void *pc, const void *frame)
+APB_RAW uint32_t apb_stack_take(const void *fn, const void *frame)
 {
-	return TOOL_STACKS ? take(pc, frame) : 0;
+	return TOOL_STACKS ? take(fn, frame) : 0;
 }
 
 APB_RAW unsigned int apb_stack_get(uint32_t stack, const uintptr_t **pcs)
@@ -243,6 +248,9 @@ APB_RAW unsigned int apb_stack_get(uint32_t stack, const uintptr_t **pcs)
 	if (!stack || !depot || (size_t)stack * UNIT >= depot->used)
 		return 0;
 	s = stack_at(depot, stack);
+	/* a number that was none */
+	if (s->nr > APB_STACK_MAX)
+		return 0;
 	*pcs = s->pcs;
 	return s->nr;
 }

@@ -32,7 +32,8 @@
  *   tool_listen()                from now on, call apb_glue_reported() at the
  *                                end of each of its reports
  *   tool_report(print, arg)      make a report: @print says it; then end as
- *                                after any report, or return if the tool goes on
+ *                                after any report, or return if the tool goes
+ *                                on; one at a time
  *
  * TOOL_BEFORE, TOOL_AFTER are its words; TOOL_STATE are the definitions of the
  * variables that the functions have.

@@ -57,7 +57,6 @@ struct asan_instead {
 	void (*print)(void *arg); /* NULL: it has */
 	void *arg;
 	pthread_t thread;
-	uint32_t lock; /* over one such report */
 };
 extern struct asan_instead apb_asan_instead;
 
@@ -125,6 +124,20 @@ APB_RAW static inline void asan_mark(const void *p, uint8_t value, size_t n)
 			   s));
 }
 
+/*
+ * The granules that are all in the range: what shares one with a pool's first or
+ * last byte is not the pool's.
+ */
+APB_RAW static inline void asan_mark_inside(const void *p, uint8_t value,
+					    size_t n)
+{
+	uint8_t *s = asan_shadow((const char *)p + ASAN_GRANULE - 1);
+	uint8_t *end = asan_shadow((const char *)p + n);
+
+	if (s < end)
+		asan_fill(s, value, (size_t)(end - s));
+}
+
 /* Find out where the shadow is, and try it. */
 APB_RAW __attribute__((noinline, cold, unused)) static void tool_start(void)
 {
@@ -179,23 +192,31 @@ APB_RAW static inline void tool_pool_made(void *p, size_t n)
 {
 	apb_leak_heap_used(p, n);
 	if (asan_direct())
-		asan_mark(p, ASAN_GAP, n);
+		asan_mark_inside(p, ASAN_GAP, n);
 	else
 		__asan_poison_memory_region(p, n);
 }
 
 APB_RAW static inline void tool_pool_gone(void *p, size_t n)
 {
-	if (asan_direct())
-		asan_mark(p, 0, n);
-	else
+	uintptr_t end = (uintptr_t)p + n;
+	uint8_t rest = end % ASAN_GRANULE;
+	uint8_t *last = asan_shadow((const void *)end);
+
+	if (!asan_direct()) {
 		__asan_unpoison_memory_region(p, n);
+		return;
+	}
+	asan_mark_inside(p, 0, n);
+	/* closed by a block that was there */
+	if (rest && *last && (*last < rest || *last >= ASAN_GRANULE))
+		*last = 0;
 }
 
 /* What was accessible is dead; gaps remain gaps. */
 APB_RAW static inline void tool_reset(void *p, size_t n)
 {
-	size_t i, bytes = (n + ASAN_GRANULE - 1) >> ASAN_SHIFT;
+	size_t i, bytes;
 	uint8_t *s;
 	uint64_t v;
 
@@ -203,7 +224,11 @@ APB_RAW static inline void tool_reset(void *p, size_t n)
 		__asan_poison_memory_region(p, n);
 		return;
 	}
-	s = asan_shadow(p);
+	if (n < ASAN_GRANULE)
+		return;
+	s = asan_shadow((char *)p + ASAN_GRANULE - 1);
+	bytes = (((uintptr_t)p + n) >> ASAN_SHIFT) -
+		(((uintptr_t)p + ASAN_GRANULE - 1) >> ASAN_SHIFT);
 	for (i = 0; i + 8 <= bytes; i += 8) {
 		v = *(apb_asan_u64 *)(s + i);
 		if (v == 0xfafafafafafafafau || v == 0xfdfdfdfdfdfdfdfdu)
@@ -435,15 +460,6 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	void *frame = __builtin_frame_address(0);
 
-	/* whoever has it may be about to end the process; also this thread */
-	while (__atomic_exchange_n(&instead->lock, 1, __ATOMIC_ACQUIRE)) {
-		if (pthread_equal(instead->thread, pthread_self())) {
-			print(arg);
-			close(fd);
-			return;
-		}
-		usleep(1000);
-	}
 	instead->arg = arg;
 	instead->thread = pthread_self();
 	__atomic_store_n(&instead->print, print, __ATOMIC_RELEASE);
@@ -455,7 +471,6 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 		instead->print = NULL;
 		print(arg);
 	}
-	__atomic_store_n(&instead->lock, 0, __ATOMIC_RELEASE);
 	close(fd);
 }
 

@@ -141,6 +141,17 @@ APB_RAW static inline void tool_pool_gone(void *p, size_t n)
 
 /* ---- blocks ----------------------------------------------------------- */
 
+/* No more than so much of a block is marked when it is freed. */
+#define TSAN_MARKED ((size_t)1024)
+#define TSAN_MARKED_ALL ((size_t)1 << 20)
+
+/* As if all of it were written: its shadow is four times as large. */
+TSAN_INLINE void tsan_write(void *p, size_t n)
+{
+	__tsan_write_range(p,
+			   (long)(n < TSAN_MARKED_ALL ? n : TSAN_MARKED_ALL));
+}
+
 TSAN_INLINE void tsan_alloc(void *p, size_t n, bool write, const void *pc)
 {
 	if (tsan_direct()) {
@@ -150,7 +161,7 @@ TSAN_INLINE void tsan_alloc(void *p, size_t n, bool write, const void *pc)
 	}
 	__tsan_java_alloc((uintptr_t)p, TSAN_ALIGN(n));
 	if (write)
-		__tsan_write_range(p, (long)n);
+		tsan_write(p, n);
 }
 
 TSAN_INLINE void tsan_free(void *p, size_t n, const void *pc)
@@ -160,7 +171,7 @@ TSAN_INLINE void tsan_free(void *p, size_t n, const void *pc)
 			      (uintptr_t)p, true);
 		return;
 	}
-	__tsan_write_range(p, (long)n);
+	tsan_write(p, n);
 	__tsan_java_free((uintptr_t)p, TSAN_ALIGN(n));
 }
 
@@ -178,14 +189,10 @@ TSAN_INLINE void tool_died(void *p, size_t n)
 /* For any other thread a write of what was there, and a birth. */
 TSAN_INLINE void tool_resized(void *p, size_t old, size_t size)
 {
-	__tsan_write_range(p, (long)old);
+	tsan_write(p, old);
 	__tsan_java_free((uintptr_t)p, TSAN_ALIGN(old));
 	tsan_alloc(p, size, true, __builtin_return_address(0));
 }
-
-/* No more than so much of a block is marked when it is freed. */
-#define TSAN_MARKED ((size_t)1024)
-#define TSAN_MARKED_ALL ((size_t)1 << 20)
 
 /* As if it were blocks of that size. */
 TSAN_INLINE void tool_reset(void *p, size_t n)

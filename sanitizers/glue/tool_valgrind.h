@@ -116,9 +116,15 @@ static inline void tool_died(void *p, size_t n)
 	VALGRIND_FREELIKE_BLOCK(p, 0);
 }
 
+/* What is resized to no bytes is a bad free to memcheck: it is another block. */
 static inline void tool_resized(void *p, size_t old, size_t size)
 {
-	VALGRIND_RESIZEINPLACE_BLOCK(p, old, size, 0);
+	if (size) {
+		VALGRIND_RESIZEINPLACE_BLOCK(p, old, size, 0);
+	} else {
+		VALGRIND_FREELIKE_BLOCK(p, 0);
+		VALGRIND_MALLOCLIKE_BLOCK(p, 0, 0, 0);
+	}
 }
 
 static inline void tool_reset(void *p, size_t n)

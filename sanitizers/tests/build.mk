@@ -27,7 +27,8 @@ $(addprefix $(O)/san-address/tests/,free_fuzz leak_fuzz): \
 SAN_TESTS := $(SAN_TEST_MAIN:sanitizers/tests/%.c=$(O)/san-address/tests/%)
 SAN_TESTS += $(O)/san-address-gcc/tests/test_glue
 SAN_TESTS += $(addprefix $(O)/san-address/tests/,pool free_fuzz leaks leak_fuzz)
-SAN_TESTS += $(O)/san-address-gcc/tests/pool $(O)/san-leak/tests/leaks
+SAN_TESTS += $(O)/san-address-gcc/tests/pool $(O)/san-memory/tests/pool
+SAN_TESTS += $(O)/san-leak/tests/leaks
 SAN_TESTS += $(foreach t,address memory thread leak valgrind,\
 	$(O)/san-$(t)/tests/bump)
 

@@ -76,12 +76,13 @@ SOME = ("over_wide", "under", "after_free", "twice", "by_alignment", "by_libc")
 
 
 def run(program, *args, cwd=None, **options):
-    """Status and output of a program, under these ASAN_OPTIONS."""
+    """Status and output of a program, under these options of its tool."""
     words = {"exitcode": EXIT, "detect_leaks": 0, "symbolize": 1}
     words.update(options)
-    env = dict(os.environ, ASAN_OPTIONS=":".join(
-        "%s=%s" % word for word in words.items()))
-    env.setdefault("ASAN_SYMBOLIZER_PATH", "/usr/bin/" + SYMBOLIZER)
+    text = ":".join("%s=%s" % word for word in words.items())
+    env = dict(os.environ, ASAN_OPTIONS=text, MSAN_OPTIONS=text)
+    for tool in ("ASAN", "MSAN"):
+        env.setdefault(tool + "_SYMBOLIZER_PATH", "/usr/bin/" + SYMBOLIZER)
     done = subprocess.run(
         [os.path.join(ROOT, program), *args], env=env, cwd=cwd,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
@@ -136,17 +137,22 @@ class Reports(unittest.TestCase):
 
     def test_together(self):
         """Reports of several threads at once are told one after the other."""
-        status, text = run("build/san-address/tests/pool", "together",
-                           halt_on_error=0)
-        self.assertEqual(status, 0, text)
-        kinds = re.findall(r"ERROR: AddressSanitizer: (attempting \S+)", text)
-        self.assertEqual((kinds.count("attempting double-free"),
-                          kinds.count("attempting free"), len(kinds)),
-                         (5, 10, 15), text)
-        report = (r"={65}\n==\d+==ERROR: (?:(?!ERROR: )(?s:.))*?"
-                  r"SUMMARY: AddressSanitizer: (?:double|bad)-free .*\n")
-        self.assertTrue(re.fullmatch("(?:%s){15}went on\n" % report, text),
-                        text)
+        for build, tool, end, code in (
+                ("san-address", "AddressSanitizer", r"went on\n", 0),
+                ("san-memory", "MemorySanitizer",
+                 r"MemorySanitizer: 15 warnings reported\.\n", EXIT)):
+            status, text = run("build/%s/tests/pool" % build, "together",
+                               halt_on_error=0)
+            self.assertEqual(status, code, text)
+            kinds = re.findall(r"ERROR: %s: (attempting \S+)" % tool, text)
+            self.assertEqual((kinds.count("attempting double-free"),
+                              kinds.count("attempting free"), len(kinds)),
+                             (5, 10, 15), text)
+            self.assertNotIn("WARNING", text)
+            report = (r"={65}\n==\d+==ERROR: (?:(?!ERROR: )(?s:.))*?"
+                      r"SUMMARY: %s: (?:double|bad)-free .*\n" % tool)
+            self.assertTrue(re.fullmatch("(?:%s){15}%s" % (report, end),
+                                         text), text)
 
     def test_abort(self):
         for build in BUILDS:

@@ -23,7 +23,9 @@
  *
  * Blocks begin at multiples of APB_SAN_ALIGN, and between two of them there are
  * at least APB_SAN_GAP bytes which nobody uses: an overflow has to land
- * somewhere.  A dead block should be handed out again as late as possible.
+ * somewhere.  The last block of a pool has a gap behind it, too, if something else
+ * follows in the same APB_SAN_ALIGN bytes.  A dead block should be handed out again
+ * as late as possible.
  */
 #ifndef APB_SANITIZE_H
 #define APB_SANITIZE_H
