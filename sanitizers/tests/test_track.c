@@ -425,7 +425,7 @@ static void test_classes(void **state)
 		p = apb_malloc(i);
 		assert_non_null(p);
 		assert_true(apb_track_locate(p, &place));
-		whole = i + ((size_t)1 << place.note->shift);
+		whole = i + (size_t)(p - place.block);
 		assert_in_range(place.end - place.block, whole,
 				whole + (whole > 1024 ? 127 : 63));
 		used += (size_t)(place.end - place.block);
