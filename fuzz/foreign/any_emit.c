@@ -117,8 +117,7 @@ static const struct {
 
 static void print_alignment(struct emit *e, uint32_t b)
 {
-	const struct run_finding *f = finding(e);
-	const char *at = f ? strstr(f->detail, "not aligned to ") : NULL;
+	const char *at = strstr(finding(e)->detail, "not aligned to ");
 
 	if (at)
 		fprintf(e->to, "\tassert((uintptr_t)p[%u] %% %lu == 0);\n", b,
@@ -252,7 +251,8 @@ static void print_last(struct emit *e, bool served)
 
 	if (served && record_makes(v))
 		fprintf(e->to, "\tsize[%u] = %zuu;\n", b, v->size);
-	print_alignment(e, b);
+	if (finding(e) && strstr(finding(e)->detail, "not aligned to "))
+		print_alignment(e, b);
 	if (is(e, "pvalloc-size"))
 		fprintf(e->to, "\tassert(malloc_usable_size(p[%u]) >= %zuu);\n",
 			b, (v->size + 4095) & ~(size_t)4095);
