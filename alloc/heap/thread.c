@@ -17,7 +17,7 @@
 static struct apb_entry nothing;
 
 const struct apb_heap apb_empty_heap = {
-	.bin = {[0 ... APB_NR_CLASSES] = {&nothing, &nothing}},
+	.bin = {[0 ... APB_NR_BINS] = {&nothing, &nothing}},
 };
 
 __thread struct apb_heap *apb_tls = (struct apb_heap *)&apb_empty_heap;

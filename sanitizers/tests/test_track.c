@@ -408,6 +408,37 @@ static void test_strangers(void **state)
 	apb_reset();
 }
 
+/*
+ * Classes are closer together than in other builds, and statistics have those of
+ * the others: two are told as one, by the larger of them, but bytes are exact.
+ */
+static void test_classes(void **state)
+{
+	static struct apb_stats s;
+	struct apb_track_place place;
+	size_t i, whole, used = 0;
+	char *p;
+
+	(void)state;
+	apb_reset();
+	for (i = 513; i < 1000; i += 7) {
+		p = apb_malloc(i);
+		assert_non_null(p);
+		assert_true(apb_track_locate(p, &place));
+		whole = i + (size_t)(p - place.block);
+		assert_in_range(place.end - place.block, whole,
+				whole + (whole > 1024 ? 127 : 63));
+		used += (size_t)(place.end - place.block);
+	}
+	apb_stats(&s);
+	assert_int_equal(s.used_bytes, used);
+	for (i = used = 0; i < APB_NR_CLASSES; i++)
+		used += s.class_[i].used * s.class_[i].size;
+	assert_in_range(used, s.used_bytes + 1, s.used_bytes * 9 / 8);
+	assert_int_equal(s.class_[APB_NR_CLASSES - 1].size, APB_MAX_POOLED);
+	apb_reset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -422,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_classes),
 	};
 
 	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
