@@ -79,12 +79,19 @@
 #define APB_FLAT_BYTES_MIN ((size_t)8 << 20)
 #define APB_FLAT_CHUNK ((size_t)64 << 10)
 
-/* Classes 1..32 in steps of 16, then four to a doubling. */
+/*
+ * Classes 1..32 in steps of 16, then four to a doubling.  In tracking builds it
+ * is eight: with red zones most blocks are of such classes, and what a class has
+ * beyond a block is memory, and distance to the next block.
+ */
 #define APB_CLASS_STEP_SHIFT 4
 #define APB_NR_SMALL_CLASSES 32
 #define APB_SMALL_MAX ((size_t)512)
 #define APB_SMALL_MAX_SHIFT 9
 #define APB_DOUBLINGS 6
+#define APB_DOUBLING_SHIFT (APB_TRACK ? 3 : 2)
+#define APB_NR_BINS \
+	(APB_NR_SMALL_CLASSES + (APB_DOUBLINGS << APB_DOUBLING_SHIFT))
 
 /* Largest alignment served from pools: their bases are page-aligned. */
 #define APB_MAX_POOL_ALIGN APB_PAGE

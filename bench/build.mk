@@ -72,7 +72,7 @@ bench-setup:
 
 bench-build: bench-setup
 	$(Q)$(MAKE) $(PARALLEL) $(BENCH_PROGRAMS) $(O)/libapb-malloc.so \
-		$(O)/libapb-nochecks.so $(O)/apb-python3
+		$(O)/libapb-nochecks.so $(O)/apb-python3 $(O)/python/python3
 
 BENCH_RUN = $(Q)bench/run.py --build $(O) --rounds '$(ROUNDS)' \
 	--peers '$(PEERS)' $(if $(CPU),--cpu '$(CPU)') $(if $(QUICK),--quick)

@@ -96,7 +96,7 @@ def report(suite):
         common.table([row.name, *row.columns] +
                      (["by"] if isinstance(row, FragRow) else []), lines)
         own, other = (row.get(name, row.columns[-1])
-                      for name in ("apb-python3", "pymalloc.so"))
+                      for name in ("apb-python3", "pymalloc.a"))
         if own and other:
             print("apb-python3 gives back %.0f %% of what pymalloc keeps"
                   % (100 * (1 - own / other)))

@@ -19,6 +19,7 @@ void apb_stop(void)
 	if (apb_lock_free())
 		return;
 	apb_mutex_lock(&apb_heaps_lock);
+	apb_heaps_sort();
 	for (node = apb_state.heaps.all; node; node = node->next)
 		apb_mutex_lock(&apb_entry(node, struct apb_heap, node)->lock);
 	apb_mutex_lock(&apb_state_lock);

@@ -4,7 +4,9 @@
  *
  *   heaps lock  which heaps there are, and which of them no thread has
  *   heap->lock  of one heap: pools, bins' arrays, emptying its queue; nobody
- *               waits for a second one, but he who holds the heaps lock
+ *               waits for a second one, but he who holds the heaps lock, and
+ *               then in the order of their addresses: there need not be one,
+ *               but tools that look at locks know of none that guards an order
  *   state lock  everything that heaps share: arenas, map, large blocks,
  *               metadata, the OS layer, options
  *

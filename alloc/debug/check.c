@@ -152,7 +152,7 @@ static void see_arrived(struct check *c, struct apb_heap *heap)
 	const struct apb_batch *batch;
 	unsigned int cls, n = 0;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
 		batch = heap->arrived[cls];
 		for (; batch && n <= heap->nr_arrived; batch = batch->next) {
 			expect(c, batch->owner == (uintptr_t)&heap->bin[cls],
@@ -187,7 +187,7 @@ static void see_arrays(struct check *c, const struct apb_heap *heap)
 {
 	unsigned int cls;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
 		const struct apb_bin_info *info = &heap->info[cls];
 
 		if (info->base < heap->first ||
@@ -206,7 +206,7 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	       !heap->bin[0].top->block &&
 		       heap->bin[0].top == heap->bin[0].limit,
 	       "bin.class0", &heap->bin[0], "in use");
-	for (cls = 1; cls <= APB_NR_CLASSES && !c->failed; cls++)
+	for (cls = 1; cls <= APB_NR_BINS && !c->failed; cls++)
 		see_bin(c, heap, cls);
 	for (i = 0; i < APB_NR_OUT && !c->failed; i++) {
 		const struct apb_out *out = &heap->out[i];
@@ -335,7 +335,7 @@ static void check_pool(struct apb_pool *pool, void *arg)
 	c->listed_pools += partial;
 	if (pool->let_be)
 		c->sparse_bytes += pool->idle * APB_PAGE;
-	if (pool->cls < 1 || pool->cls > APB_NR_CLASSES || !pool->count ||
+	if (pool->cls < 1 || pool->cls > APB_NR_BINS || !pool->count ||
 	    pool->count > APB_MAX_BLOCKS) {
 		fail(c, "pool.geometry", pool, "class %u, %u blocks", pool->cls,
 		     pool->count);
@@ -505,7 +505,7 @@ static void check_partial(struct check *c, const struct apb_heap *heap,
 	struct apb_node *node;
 	unsigned int cls;
 
-	for (cls = 0; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 0; cls <= APB_NR_BINS; cls++) {
 		for (node = heap->partial[cls]; node; node = node->next) {
 			const struct apb_pool *pool =
 				apb_entry(node, struct apb_pool, node);

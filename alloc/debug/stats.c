@@ -14,12 +14,14 @@
 static void count_pool(struct apb_pool *pool, void *arg)
 {
 	struct apb_stats *s = arg;
-	struct apb_class_stats *c = &s->class_[pool->cls - 1];
+	struct apb_class_stats *c = &s->class_[apb_class_told(pool->cls) - 1];
 	unsigned int live = apb_pool_live(pool);
 
 	c->pools++;
 	c->used += live;
 	c->avail += pool->count - live;
+	s->used_bytes += live * apb_class_size(pool->cls);
+	s->avail_bytes += (pool->count - live) * apb_class_size(pool->cls);
 	s->quant_bytes += apb_pool_remainder(pool);
 	s->align_bytes += apb_pool_colour_bytes(pool);
 }
@@ -41,13 +43,12 @@ static void count_classes(struct apb_stats *s)
 
 	for (kind = 0; kind < APB_NR_POOL_KINDS; kind++)
 		s->unused_pools[kind].size = (size_t)1 << apb_kind_shift(kind);
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
-		struct apb_class_stats *c = &s->class_[cls - 1];
+	/* the last of those that are told as one is the largest */
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
+		struct apb_class_stats *c = &s->class_[apb_class_told(cls) - 1];
 
 		c->size = apb_class_size(cls);
 		c->pool_size = (size_t)1 << apb_kind_shift(apb_class_kind(cls));
-		s->used_bytes += c->used * c->size;
-		s->avail_bytes += c->avail * c->size;
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Size classes: 1..32 are 16, 32, ... 512; 33..56 are 640, 768, 896, 1024,
- * 1280, ... 32768, four to a doubling.  Class 0 does not exist.
+ * 1280, ... 32768, four to a doubling (tracking builds: 33..80 are 576, 640, ...
+ * 32768, eight).  Class 0 does not exist.
  */
 #ifndef APB_CLASS_H
 #define APB_CLASS_H
@@ -18,8 +19,10 @@ static inline unsigned int apb_class_of(size_t size)
 	size--;
 	/* XOR rather than minus: clz is a bsr and an XOR, which cancel out */
 	top = 63u ^ (unsigned int)__builtin_clzl(size);
-	return APB_NR_SMALL_CLASSES + 1 + (top - APB_SMALL_MAX_SHIFT) * 4 +
-	       (unsigned int)((size >> (top - 2)) & 3);
+	return APB_NR_SMALL_CLASSES + 1 +
+	       ((top - APB_SMALL_MAX_SHIFT) << APB_DOUBLING_SHIFT) +
+	       (unsigned int)((size >> (top - APB_DOUBLING_SHIFT)) &
+			      ((1 << APB_DOUBLING_SHIFT) - 1));
 }
 
 /* Bytes of a block of class @cls. */
@@ -30,7 +33,19 @@ static inline size_t apb_class_size(unsigned int cls)
 	if (cls <= APB_NR_SMALL_CLASSES)
 		return (size_t)cls << APB_CLASS_STEP_SHIFT;
 	geo = cls - APB_NR_SMALL_CLASSES - 1;
-	return (size_t)(5 + geo % 4) << (APB_SMALL_MAX_SHIFT - 2 + geo / 4);
+	return (size_t)((1 << APB_DOUBLING_SHIFT) + 1 +
+			geo % (1 << APB_DOUBLING_SHIFT))
+	       << (APB_SMALL_MAX_SHIFT - APB_DOUBLING_SHIFT +
+		   (geo >> APB_DOUBLING_SHIFT));
+}
+
+/* What class @cls is in statistics, which know of four to a doubling. */
+static inline unsigned int apb_class_told(unsigned int cls)
+{
+	if (cls <= APB_NR_SMALL_CLASSES)
+		return cls;
+	return APB_NR_SMALL_CLASSES + 1 +
+	       ((cls - APB_NR_SMALL_CLASSES - 1) >> (APB_DOUBLING_SHIFT - 2));
 }
 
 /* Pool kind (0, 1, 2) of class @cls, and the pool size of a kind. */

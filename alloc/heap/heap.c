@@ -83,7 +83,7 @@ static void first_arrays(struct apb_heap *heap)
 	struct apb_entry *base = heap->first + 1;
 	unsigned int cls;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
 		first_array(heap, cls, base);
 		base += heap->info[cls].room + 1;
 	}
@@ -179,7 +179,7 @@ void apb_heap_apply_period(struct apb_heap *heap)
 {
 	unsigned int period = fixed_period(), cls;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
 		heap->info[cls].want =
 			(uint16_t)(period ? period : apb_bin_first(cls));
 		adjust(heap, cls);
@@ -246,7 +246,7 @@ void apb_heap_settle_all(struct apb_heap *heap)
 {
 	unsigned int cls;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
 		settle_bin(heap, cls, 0);
 		free_array(heap, &heap->info[cls]);
 	}
@@ -265,7 +265,7 @@ size_t apb_heap_held(const struct apb_heap *heap)
 	size_t bytes = 0;
 	unsigned int cls;
 
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++)
+	for (cls = 1; cls <= APB_NR_BINS; cls++)
 		bytes += (size_t)(heap->bin[cls].top - heap->info[cls].base) *
 			 apb_class_size(cls);
 	return bytes;

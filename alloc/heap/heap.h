@@ -77,19 +77,19 @@ struct apb_out {
 };
 
 /* Entries of all bins' first arrays, and one below each. */
-#define APB_FIRST_ENTRIES 486
+#define APB_FIRST_ENTRIES (APB_TRACK ? 654 : 486)
 
 struct apb_heap {
-	struct apb_bin bin[APB_NR_CLASSES + 1];
+	struct apb_bin bin[APB_NR_BINS + 1];
 	struct apb_out out[APB_NR_OUT];
 	struct apb_batch *batches; /* empty ones */
 	unsigned int nr_batches;
 	uint64_t posted; /* batches sent off */
 	/* under the lock */
 	pthread_mutex_t lock;
-	struct apb_bin_info info[APB_NR_CLASSES + 1];
-	struct apb_node *partial[APB_NR_CLASSES + 1];
-	struct apb_batch *arrived[APB_NR_CLASSES + 1]; /* see remote.h */
+	struct apb_bin_info info[APB_NR_BINS + 1];
+	struct apb_node *partial[APB_NR_BINS + 1];
+	struct apb_batch *arrived[APB_NR_BINS + 1]; /* see remote.h */
 	unsigned int nr_arrived;
 	uint64_t settles;
 	uint64_t settled;
@@ -110,10 +110,10 @@ struct apb_heap {
 
 /* An owner word leads to its heap. */
 #define APB_HEAP_ALIGN APB_PAGE
-#define APB_HEAP_BYTES ((size_t)12288)
+#define APB_HEAP_BYTES ((APB_TRACK ? 4 : 3) * APB_PAGE)
 
 static_assert(sizeof(struct apb_heap) <= APB_HEAP_BYTES,
-	      "a heap is three pages");
+	      "a heap is three pages, or four");
 static_assert(offsetof(struct apb_heap, bin) == 0 &&
 		      sizeof(((struct apb_heap *)0)->bin) <= APB_PAGE,
 	      "bins are in the heap's first page");

@@ -135,7 +135,7 @@ static void sweep_heap(struct apb_heap *heap, bool all)
 
 	if (apb_junk())
 		return;
-	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+	for (cls = 1; cls <= APB_NR_BINS; cls++) {
 		for (node = heap->partial[cls]; node; node = node->next) {
 			struct apb_pool *pool =
 				apb_entry(node, struct apb_pool, node);

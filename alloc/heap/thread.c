@@ -17,7 +17,7 @@
 static struct apb_entry nothing;
 
 const struct apb_heap apb_empty_heap = {
-	.bin = {[0 ... APB_NR_CLASSES] = {&nothing, &nothing}},
+	.bin = {[0 ... APB_NR_BINS] = {&nothing, &nothing}},
 };
 
 __thread struct apb_heap *apb_tls = (struct apb_heap *)&apb_empty_heap;
@@ -67,6 +67,24 @@ static void cool(void)
 	apb_heap_empty(heap);
 	apb_unlock(&heap->lock);
 	heap->warm = false;
+}
+
+/* New ones are in front, and mostly in order already. */
+void apb_heaps_sort(void)
+{
+	struct apb_node *node = heaps()->all, *next, *last = NULL, **at;
+
+	heaps()->all = NULL;
+	for (; node; node = next) {
+		next = node->next;
+		at = last && (uintptr_t)node > (uintptr_t)last ? &last->next :
+								 &heaps()->all;
+		while (*at && (uintptr_t)*at < (uintptr_t)node)
+			at = &(*at)->next;
+		apb_node_add(at, node);
+		if (!node->next)
+			last = node;
+	}
 }
 
 static struct apb_heap *new_heap(void)

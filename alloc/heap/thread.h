@@ -50,6 +50,9 @@ struct apb_heap *apb_thread_swap(struct apb_heap *heap);
 /* What a thread's end does: its heap is up for the next one. */
 void apb_thread_end(void);
 
+/* Those that hold the heaps lock: the list of all, in the order of addresses. */
+void apb_heaps_sort(void);
+
 /* In a forked child, all locks held: the other threads are no more. */
 void apb_threads_orphan(void);
 

@@ -7,6 +7,7 @@
 # with tracking: libapb-TOOL.a.  With the tool's own instrumentation left out of
 # it, it links with what either compiler made.  UBSan's is instrumented; gcc's
 # run time does not have all that clang's checks call, so it is built by gcc.
+# With each goes what makes it a whole program's malloc (sanitizers/wrap).
 #
 # No package is installed by these targets (no `setup`): what they need is what
 # `make` needs, clang-19 for its tools, and python3.
@@ -38,7 +39,9 @@ $(foreach d,prefix bindir libdir includedir pkgconfigdir cmakedir,$(if \
 		$(d)=$($(d)): must be an absolute path without blanks)))
 endif
 
-INSTALL_TOOLS = $(foreach t,$(TOOLS),$(call lib,$(call install-flavour,$(t))))
+install-built = $(call lib,$(1)) $(O)/$(1)/libapb-wrap.a $(O)/$(1)/wrap-new.o
+INSTALL_TOOLS = $(foreach t,$(TOOLS),$(call \
+	install-built,$(call install-flavour,$(t)))) $(if $(TOOLS),$(O)/wrap.rsp)
 INSTALLED = $(addprefix $(O)/,libapb.a libapb.so libapb-malloc.a libapb-malloc.so) \
 	$(INSTALL_TOOLS) $(if $(PYTHON),$(O)/apb-python3)
 

@@ -51,7 +51,7 @@ def pc(args, name, what, cflags, libs, private=""):
         "Description: " + what,
         "Version: " + args.version,
         "Cflags: " + " ".join(["-I${includedir}", *cflags]),
-        "Libs: " + " ".join([*libs[:-1], "-L${libdir}", libs[-1]]),
+        "Libs: " + " ".join(["-L${libdir}", *libs]),
     ]
     if private:
         lines.append("Libs.private: " + private)
@@ -70,6 +70,17 @@ def pkgconfig(args):
             args, "apb-" + tool, "apb, its blocks seen by " + TOOLS[tool],
             [*cflags.split(), "-pthread"],
             [*link.split(), "-pthread", "-lapb-" + tool])
+        for suffix, first, what in (
+                ("", [], "a whole program's malloc"),
+                ("-cxx", ["${libdir}/apb/wrap-new-%s.o" % tool],
+                 "a whole program's malloc and operator new")):
+            yield "apb-wrap-%s%s.pc" % (tool, suffix), pc(
+                args, "apb-wrap-%s%s" % (tool, suffix),
+                "apb as %s, seen by %s" % (what, TOOLS[tool]),
+                [*cflags.split(), "-pthread"],
+                [*link.split(), "-pthread", *first,
+                 "@${libdir}/apb/wrap.rsp",
+                 "-lapb-wrap-" + tool, "-lapb-" + tool])
 
 
 def cmake(args):
@@ -140,6 +151,14 @@ def entries(args):
     for tool, library, _cflags, _link in args.tools:
         yield File(os.path.join(args.libdir, "libapb-%s.a" % tool), 0o644,
                    copy(library))
+        made = os.path.dirname(library)
+        yield File(os.path.join(args.libdir, "libapb-wrap-%s.a" % tool), 0o644,
+                   copy(os.path.join(made, "libapb-wrap.a")))
+        yield File(os.path.join(args.libdir, "apb", "wrap-new-%s.o" % tool),
+                   0o644, copy(os.path.join(made, "wrap-new.o")))
+    if args.tools:
+        yield File(os.path.join(args.libdir, "apb", "wrap.rsp"), 0o644,
+                   copy(os.path.join(args.build, "wrap.rsp")))
     for name, text in pkgconfig(args):
         yield File(os.path.join(args.pkgconfigdir, name), 0o644, text.encode)
     for name, text in cmake(args):
@@ -177,7 +196,8 @@ def uninstall(args):
         if os.path.lexists(path):
             os.unlink(path)
             print("  REMOVE   " + path)
-    for path in (os.path.join(args.includedir, "apb"), args.cmakedir):
+    for path in (os.path.join(args.includedir, "apb"),
+                 os.path.join(args.libdir, "apb"), args.cmakedir):
         try:
             os.rmdir(place(args, path))
         except OSError:

@@ -6,6 +6,7 @@
 #include "os/os.h"
 
 #include "api/hide.h"
+#include "os/told.h"
 #include "state.h"
 #include "track/track.h"
 
@@ -46,12 +47,17 @@ static int kernel_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 			void *new_addr)
 {
 	(void)ctx;
-	if (!new_addr)
-		return mremap(addr, old_size, new_size, 0) == MAP_FAILED ? -1 :
-									   0;
-	if (mremap(addr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED,
-		   new_addr) != MAP_FAILED)
+	if (!new_addr) {
+		if (mremap(addr, old_size, new_size, 0) == MAP_FAILED)
+			return -1;
+		apb_tell_remapped(addr, old_size, new_size);
 		return 0;
+	}
+	if (mremap(addr, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   new_addr) != MAP_FAILED) {
+		apb_tell_remapped(new_addr, old_size, new_size);
+		return 0;
+	}
 	/*
 	 * The target is unmapped before the move; if it is the move that
 	 * failed it has to be mapped again (if not, this fails and does no

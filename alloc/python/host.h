@@ -33,6 +33,12 @@ enum host_allocator {
  */
 enum host_allocator host_install(void);
 
+/* What it puts into the tables of both domains: apb's, without the context. */
+void *host_malloc(void *ctx, size_t size);
+void *host_calloc(void *ctx, size_t n, size_t size);
+void *host_realloc(void *ctx, void *ptr, size_t size);
+void host_free(void *ctx, void *ptr);
+
 /* What host_install() did. */
 enum host_allocator host_allocator(void);
 

@@ -9,25 +9,25 @@
 
 static enum host_allocator installed = HOST_OTHER;
 
-static void *host_malloc(void *ctx, size_t size)
+void *host_malloc(void *ctx, size_t size)
 {
 	(void)ctx;
 	return apb_malloc(size);
 }
 
-static void *host_calloc(void *ctx, size_t n, size_t size)
+void *host_calloc(void *ctx, size_t n, size_t size)
 {
 	(void)ctx;
 	return apb_calloc(n, size);
 }
 
-static void *host_realloc(void *ctx, void *ptr, size_t size)
+void *host_realloc(void *ctx, void *ptr, size_t size)
 {
 	(void)ctx;
 	return apb_realloc(ptr, size);
 }
 
-static void host_free(void *ctx, void *ptr)
+void host_free(void *ctx, void *ptr)
 {
 	(void)ctx;
 	apb_free(ptr);

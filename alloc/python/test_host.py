@@ -244,6 +244,100 @@ class Choice(unittest.TestCase):
             "0 0 0 0 0 0 0 0 True"])
 
 
+class Functions(unittest.TestCase):
+    """CPython's functions for memory, as extension modules call them."""
+
+    CALLS = "\n".join((
+        "import apb, ctypes",
+        "def function(name, *args):",
+        "    f = ctypes.pythonapi[name]",
+        "    f.restype, f.argtypes = ctypes.c_void_p, args",
+        "    return f",
+        "P, N = ctypes.c_void_p, ctypes.c_size_t",
+        "def used(cls):",
+        "    return apb.stats()['classes'][cls]['used']",
+        ""))
+
+    def test_blocks(self):
+        """Each of them, with small and with pooled blocks, and NULL."""
+        code = self.CALLS + "\n".join((
+            "for domain in 'Mem', 'Object':",
+            "    get = function('Py%s_Malloc' % domain, N)",
+            "    zero = function('Py%s_Calloc' % domain, N, N)",
+            "    change = function('Py%s_Realloc' % domain, P, N)",
+            "    free = function('Py%s_Free' % domain, P)",
+            "    before = used(30), used(35), used(43)",
+            "    a = [get(496) for _ in range(3000)]",
+            "    b = [zero(16, 100) for _ in range(300)]",
+            "    assert not any(ctypes.string_at(p, 1600).strip(b'\\0')",
+            "                   for p in b)",
+            "    print(used(30) - before[0] >= 3000, end=' ')",
+            "    for p in a:",
+            "        ctypes.memset(p, 7, 496)",
+            "    a = [change(p, 4096) for p in a]",
+            "    assert all(ctypes.string_at(p, 496) == b'\\7' * 496",
+            "               for p in a)",
+            "    print(used(30) - before[0] < 100,",
+            "          used(43) - before[2] >= 3000, end=' ')",
+            "    for p in a + b + [None, get(0), zero(0, 8), change(None, 0)]:",
+            "        free(p)",
+            "    assert not get(2 ** 63) and not zero(2 ** 62, 4)",
+            "    assert not change(None, 2 ** 63)",
+            "    print(used(43) - before[2] < 100)",
+            "apb.check()"))
+        self.assertEqual(host(code), "\n".join(["True True True True"] * 2))
+
+    def test_misuse(self):
+        """The checks are in these functions as they are in apb_free()."""
+        for domain in "Mem", "Object":
+            for free, text in (
+                    ("free(p), free(p)", "double free"),
+                    ("free(p + 16)", "pointer that is not the start of a block")):
+                code = self.CALLS + "\n".join((
+                    "get = function('Py%s_Malloc', N)" % domain,
+                    "free = function('Py%s_Free', P)" % domain,
+                    "p = get(48)", free))
+                status, _, err = run(HOST, "-c", code)
+                self.assertEqual(status, -signal.SIGABRT, err)
+                self.assertIn("apb: " + text, err)
+
+    def test_one_address(self):
+        """CPython compares a type's tp_free with the address it knows."""
+        code = self.CALLS + (
+            "tp_free = ctypes.c_void_p.from_address(id(str) + 320).value\n"
+            "print(tp_free == ctypes.cast(function('PyObject_Free'), P).value)")
+        self.assertEqual(host(code), "True")
+
+    def test_tracemalloc(self):
+        """What is put in place later is asked, and may go again."""
+        code = "\n".join((
+            "import apb, tracemalloc",
+            "before = [object() for _ in range(5000)]",
+            "tracemalloc.start()",
+            "during = [object() for _ in range(5000)]",
+            "def traced():",
+            "    return tracemalloc.get_traced_memory()[0]",
+            "most = traced()",
+            "del before, during[2500:]",
+            "print(most > 5000 * 16, traced() < most - 2000 * 16)",
+            "tracemalloc.stop()",
+            "after = [object() for _ in range(5000)]",
+            "del during, after",
+            "apb.check()"))
+        self.assertEqual(host(code), "True True")
+
+    def test_others_free(self):
+        """What is freed comes back, whosever it is."""
+        code = "\n".join((
+            "import sys",
+            "before = sys.getallocatedblocks()",
+            "for _ in range(10000):",
+            "    object(), [0] * 100, dict(a=1)",
+            "print(sys.getallocatedblocks() - before < 1000)"))
+        for name in "default", "pymalloc":
+            self.assertEqual(host(code, PYTHONMALLOC=name), "True")
+
+
 class Module(unittest.TestCase):
     """import apb"""
 
@@ -306,6 +400,40 @@ class Module(unittest.TestCase):
                                  "apb.debugmallocstats(%s)" % argument)
             self.assertEqual(status, 1)
             self.assertIn(error, err)
+
+    def test_debugmallocstats_leaves_nothing(self):
+        """No descriptor, no mapping, no reference, no block."""
+        code = "\n".join((
+            "import apb, gc, os, sys",
+            "class Out:",
+            "    def write(self, text): self.text = text",
+            "out = Out()",
+            "def left():",
+            "    gc.collect()",
+            "    with open('/proc/self/maps') as file:",
+            "        maps = file.read().count('apb-stats')",
+            "    return (len(os.listdir('/proc/self/fd')), maps,",
+            "            sys.getrefcount(out))",
+            "for i in range(3):",
+            "    apb.debugmallocstats(out)",
+            "was, blocks = left(), sys.getallocatedblocks()",
+            "for i in range(500):",
+            "    apb.debugmallocstats(out)",
+            "assert left() == was, (left(), was)",
+            "assert sys.getallocatedblocks() - blocks < 100",
+            "del sys.stderr",
+            "print(apb.debugmallocstats())"))
+        self.assertEqual(host(code), "None")
+
+    def test_debugmallocstats_without_descriptors(self):
+        code = "\n".join((
+            "import apb, errno, io, os, resource",
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))",
+            "try:",
+            "    apb.debugmallocstats(io.StringIO())",
+            "except OSError as error:",
+            "    print(error.errno == errno.EMFILE)"))
+        self.assertEqual(host(code), "True")
 
     def test_sys(self):
         """What CPython tells about pymalloc is told about apb."""

@@ -176,6 +176,7 @@ void make_scene(void)
 	assert_int_equal(apb_state.larges.nr_cached, 1);
 	assert_true(sc.arena->dirty && sc.arena->dirty != sc.arena->unused);
 	assert_int_equal(sc.other->kind, 1);
+	test_initialised();
 }
 
 /* ---- running ---------------------------------------------------------- */

@@ -10,7 +10,7 @@ size_t stress_times(size_t quick, size_t full)
 	const char *env = getenv("APB_TEST_FULL");
 	size_t n = env && *env && strcmp(env, "0") != 0 ? full : quick;
 
-	if (!STRESS_TSAN && !STRESS_ASAN)
+	if (!test_has_tool())
 		return n;
 	return n < 10 ? 1 : n / 10;
 }

@@ -15,34 +15,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Sanitizers take their time, and memory of their own. */
-#if defined(__SANITIZE_THREAD__)
-#define STRESS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define STRESS_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define STRESS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define STRESS_ASAN 1
-#endif
-#endif
-#ifndef STRESS_TSAN
-#define STRESS_TSAN 0
-#endif
-#ifndef STRESS_ASAN
-#define STRESS_ASAN 0
-#endif
-
-/* Whether resident memory is ours alone, so that it can be held to a bound. */
-#define STRESS_RSS (!STRESS_TSAN && !STRESS_ASAN)
-
 /*
  * How often to do something: @quick in `make test`, a tenth of it under a
- * sanitizer, @full in `make test-stress` (APB_TEST_FULL=1 in the environment).
+ * tool, @full in `make test-stress` (APB_TEST_FULL=1 in the environment).
  */
 size_t stress_times(size_t quick, size_t full);
 

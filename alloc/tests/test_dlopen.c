@@ -9,6 +9,8 @@
 #define _GNU_SOURCE /* readlink(), PATH_MAX */
 #include "testlib.h"
 
+#include "initialised.h"
+
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
@@ -118,9 +120,11 @@ static void must_be_empty(const struct lib *lib)
 
 	must(!lib->check(NULL));
 	lib->stats(&s);
+	initialised(&s, sizeof(s));
 	must(!s.used_bytes && !s.large);
 	lib->trim();
 	lib->stats(&s);
+	initialised(&s, sizeof(s));
 	must(!s.arenas);
 	must(s.mapped_bytes == s.heap_bytes);
 }

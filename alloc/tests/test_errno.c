@@ -170,6 +170,41 @@ static void test_no_memory(void **ctx)
 	apb_reset();
 }
 
+static unsigned int moved;
+
+/* In place it fails, and does not say why. */
+static int move_only(void *ctx, void *addr, size_t old_size, size_t new_size,
+		     void *new_addr)
+{
+	if (!new_addr)
+		return -1;
+	moved++;
+	return apb_os_kernel.remap(ctx, addr, old_size, new_size, new_addr);
+}
+
+/* What the caller had in it means nothing. */
+static void test_of_the_caller(void **ctx)
+{
+	struct apb_os os = own;
+	char *p;
+
+	(void)ctx;
+	fresh_kernel();
+	refused = 0;
+	os.remap = move_only;
+	assert_int_equal(apb_set_os(&os), 0);
+	p = apb_malloc(100000);
+	fill(p, 100000, 1);
+	moved = 0;
+	errno = EFAULT;
+	p = apb_realloc(p, 6 * MIB);
+	assert_true(filled(p, 100000, 1));
+	assert_int_equal(moved, 1);
+	apb_free(p);
+	assert_whole();
+	apb_reset();
+}
+
 /* No function clears it, whatever else it may make of it. */
 static void test_not_cleared(void **ctx)
 {
@@ -223,6 +258,7 @@ int main(void)
 		cmocka_unit_test(test_frees),
 		cmocka_unit_test(test_remote_frees),
 		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_of_the_caller),
 		cmocka_unit_test(test_not_cleared),
 	};
 

@@ -8,7 +8,9 @@
 #include "testreport.h"
 
 #include "api/lock.h"
+#include "arena/flat.h"
 #include "debug/report.h"
+#include "heap/sparse.h"
 #include "os/os.h"
 
 #include <fcntl.h>
@@ -132,6 +134,33 @@ static void test_purged_for_zeroes(void **ctx)
 	assert_whole();
 }
 
+/* What follows other heaps' sweeps are pools that were let be, no others. */
+static void test_follows_sweeps(void **ctx)
+{
+	char *p[64];
+	unsigned int i;
+	uint64_t was;
+
+	(void)ctx;
+	fresh_sim(3, 0);
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = apb_malloc(4096);
+	for (i = 0; i < NR_OF(p); i++)
+		if (i % 16)
+			apb_free(p[i]);
+	apb_settle();
+	was = purges();
+	apb_state.arenas.sweeps++;
+	apb_lock(&apb_tls->lock);
+	apb_sparse_follow(apb_tls);
+	apb_unlock(&apb_tls->lock);
+	assert_int_equal(purges(), was);
+	/* a trim sweeps all of them */
+	apb_trim();
+	assert_true(purges() > was);
+	assert_whole();
+}
+
 /* What is as large as all that may be cached is cached. */
 static void test_cached_at_the_limit(void **ctx)
 {
@@ -149,6 +178,73 @@ static void test_cached_at_the_limit(void **ctx)
 	apb_free(apb_malloc(limit));
 	assert_int_equal(stats_now().large_cached, 0);
 	assert_whole();
+}
+
+/* What is mapped has nothing behind it. */
+static void *guarded_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	char *p = mmap(NULL, size + 2 * MIB, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t up = ((uintptr_t)p + MIB - 1) & ~(MIB - 1);
+
+	(void)ctx;
+	(void)hint;
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(mprotect((void *)up, size, PROT_READ | PROT_WRITE), 0);
+	*zero = true;
+	return (void *)up;
+}
+
+/* Of a block that grows no more is read than it has. */
+static void grow_all(size_t from, size_t to)
+{
+	char *p[100];
+	size_t i;
+
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_malloc(from);
+		fill(p[i], from, i);
+	}
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_realloc(p[i], to);
+		assert_true(filled(p[i], from, i));
+	}
+	for (i = 0; i < NR_OF(p); i++)
+		apb_free(p[i]);
+	assert_whole();
+}
+
+static void test_read_on_growth(void **ctx)
+{
+	static const struct apb_flat_entry none;
+	const struct apb_os os = {
+		.map = guarded_map,
+		.unmap = no_unmap,
+		.purge = no_unmap,
+		.remap = no_remap,
+	};
+	struct apb_flat saved;
+	unsigned int slow;
+
+	(void)ctx;
+	for (slow = 0; slow < 2; slow++) {
+		fresh_kernel();
+		assert_int_equal(apb_set_os(&os), 0);
+		saved = apb_flat;
+		if (slow) {
+			/* without the flat map there is the slow path only */
+			apb_flat.tried = true;
+			apb_flat.mask = 0;
+			apb_flat.table = (const char *)&none;
+		}
+		grow_all(16384, 20000);
+		grow_all(32768, 40000);
+		grow_all(8192, 9000);
+		apb_reset();
+		if (slow)
+			apb_flat = saved;
+	}
+	fresh_kernel();
 }
 
 /* ---- what is printed -------------------------------------------------- */
@@ -187,6 +283,11 @@ static void test_print_on_any_stack(void **ctx)
 	assert_int_equal(printed(one, 'x'), printed(other, 0));
 	assert_string_equal(one, other);
 	printed(other, '7');
+	assert_string_equal(one, other);
+	/* and byte by byte */
+	write_faults.at_most = 1;
+	printed(other, 0);
+	write_faults.at_most = 0;
 	assert_string_equal(one, other);
 }
 
@@ -361,7 +462,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trimmed),
 		cmocka_unit_test(test_purged_for_zeroes),
+		cmocka_unit_test(test_follows_sweeps),
 		cmocka_unit_test(test_cached_at_the_limit),
+		cmocka_unit_test(test_read_on_growth),
 		cmocka_unit_test(test_print_on_any_stack),
 		cmocka_unit_test(test_print_stops),
 		cmocka_unit_test(test_check_is_silent),

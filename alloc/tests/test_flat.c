@@ -103,6 +103,7 @@ static void test_check_sees_damage(void **ctx)
 	fresh_sim(3, 0);
 	p = apb_malloc(100);
 	entry = entry_of(p);
+	test_initialised();
 #define DAMAGED(member, value)                   \
 	do {                                     \
 		damaged = *entry;                \
@@ -161,7 +162,7 @@ static void *block[NR_BLOCKS];
 
 static void fill_two_arenas(uintptr_t distance)
 {
-	uintptr_t base = (uintptr_t)0x200000000000;
+	uintptr_t base = FREE_ADDRESSES;
 	struct apb_os there = apb_os_kernel;
 	unsigned int i;
 

@@ -6,6 +6,8 @@
  */
 #include "testreport.h"
 
+#include "initialised.h"
+
 #include <pthread.h>
 #include <signal.h>
 
@@ -312,6 +314,8 @@ static void test_other_misuse_is_as_ever(void **ctx)
 
 static void test_only_at_first(void **ctx)
 {
+	char *b;
+
 	(void)ctx;
 	fresh_sim(8, 0);
 	assert_int_equal(apb_set_option(APB_OPT_JUNK, 2), -1);
@@ -331,7 +335,9 @@ static void test_only_at_first(void **ctx)
 	assert_true(all_bytes(apb_malloc(100), 100, BORN));
 	assert_int_equal(apb_reset(), 0);
 	assert_int_equal(apb_set_option(APB_OPT_JUNK, 0), 0);
-	assert_false(all_bytes(apb_malloc(100), 100, BORN));
+	b = apb_malloc(100);
+	initialised(b, 100);
+	assert_false(all_bytes(b, 100, BORN));
 }
 
 /* ---- threads ---------------------------------------------------------- */

@@ -8,7 +8,6 @@
 #include "testlib.h"
 
 #include "ops.h"
-#include "poison.h"
 #include "run.h"
 
 #include <stdio.h>
@@ -234,8 +233,8 @@ static int in_child(void (*use_up)(void))
 	int status;
 	pid_t pid;
 
-	/* what a sanitizer needs would be refused as well */
-	if (POISON_ACTIVE)
+	/* what a tool needs would be refused as well */
+	if (test_has_tool())
 		skip();
 	pid = fork();
 	assert_true(pid >= 0);

@@ -72,6 +72,9 @@ static void took(pthread_mutex_t *lock, bool waited)
 		if (rank_of(held[i]) == RANK_HEAP &&
 		    rank_of(lock) == RANK_HEAP && !holds(&apb_heaps_lock))
 			complain("a second heap's lock");
+		if (rank_of(held[i]) == RANK_HEAP &&
+		    rank_of(lock) == RANK_HEAP && held[i] > lock)
+			complain("heaps' locks not in the order of addresses");
 	}
 	nr_taken++;
 	if (nr_held < HELD_MAX)
@@ -313,6 +316,36 @@ static void test_fast(void **ctx)
 	assert_int_equal(nr_taken, 0);
 }
 
+/* All heaps' locks, of which many are made, in the order of their addresses. */
+static void test_many_heaps(void **ctx)
+{
+	struct apb_heap *mine, *heap[HELD_MAX / 4];
+	struct apb_violation v;
+	size_t i, round;
+
+	(void)ctx;
+	apb_free(apb_malloc(1));
+	mine = apb_thread_swap(NULL);
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < NR_OF(heap); i++) {
+			apb_free(apb_malloc(1));
+			heap[i] = apb_thread_swap(NULL);
+		}
+		LOCKS(assert_int_equal(apb_check(&v), 0));
+		LOCKS(assert_int_equal(apb_check(&v), 0));
+		/* those that are made next fill holes */
+		for (i = 0; i < NR_OF(heap); i++) {
+			apb_thread_swap(heap[i * 7 % NR_OF(heap)]);
+			apb_thread_end();
+			if (i % 3 == round)
+				LOCKS(apb_trim());
+		}
+		LOCKS(assert_int_equal(apb_check(&v), 0));
+	}
+	apb_thread_swap(mine);
+	assert_whole();
+}
+
 /* With no memory: everything is asked for it. */
 static void test_no_memory(void **ctx)
 {
@@ -419,6 +452,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_functions, setup),
 		cmocka_unit_test_setup(test_fast, setup),
+		cmocka_unit_test_setup(test_many_heaps, setup),
 		cmocka_unit_test_setup(test_no_memory, setup),
 		cmocka_unit_test_setup(test_fork_lets_go, setup),
 		cmocka_unit_test(test_random_inputs),

@@ -88,8 +88,7 @@ static void test_little_address_space(void **ctx)
 
 	(void)ctx;
 	assert_false(apb_flat.tried);
-	/* a sanitizer takes far more */
-	if (address_space() > 32 * MIB)
+	if (test_has_tool())
 		skip();
 	for (i = 0; i < NR_OF(tests); i++) {
 		size_t limit = tests[i].limit;

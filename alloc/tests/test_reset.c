@@ -286,7 +286,7 @@ static void test_a_second_try(void **ctx)
 
 /* ---- many slices of the map ------------------------------------------- */
 
-#define SPREAD_BASE ((uintptr_t)0x200000000000)
+#define SPREAD_NR 99 /* more than there are blocks that want a place */
 #define SPREAD_STEP (((uintptr_t)4 << 30) + MIB)
 
 static unsigned int spread_maps;
@@ -295,15 +295,17 @@ static size_t spread_bytes;
 /* A kernel that puts every mapping into another slice. */
 static void *spread_map(void *ctx, void *hint, size_t size, bool *zero)
 {
-	uintptr_t at = SPREAD_BASE + spread_maps++ % 200 * SPREAD_STEP;
+	uintptr_t at = 0;
 	void *p;
 
 	(void)ctx;
 	(void)hint;
 	/* leaves and the like wherever there is room */
-	p = mmap(size % MIB ? NULL : (void *)at, size, PROT_READ | PROT_WRITE,
+	if (size % MIB == 0)
+		at = FREE_ADDRESSES + spread_maps++ % SPREAD_NR * SPREAD_STEP;
+	p = mmap((void *)at, size, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-			 (size % MIB ? 0 : MAP_FIXED_NOREPLACE),
+			 (at ? MAP_FIXED_NOREPLACE : 0),
 		 -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;

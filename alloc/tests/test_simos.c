@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "initialised.h"
 #include "poison.h"
 #include "simos.h"
 
@@ -354,11 +355,13 @@ static void test_nonzero_is_true(void **ctx)
 	for (seed = 0; seed < 20; seed++) {
 		reset(seed, SIMOS_NONZERO);
 		p = map(100 * PAGE);
+		initialised(p, 100 * PAGE);
 		for (i = 0; i < SIMOS_SCRIBBLE_PAGES; i++)
 			assert_true(*(uint64_t *)(p + i * PAGE) != 0);
 	}
 	reset(1, SIMOS_NONZERO | SIMOS_FILL);
 	p = map(100 * PAGE);
+	initialised(p, 100 * PAGE);
 	for (i = 0; i < 100 * PAGE; i += 8)
 		assert_true(*(uint64_t *)(p + i) != 0);
 }

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "initialised.h"
 #include "poison.h"
 #include "simos.h"
 
@@ -346,6 +347,7 @@ static uint64_t hash_content(uint64_t h, const char *p, size_t size, bool all)
 {
 	size_t i, k, words = all ? PAGE / 8 : 1;
 
+	initialised(p, size);
 	if (!all && size > SIMOS_SCRIBBLE_PAGES * PAGE)
 		size = SIMOS_SCRIBBLE_PAGES * PAGE;
 	for (i = 0; i < size; i += PAGE)

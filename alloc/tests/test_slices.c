@@ -9,8 +9,7 @@
 #include <sys/mman.h>
 
 #define SLICE ((uintptr_t)1 << APB_SLICE_SHIFT)
-/* Where nothing else is, and no sanitizer has its tables. */
-#define EDGE ((uintptr_t)0x5a0100000000)
+#define EDGE (FREE_ADDRESSES + SLICE)
 #define MAPS FAULT_MASK(APB_OS_MAP)
 
 /* The next mapping of a whole number of MiB goes there. */

@@ -260,7 +260,7 @@ static void assert_held(const char *when, size_t rss, size_t resident,
 {
 	struct apb_stats s = stats_now();
 
-	if (STRESS_RSS) {
+	if (!test_has_tool()) {
 		size_t now = resident_bytes();
 
 		print_message("  %s: %zu KiB resident, %zu KiB mapped\n", when,

@@ -66,7 +66,7 @@ static void assert_no_growth(size_t nr, thread_fn fn, size_t slack)
 		      nr, before.mapped_bytes / 1024, after.mapped_bytes / 1024,
 		      rss / 1024, more / 1024);
 	assert_in_range(after.mapped_bytes, 0, before.mapped_bytes + slack);
-	if (STRESS_RSS)
+	if (!test_has_tool())
 		assert_in_range(more, 0, rss + slack);
 	assert_whole();
 	clear_left();
@@ -275,7 +275,7 @@ static void test_frees_while_owners_end(void **ctx)
 #define OLD_KEYS 4
 #define KEYS 12
 /* TSan's own ends its idea of the thread in the fourth. */
-#define ROUNDS (STRESS_TSAN ? 3u : 4u)
+#define ROUNDS (APB_SAN_THREAD ? 3u : 4u)
 
 static pthread_key_t keys[KEYS];
 static atomic_size_t destroyed;

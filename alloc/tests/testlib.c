@@ -3,11 +3,15 @@
 #define _GNU_SOURCE /* syscall() */
 #include "testlib.h"
 
+#include "glue/raw.h"
+#include "initialised.h"
+
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <valgrind/valgrind.h>
 
 #define CHILD_SECONDS 60
 
@@ -35,6 +39,45 @@ size_t test_pool_blocks(unsigned int cls, size_t bytes)
 
 	return n < 512 ? n : 512;
 }
+
+/* ---- tools -------------------------------------------------------------- */
+
+bool test_has_tool(void)
+{
+	return (APB_SAN && !APB_SAN_VALGRIND) || RUNNING_ON_VALGRIND;
+}
+
+bool test_on_valgrind(void)
+{
+	return RUNNING_ON_VALGRIND != 0;
+}
+
+static void initialised_arena(struct apb_arena *arena, void *arg)
+{
+	(void)arg;
+	initialised(arena, APB_ARENA);
+}
+
+void test_initialised(void)
+{
+	apb_arena_for_each(initialised_arena, NULL);
+}
+
+APB_RAW bool same_bytes(const void *a, const void *b, size_t size)
+{
+	const char *one = a, *other = b;
+	size_t i = 0;
+
+	for (; size - i >= sizeof(uint64_t); i += sizeof(uint64_t))
+		if (*(const uint64_t *)(one + i) !=
+		    *(const uint64_t *)(other + i))
+			return false;
+	while (i < size && one[i] == other[i])
+		i++;
+	return i == size;
+}
+
+/* ---- a fresh allocator -------------------------------------------------- */
 
 static bool on_sim;
 

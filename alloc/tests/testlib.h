@@ -36,6 +36,31 @@ size_t test_pool_bytes(unsigned int cls);
 size_t test_pool_blocks(unsigned int cls, size_t bytes);
 
 /*
+ * Whether the program runs under a sanitizer or valgrind: these take their
+ * time, and memory, addresses and mappings of their own, so that what the
+ * process has of them is not ours alone.
+ */
+bool test_has_tool(void);
+
+/* Whether it is valgrind: it has its own idea of files, time and signals, too. */
+bool test_on_valgrind(void);
+
+/*
+ * 400 GiB of addresses where nothing is, and where the tools let a program map
+ * what it wants.
+ */
+#define FREE_ADDRESSES ((uintptr_t)0x7e8800000000)
+
+/*
+ * What is damaged makes a check read what was never written: from now on all
+ * memory of arenas is initialised as far as MemorySanitizer knows.
+ */
+void test_initialised(void);
+
+/* As memcmp() says it, of memory that need not be initialised. */
+bool same_bytes(const void *a, const void *b, size_t size);
+
+/*
  * The state before the first call, default options, no handler, no faults,
  * over the simulated or the real kernel.
  */

@@ -200,9 +200,8 @@ static void assert_unchanged(const struct image *im)
 	assert_memory_equal(&im->arenas, &apb_state.arenas, sizeof(im->arenas));
 	assert_memory_equal(&im->os, &apb_state.os, sizeof(im->os));
 	for (i = 0; i < im->nr; i++)
-		assert_int_equal(memcmp(im->arena[i].bytes, im->arena[i].arena,
-					APB_ARENA),
-				 0);
+		assert_true(same_bytes(im->arena[i].bytes, im->arena[i].arena,
+				       APB_ARENA));
 }
 
 void assert_told(const struct report *want)

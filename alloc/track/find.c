@@ -156,7 +156,7 @@ static bool was_pool(const struct apb_arena *arena, const struct apb_pool *pool,
 	size_t bytes = (size_t)1 << apb_kind_shift(arena->kind);
 	uintptr_t start = (uintptr_t)arena + slot * bytes;
 
-	return pool->cls && pool->cls < APB_NR_CLASSES + 1 && pool->count &&
+	return pool->cls && pool->cls < APB_NR_BINS + 1 && pool->count &&
 	       pool->base - start < bytes &&
 	       pool->count * apb_class_size(pool->cls) <=
 		       bytes - (pool->base - start);
@@ -288,6 +288,22 @@ static bool consider(const char *at, const char *addr, bool found,
 	return true;
 }
 
+struct seek {
+	const char *addr;
+	struct apb_san_block *found;
+	bool any;
+};
+
+static void seek_one(const struct apb_san_block *block, void *arg)
+{
+	struct seek *seek = arg;
+
+	if (distance(block, seek->addr))
+		return;
+	*seek->found = *block;
+	seek->any = true;
+}
+
 /*
  * The block whose place in the core @addr is in; and if that is in front of the
  * block, or behind it, the next one on that side.
@@ -297,9 +313,14 @@ static bool find(const struct apb_san_pool *pool, const void *ptr,
 {
 	const char *addr = ptr, *slot, *start;
 	bool found, in_front = true, behind = true;
+	struct seek seek = {.addr = addr, .found = block};
 	struct apb_track_place place;
 
 	(void)pool;
+	if (tool_lends()) {
+		apb_lent_walk(seek_one, &seek);
+		return seek.any;
+	}
 	if (!apb_track_locate(addr, &place)) {
 		/* an unused pool: the last one in front, the first behind */
 		slot = (char *)((uintptr_t)addr & -SMALLEST_POOL);
@@ -365,6 +386,10 @@ static void walk_all(const struct apb_san_pool *pool,
 	struct apb_node *node;
 
 	(void)pool;
+	if (tool_lends()) {
+		apb_lent_walk(fn, arg);
+		return;
+	}
 	apb_arena_for_each(walk_arena, &walk);
 	for (node = apb_state.larges.list; node; node = node->next) {
 		place.block =

@@ -132,6 +132,11 @@ inlined void *alloc(size_t size, bool zero, const void *fn)
 	shift = shift_of_size(size);
 	total = served(size) + ((size_t)1 << shift);
 	tool_enter();
+	if (tool_lends()) {
+		user = apb_lent_make(APB_MIN_ALIGN, size, zero);
+		tool_leave();
+		return user;
+	}
 	if (likely(total <= APB_MAX_POOLED)) {
 		block = apb_core_malloc(total);
 	} else {
@@ -190,6 +195,11 @@ APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 	if (total > APB_MAX_POOLED || align > APB_MAX_POOL_ALIGN)
 		total += LARGE_GAP;
 	tool_enter();
+	if (tool_lends()) {
+		user = apb_lent_make(align, size, false);
+		tool_leave();
+		return user;
+	}
 	block = apb_core_aligned_alloc(align, total);
 	if (block && apb_track_is_large(block))
 		close_large(block, block + ((size_t)1 << shift), size);
@@ -280,10 +290,14 @@ inlined void release(void *ptr, const void *fn)
 	if (!ptr)
 		return;
 	tool_enter();
-	note = note_of(ptr);
-	ok = note && die(note);
-	if (likely(ok))
-		bury(note, ptr, fn);
+	if (tool_lends()) {
+		ok = apb_lent_free(ptr);
+	} else {
+		note = note_of(ptr);
+		ok = note && die(note);
+		if (likely(ok))
+			bury(note, ptr, fn);
+	}
 	tool_leave();
 	if (unlikely(!ok))
 		bad_free(ptr);
@@ -295,24 +309,38 @@ APB_UNINSTRUMENTED void apb_free(void *ptr)
 	release(ptr, apb_free);
 }
 
+/* Whether @ptr is a live block, and of how many bytes. */
+APB_UNINSTRUMENTED static bool live_size(const void *ptr, size_t *size)
+{
+	struct apb_note *note;
+	bool live;
+
+	tool_enter();
+	if (tool_lends()) {
+		live = apb_lent_size(ptr, size);
+	} else {
+		note = note_of(ptr);
+		live = note && note->state == APB_NOTE_LIVE;
+		if (live)
+			*size = apb_note_size(note);
+	}
+	tool_leave();
+	return live;
+}
+
 /* Whether that is right for @ptr, if it is a live block at all. */
 APB_UNINSTRUMENTED static bool fits(void *ptr, size_t align, size_t size)
 {
-	enum apb_san_free kind = APB_SAN_FREE_WILD;
-	struct apb_note *note;
+	enum apb_san_free kind;
+	size_t real;
 
-	tool_enter();
-	note = note_of(ptr);
-	if (note && note->state == APB_NOTE_LIVE) {
-		if (!align || (align & (align - 1)) ||
-		    ((uintptr_t)ptr & (align - 1)))
-			kind = APB_SAN_FREE_ALIGN;
-		else if (apb_note_size(note) !=
-			 (TOOL_EMPTY ? size : served(size)))
-			kind = APB_SAN_FREE_SIZE;
-	}
-	tool_leave();
-	if (likely(kind == APB_SAN_FREE_WILD))
+	if (!live_size(ptr, &real))
+		return true;
+	if (!align || (align & (align - 1)) || ((uintptr_t)ptr & (align - 1)))
+		kind = APB_SAN_FREE_ALIGN;
+	else if (real != (TOOL_EMPTY ? size : served(size)))
+		kind = APB_SAN_FREE_SIZE;
+	else
 		return true;
 	apb_san_bad_free_sized(kind, ptr, size, align);
 	return false;
@@ -332,21 +360,6 @@ APB_UNINSTRUMENTED void apb_free_aligned_sized(void *ptr, size_t align,
 }
 
 /* ---- realloc, usable size --------------------------------------------- */
-
-/* Whether @ptr is a live block, and of how many bytes. */
-APB_UNINSTRUMENTED static bool live_size(const void *ptr, size_t *size)
-{
-	struct apb_note *note;
-	bool live;
-
-	tool_enter();
-	note = note_of(ptr);
-	live = note && note->state == APB_NOTE_LIVE;
-	if (live)
-		*size = apb_note_size(note);
-	tool_leave();
-	return live;
-}
 
 inlined void *move(void *ptr, size_t size, const void *fn)
 {
@@ -440,9 +453,11 @@ APB_UNINSTRUMENTED int apb_reset(void)
 	int err;
 
 	tool_enter();
+	if (tool_lends())
+		apb_lent_reset();
 	apb_track_reset_stack = stack_from(apb_reset);
 	apb_track_reset_thread = (uint16_t)apb_san_thread();
-	if (TOOL_RESET_EACH)
+	if (TOOL_RESET_EACH && !tool_lends())
 		apb_track_pool.walk(&apb_track_pool, kill_one, NULL);
 	apb_enter();
 	apb_region_keep(APB_REGION_KEEP);

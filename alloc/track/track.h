@@ -36,6 +36,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct apb_san_block;
 struct apb_san_pool;
 
 enum {
@@ -178,6 +179,15 @@ void apb_quarantine_put(struct apb_note *note);
 /* Recycle all; forget all. */
 void apb_quarantine_flush(void);
 void apb_quarantine_reset(void);
+
+/* lent.c: of malloc, if tool_lends(). */
+void *apb_lent_make(size_t align, size_t size, bool zero);
+bool apb_lent_free(void *ptr); /* false: it is none that is out */
+bool apb_lent_size(const void *ptr, size_t *size);
+void apb_lent_reset(void);
+/* Under a lock: @fn may not allocate. */
+void apb_lent_walk(void (*fn)(const struct apb_san_block *block, void *arg),
+		   void *arg);
 
 static inline uint64_t apb_note_check(const void *block)
 {

@@ -251,7 +251,7 @@ static void print_last(struct emit *e, bool served)
 
 	if (served && record_makes(v))
 		fprintf(e->to, "\tsize[%u] = %zuu;\n", b, v->size);
-	if (strstr(finding(e)->detail, "not aligned to "))
+	if (finding(e) && strstr(finding(e)->detail, "not aligned to "))
 		print_alignment(e, b);
 	if (is(e, "pvalloc-size"))
 		fprintf(e->to, "\tassert(malloc_usable_size(p[%u]) >= %zuu);\n",

@@ -104,18 +104,21 @@ class Python(Apart):
     flavour = "python"
     folder = "alloc/python"
     includes = [*building.Project.includes, "-I/usr/include/python3.11"]
-    libs = ["-lpython3.11"]
+    # as build/apb-python3 is linked
+    parts = ["build/python/obmalloc.o", "build/python/libpython.a"]
+    libs = [parts[0], "-Wl,--whole-archive", parts[1],
+            "-Wl,--no-whole-archive", "-lexpat", "-lz", "-lm"]
     harness = ["build/libapb.a"]
     script = "alloc/python/test_host.py"
     # Those of the script's classes that are about the host.
-    checks = ("Choice", "Module", "AsPython")
+    checks = ("Functions", "Choice", "Module", "AsPython")
 
     def tests(self):
         return {check: "build/python/alloc/python/module.o"
                 for check in self.checks}
 
     def helpers(self):
-        return []
+        return self.parts
 
     def command(self, form, name):
         return ["env", "APB_PYTHON=%s/%s/apb-python3" % (self.out, form),
@@ -123,7 +126,8 @@ class Python(Apart):
 
     def link(self, build):
         for form in ("run", "trace"):
-            must([build.compiler, "-pthread", "-o",
+            must([build.compiler, "-pthread", "-no-pie",
+                  "-Wl,--export-dynamic", "-o",
                   "%s/%s/apb-python3" % (build.out, form),
                   *build.objects(form), *self.tool_objects, *self.harness,
                   *self.libs])

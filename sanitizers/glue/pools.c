@@ -133,10 +133,12 @@ APB_RAW void apb_glue_walk(const struct apb_san_pool *pool,
 				      void *arg),
 			   void *arg)
 {
+	tool_enter();
 	if (pool->walk)
 		pool->walk(pool, fn, arg);
 	else if (!pool->find)
 		apb_record_walk(pool->record, fn, arg);
+	tool_leave();
 }
 
 /* ---- pools ------------------------------------------------------------ */
@@ -246,6 +248,8 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 
 	if (!apb_glue_trylock())
 		return NULL;
+	/* what is in front of a block may be closed */
+	tool_enter();
 	/* those that are a range first */
 	for (pool = pools.first; pool && !found; pool = pool->next)
 		if (!everywhere(pool) && apb_glue_find_in(pool, addr, block))
@@ -253,6 +257,7 @@ APB_RAW const struct apb_san_pool *apb_san_find(const void *addr,
 	for (pool = pools.first; pool && !found; pool = pool->next)
 		if (everywhere(pool) && apb_glue_find_in(pool, addr, block))
 			found = pool;
+	tool_leave();
 	apb_glue_unlock();
 	return found;
 }

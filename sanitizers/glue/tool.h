@@ -12,6 +12,8 @@
  *   tool_heap(p, n)              all memory that apb ever cuts blocks from
  *   tool_borrowed(p, n)          a block of malloc that blocks are cut from;
  *                                only where there is TOOL_BORROWED
+ *   tool_lends()                 whether the program's blocks have to be those of
+ *                                its own malloc; only where there is TOOL_LENDS
  *   tool_pool_made(p, n)         nobody may use the range, but for blocks
  *   tool_pool_gone(p, n)         it is ordinary memory
  *   tool_reset(p, n)             all blocks in the range have died
@@ -72,6 +74,13 @@ static inline void tool_borrowed(void *p, size_t n)
 {
 	(void)p;
 	(void)n;
+}
+#endif
+
+#ifndef TOOL_LENDS
+static inline bool tool_lends(void)
+{
+	return false;
 }
 #endif
 

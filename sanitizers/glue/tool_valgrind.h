@@ -4,7 +4,8 @@
  *
  * All of it are client requests: a few instructions that do nothing unless the
  * program runs under valgrind.  memcheck and DRD know of blocks; helgrind is
- * told to forget what was in the memory before.
+ * told to forget what was in the memory before, and knows of its own malloc's
+ * blocks only: apb's have to be some (tool_lends()).
  *
  * memcheck counts leaks of blocks that lie in its own heap only in part right:
  * memory of mmap() it takes for a root, all of it.  So pools should be blocks of
@@ -16,6 +17,7 @@
 
 #include "glue/glue.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <valgrind/helgrind.h>
@@ -32,10 +34,31 @@
 #define TOOL_RESET_EACH 1
 #define TOOL_BEFORE "before"
 #define TOOL_AFTER "after"
-#define TOOL_STATE
+#define TOOL_STATE int apb_valgrind_helgrind;
 
 static inline void tool_start(void)
 {
+}
+
+/* 0: not asked yet, 1: it is helgrind, -1: it is not. */
+extern int apb_valgrind_helgrind;
+
+/* Only helgrind answers this; others do not know the request. */
+__attribute__((noinline, cold, unused)) static bool valgrind_ask(void)
+{
+	char probe = 0;
+	int is = VALGRIND_HG_GET_ABITS(&probe, NULL, 1) == 1 ? 1 : -1;
+
+	__atomic_store_n(&apb_valgrind_helgrind, is, __ATOMIC_RELAXED);
+	return is > 0;
+}
+
+#define TOOL_LENDS
+static inline bool tool_lends(void)
+{
+	int is = __atomic_load_n(&apb_valgrind_helgrind, __ATOMIC_RELAXED);
+
+	return __builtin_expect(is >= 0, 0) && (is > 0 || valgrind_ask());
 }
 
 /* What is closed to the program is not to apb. */
@@ -93,9 +116,15 @@ static inline void tool_died(void *p, size_t n)
 	VALGRIND_FREELIKE_BLOCK(p, 0);
 }
 
+/* What is resized to no bytes is a bad free to memcheck: it is another block. */
 static inline void tool_resized(void *p, size_t old, size_t size)
 {
-	VALGRIND_RESIZEINPLACE_BLOCK(p, old, size, 0);
+	if (size) {
+		VALGRIND_RESIZEINPLACE_BLOCK(p, old, size, 0);
+	} else {
+		VALGRIND_FREELIKE_BLOCK(p, 0);
+		VALGRIND_MALLOCLIKE_BLOCK(p, 0, 0, 0);
+	}
 }
 
 static inline void tool_reset(void *p, size_t n)

@@ -152,9 +152,7 @@ def environment(extra=""):
         env["APB_OPTIONS"] = extra
     # What is leaked is the business of tests of their own.
     env["ASAN_OPTIONS"] = "detect_leaks=0:quarantine_size_mb=16"
-    # apb_check() takes the locks of all heaps in the order of their list, which
-    # another lock guards; TSan knows of no such lock and sees two orders.
-    env["TSAN_OPTIONS"] = "halt_on_error=1:detect_deadlocks=0"
+    env["TSAN_OPTIONS"] = "halt_on_error=1"
     return env
 
 

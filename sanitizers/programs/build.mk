@@ -34,5 +34,6 @@ $(O)/san-address/words-$(1): $(TARGET_SRC) sanitizers/programs/fuzz/target.h \
 endef
 $(eval $(call words-target,apb,-DTARGET_APB=1))
 $(eval $(call words-target,asan,))
-PROGRAMS_TESTS := $(addprefix $(O)/san-address/words-,apb asan)
+$(eval $(call words-target,bump,-DTARGET_BUMP=1 sanitizers/programs/fuzz/bump.c))
+PROGRAMS_TESTS := $(addprefix $(O)/san-address/words-,apb asan bump)
 san-tests: $(PROGRAMS_TESTS)

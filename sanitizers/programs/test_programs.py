@@ -126,6 +126,12 @@ class Targets(unittest.TestCase):
         status, output = self.fuzz("apb", TARGET_REPEAT="1", TARGET_DELETE="0")
         self.assertEqual(status, 0, output)
 
+    def test_at_no_cost(self):
+        """What is compared with: the same work, on an array."""
+        status, output = self.fuzz("bump", TARGET_REPEAT="1")
+        self.assertEqual(status, 0, output)
+        self.assertRegex(output, r"target: \d{3} inputs, \d{5,} blocks")
+
     def test_it_can_fail(self):
         """ASan's own malloc gives other addresses the second time."""
         status, output = self.fuzz("asan", TARGET_REPEAT="1")

@@ -42,6 +42,21 @@ class Valgrind(unittest.TestCase):
         self.assertEqual(status, 9, output)
         self.assertIn("0 bytes inside a block of size 24 free'd", output)
 
+    def test_helgrind_names_the_block(self):
+        status, output = valgrind("helgrind", CLIENT, "race-aligned")
+        self.assertEqual(status, 9, output)
+        self.assertIn("64 bytes inside a block of size 200 alloc'd", output)
+        self.assertIn("apb_aligned_alloc", output)
+
+    def test_blocks_that_helgrind_lends(self):
+        for scene in ("ok-reset", "ok-sized", "ok-resized", "ok-forked"):
+            with self.subTest(scene=scene):
+                status, output = valgrind("helgrind", CLIENT, scene)
+                self.assertEqual((status, output), (0, ""))
+        _, output = valgrind("helgrind", CLIENT, "sized-100-as-101")
+        self.assertIn("new-delete-type-mismatch", output)
+        self.assertRegex(output, r"allocated type: +100 bytes")
+
     def test_races_are_seen(self):
         for tool in ("helgrind", "drd"):
             with self.subTest(tool=tool):

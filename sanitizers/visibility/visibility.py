@@ -60,8 +60,8 @@ QUICK = {
                "dead-read-24", "ok-threads-recycled", "ok-threads-handed"],
     "leak": ["leak-24", "leak-cycle", "leak-chain", "ok-through-block",
              "ok-through-thread"],
-    "valgrind": ["over-write-13", "dead-read-24", "twice-24", "uninit-tail",
-                 "leak-cycle", "ok-through-block"],
+    "valgrind": ["over-write-13", "far-write-512", "dead-read-24", "twice-24",
+                 "uninit-tail", "leak-cycle", "ok-through-block"],
     "helgrind": ["ok-threads-handed"],
     "address-gcc": ["over-write-13", "dead-threads", "twice-24"],
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the fuzz targets share: target.c calls target_run() for each input, and
- * the program under test allocates through its own hooks from here.  Compiled
- * twice: with TARGET_APB from apb, which is reset after each input, without from
- * the tool's own malloc.
+ * the program under test allocates through its own hooks from here.  With
+ * TARGET_APB from apb, which is reset after each input, without from the tool's
+ * own malloc.  With TARGET_BUMP from an array, where a block costs an addition,
+ * its end nothing, and the tool sees neither: what then is left of an execution
+ * is what no allocator can make less.
  */
 #ifndef TARGET_H
 #define TARGET_H
@@ -15,6 +17,9 @@
 
 #ifndef TARGET_APB
 #define TARGET_APB 0
+#endif
+#ifndef TARGET_BUMP
+#define TARGET_BUMP 0
 #endif
 
 #if TARGET_APB
@@ -38,6 +43,15 @@ static inline void plain_free(void *ptr)
 static inline void plain_reset(void)
 {
 	apb_reset();
+}
+#elif TARGET_BUMP
+void *plain_malloc(size_t size);
+void *plain_realloc(void *ptr, size_t size);
+void plain_reset(void);
+
+static inline void plain_free(void *ptr)
+{
+	(void)ptr;
 }
 #else
 static inline void *plain_realloc(void *ptr, size_t size)
