@@ -35,6 +35,9 @@ class Apart(building.Project):
         return digest(*(part for path in sorted(paths)
                         for part in (path, read(path))))
 
+    def program(self, name):
+        return digest(super().program(name), self.witnesses())
+
 
 class Shim(Apart):
     name = "shim"

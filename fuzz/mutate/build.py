@@ -110,6 +110,10 @@ class Project:
         return digest(*(part for path in sorted(paths)
                         for part in (path, read(path))))
 
+    def program(self, name):
+        """The digest of what the test @name does."""
+        return digest(read(self.tests()[name]))
+
     def command(self, form, name):
         """The program @name with all mutants in it."""
         return ["%s/driver-%s" % (self.out, form), name]

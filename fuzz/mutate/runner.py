@@ -52,20 +52,25 @@ def session_ticks(session):
     time as long as one of their threads is not asleep."""
     used = []
     for path in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            with open(path, encoding="ascii", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
-            if int(fields[3]) != session:
-                continue
-            for task in glob.glob(path[:-4] + "task/*/stat"):
-                with open(task, encoding="ascii", errors="replace") as file:
-                    task = file.read().rpartition(")")[2].split()
-                if task[0] not in "SZX":
-                    return object()
-                used.append(task[11:13])
-        except (OSError, IndexError):
-            return object()
+        fields = fields_of(path)
+        if not fields or int(fields[3]) != session:
+            continue
+        for task in glob.glob(path[:-4] + "task/*/stat"):
+            fields = fields_of(task)
+            if fields and fields[0] not in "SZX":
+                return object()
+            used.append(fields and fields[11:13])
     return used
+
+
+def fields_of(path):
+    """Of a process or thread; None if it has ended meanwhile, as any other on
+    the machine may at any time."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split() or None
+    except OSError:
+        return None
 
 
 class Program:
@@ -131,7 +136,7 @@ class Runner:
                       str(self.build.numbers))
         fresh = {}
         for name in self.build.project.tests():
-            program = digest(read(self.build.project.tests()[name]))
+            program = self.build.project.program(name)
             stamp = digest(base, program)
             if name == "replay":
                 stamp = digest(stamp, *map(read, self.build.project.inputs()))

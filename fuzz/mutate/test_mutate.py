@@ -115,8 +115,16 @@ class Waits(unittest.TestCase):
             process.wait()
 
     def test_deadlock(self):
-        """Whoever only sleeps is not waited for long."""
-        status, took = self.wait("sleep", "60")
+        """Whoever only sleeps is not waited for long, though others' processes
+        come and go."""
+        others = [subprocess.Popen(["sh", "-c", "while sleep 0; do :; done"])
+                  for _ in range(2)]
+        try:
+            status, took = self.wait("sleep", "60")
+        finally:
+            for process in others:
+                process.kill()
+                process.wait()
         self.assertIsNone(status)
         self.assertLess(took, 30)
 
@@ -286,6 +294,18 @@ class Apart(unittest.TestCase):
                          project.script, project.listed):
                 self.assertTrue(os.path.exists(
                     os.path.join(proc.ROOT, path)), path)
+
+    def test_scripts_count(self):
+        """What lived is tried again when the script that tests it changes."""
+        project = apart.Shim()
+        name = next(iter(project.checks))
+        with tempfile.NamedTemporaryFile("w") as file:
+            project.tests = lambda: {name: "Makefile"}
+            project.scripted = [file.name]
+            before = project.program(name)
+            file.write("more")
+            file.flush()
+            self.assertNotEqual(project.program(name), before)
 
 
 if __name__ == "__main__":
