@@ -58,7 +58,7 @@ PACKAGES += valgrind            # memcheck
 PACKAGES += libcmocka-dev       # unit tests
 PACKAGES += libpython3.11-dev   # apb-python3, and its tests
 PACKAGES += pkgconf cmake       # the test of make install: how others find it
-PACKAGES += patch binutils      # planted bugs; ar, nm, objdump
+PACKAGES += patch binutils      # planted bugs; ar, nm, objdump, objcopy
 MUTATE_DEPS := python3-clang-19 # make mutate: libclang's syntax tree
 PACKAGES += $(MUTATE_DEPS)      # and its test in make test
 

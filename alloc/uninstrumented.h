@@ -32,6 +32,9 @@
 	__attribute__((disable_sanitizer_instrumentation)), \
 	apply_to = function)
 #elif APB_TRACK
+#ifdef __SANITIZE_THREAD__
+#error "gcc: apb's own sources want -fno-sanitize=thread -DAPB_SAN_THREAD=1"
+#endif
 #define APB_UNINSTRUMENTED \
 	__attribute__((no_sanitize_address, no_sanitize_thread))
 #else

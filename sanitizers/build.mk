@@ -67,6 +67,12 @@ $(if $(filter undefined none,$(1)),,$(call \
 	san-flavour,san-$(1)-production$(3),$(1),$(2),$(BASE)))
 endef
 
+# gcc cannot be told in a source file that all of it is not to be instrumented
+# (alloc/uninstrumented.h), and what is, races as far as TSan knows.
+san-thread-gcc-plain := -fno-sanitize=thread -DAPB_SAN_THREAD=1
+$(O)/san-thread-gcc/alloc/%.o $(O)/san-thread-gcc/sanitizers/wrap/%.o: \
+	private san-thread-gcc.cflags += $(san-thread-gcc-plain)
+
 # What CC= asks for is of the compiler that it is a version of.
 san-first = $(if $(filter valgrind,$(1)),gcc,clang-19)
 san-second = $(if $(filter valgrind,$(1)),clang-19,gcc)

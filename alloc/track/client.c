@@ -11,6 +11,7 @@
  */
 #include "uninstrumented.h"
 
+#include "glue/real.h"
 #include "glue/tool.h"
 #include "os/os.h"
 
@@ -37,15 +38,15 @@ static size_t client_align(size_t size)
 
 static void *client_map(void *ctx, void *hint, size_t size, bool *zero)
 {
-	struct chunk *chunk = malloc(sizeof(*chunk));
+	struct chunk *chunk = apb_real_malloc(sizeof(*chunk));
 
 	(void)ctx;
 	if (!chunk)
 		return NULL;
-	chunk->addr =
-		aligned_alloc(hint ? APB_ARENA : client_align(size), size);
+	chunk->addr = apb_real_aligned_alloc(
+		hint ? APB_ARENA : client_align(size), size);
 	if (!chunk->addr) {
-		free(chunk);
+		apb_real_free(chunk);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -73,8 +74,8 @@ static int client_unmap(void *ctx, void *addr, size_t size)
 	if (chunk->left)
 		return 0;
 	*at = chunk->next;
-	free(chunk->addr);
-	free(chunk);
+	apb_real_free(chunk->addr);
+	apb_real_free(chunk);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #define APB_GLUE_TOOL_MSAN_H
 
 #include "glue/glue.h"
+#include "glue/real.h"
 #include "glue/tool_common.h"
 
 #include <sanitizer/msan_interface.h>
@@ -58,25 +59,25 @@ APB_RAW static inline void msan_mark(void *p, size_t n, void *like)
 
 APB_RAW static inline void msan_allocated(void *p, size_t n)
 {
-	void *like = malloc(1);
+	void *like = apb_real_malloc(1);
 
 	if (!like) {
 		__msan_allocated_memory(p, n);
 		return;
 	}
 	msan_mark(p, n, like);
-	free(like);
+	apb_real_free(like);
 }
 
 APB_RAW static inline void msan_freed(void *p, size_t n)
 {
-	void *like = malloc(1);
+	void *like = apb_real_malloc(1);
 
 	if (!like) {
 		__msan_allocated_memory(p, n);
 		return;
 	}
-	free(like);
+	apb_real_free(like);
 	/* it is not read, and what is known of it is another's at worst */
 	__asm__("" : "+r"(like));
 	msan_mark(p, n, like);

@@ -40,14 +40,14 @@ endif
 
 # ---- tests ------------------------------------------------------------------
 
-wrap-test = $(O)/$(1)/wrap-whole $(O)/$(1)/wrap-whole-cxx
-
 define wrap-test-flavour
 $(O)/$(1)/wrap-whole: private LIBS = @$(O)/wrap.rsp
 $(O)/$(1)/wrap-whole: $(call objs,$(1),sanitizers/wrap/tests/whole.c) \
 		$(call wrap-deps,$(1))
 	$$(call link,$(1))
+endef
 
+define wrap-test-cxx-flavour
 $(O)/$(1)/wrap-whole-cxx: sanitizers/wrap/tests/whole.cc $(O)/$(1)/wrap-new.o \
 		$(call wrap-deps,$(1))
 	$$(call say,LD)
@@ -55,8 +55,11 @@ $(O)/$(1)/wrap-whole-cxx: sanitizers/wrap/tests/whole.cc $(O)/$(1)/wrap-new.o \
 		-MF $$@.d -o $$@ $$< \
 		$(O)/$(1)/wrap-new.o $$($(1).ldflags) $(call wrap,$(1))
 endef
-WRAP_TEST_FLAVOURS := san-address test release
+WRAP_TEST_CXX_FLAVOURS := san-address test release
+WRAP_TEST_FLAVOURS := $(WRAP_TEST_CXX_FLAVOURS) san-memory san-thread san-valgrind
 $(foreach f,$(WRAP_TEST_FLAVOURS),$(eval $(call wrap-test-flavour,$(f))))
-WRAP_TESTS := $(foreach f,$(WRAP_TEST_FLAVOURS),$(call wrap-test,$(f)))
+$(foreach f,$(WRAP_TEST_CXX_FLAVOURS),$(eval $(call wrap-test-cxx-flavour,$(f))))
+WRAP_TESTS := $(WRAP_TEST_FLAVOURS:%=$(O)/%/wrap-whole) \
+	$(WRAP_TEST_CXX_FLAVOURS:%=$(O)/%/wrap-whole-cxx)
 
 san-tests: $(WRAP_TESTS)

@@ -14,6 +14,8 @@
  * All functions that only allocate are jumps to apb's, so that in a stack the
  * program's function is the one that called it.
  */
+#include "uninstrumented.h"
+
 #include "wrap.h"
 
 #include <apb/apb.h>
@@ -233,3 +235,5 @@ ssize_t __wrap___getdelim(char **line, size_t *size, int end, FILE *file)
 {
 	return __wrap_getdelim(line, size, end, file);
 }
+
+#include "instrumented.h"

@@ -14,7 +14,8 @@ sys.path.insert(0, os.path.join(ROOT, "sanitizers", "programs"))
 
 import reports  # pylint: disable=wrong-import-position
 
-FLAVOURS = ("release", "san-address", "test")
+CXX_FLAVOURS = ("release", "san-address", "test")
+FLAVOURS = CXX_FLAVOURS + ("san-memory", "san-thread", "san-valgrind")
 
 
 def run(flavour, *words):
@@ -27,16 +28,16 @@ def run(flavour, *words):
 
 
 class Clean(unittest.TestCase):
-    def check(self, program):
-        for flavour in FLAVOURS:
+    def check(self, program, flavours):
+        for flavour in flavours:
             status, output = run(flavour, program)
             self.assertEqual((status, output), (0, ""), flavour)
 
     def test_c(self):
-        self.check("wrap-whole")
+        self.check("wrap-whole", FLAVOURS)
 
     def test_cxx(self):
-        self.check("wrap-whole-cxx")
+        self.check("wrap-whole-cxx", CXX_FLAVOURS)
 
 
 class Bugs(unittest.TestCase):
