@@ -417,12 +417,27 @@ class OwnBuild(Case):
             with self.subTest(compiler=compiler):
                 self.both_bugs(self.own(compiler, True, "-fsanitize=address"))
 
-    def test_under_another(self):
-        for compiler, flag in (("clang-19", "-fsanitize=memory"),
-                               ("gcc", "-fsanitize=thread")):
-            with self.subTest(flag=flag):
-                self.assertIn("checked 0, tool 1",
-                              self.must([self.own(compiler, True, flag)]))
+    def test_under_msan(self):
+        self.assertIn("checked 0, tool 1", self.must(
+            [self.own("clang-19", True, "-fsanitize=memory")]))
+
+    def test_under_tsan_of_gcc(self):
+        """apb's sources apart: gcc cannot be told in them."""
+        include = ["-Ialloc/include", "-Ialloc", "-Isanitizers"]
+        folder = self.temporary()
+        user, apart = os.path.join(folder, "user"), os.path.join(folder, "apb.o")
+        with open(user + ".c", "w", encoding="ascii") as file:
+            file.write(PROGRAM)
+        status, said = run(["gcc", "-fsanitize=thread", "-fsyntax-only",
+                            *include, sources(True)[0]], ROOT)
+        self.assertNotEqual(status, 0)
+        self.assertIn("apb's own sources want -fno-sanitize=thread "
+                      "-DAPB_SAN_THREAD=1", said)
+        self.must(["gcc", "-fno-sanitize=thread", "-DAPB_SAN_THREAD=1", "-r",
+                   *include, *sources(True), "-o", apart])
+        self.must(["gcc", "-fsanitize=thread", *include, user + ".c", apart,
+                   "-o", user])
+        self.assertIn("checked 0, tool 1", self.must([user]))
 
 
 if __name__ == "__main__":
