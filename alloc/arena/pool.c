@@ -235,7 +235,7 @@ size_t apb_pool_put(struct apb_pool *pool, const struct apb_entry *entry,
 		bits[i / 64] |= UINT64_C(1) << i % 64;
 		if (i / 64 < hint)
 			hint = i / 64;
-	} while (++k < n && (uintptr_t)entry[k].block - start < bytes);
+	} while (++k < n && ((uintptr_t)entry[k].block ^ start) < bytes);
 	pool->hint = (uint16_t)hint;
 	pool->used = (uint16_t)(pool->used - k);
 	return k;
