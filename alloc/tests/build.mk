@@ -30,7 +30,7 @@ unit-tests: $(UNIT_TESTS) $(TSAN_TESTS)
 test-targets: all fuzz-targets explore-targets unit-tests $(O)/valgrind/apb-replay \
 		$(O)/apb-python3 san-tests visibility-apb
 
-test: setup # everything that is checked, in less than 10 minutes
+test: setup # everything that is checked, in a quarter of an hour
 	@alloc/tests/suite.py
 
 test-stress: setup # the tests with threads, at full length: half an hour
