@@ -14,10 +14,10 @@
 #include "glue/real.h"
 #include "glue/tool.h"
 #include "os/os.h"
+#include "track/region.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 struct chunk {
 	struct chunk *next;
@@ -28,14 +28,6 @@ struct chunk {
 
 static struct chunk *chunks;
 
-/* As the region does: so the core need not map more to align. */
-static size_t client_align(size_t size)
-{
-	size_t align = (size_t)1 << (63 - __builtin_clzl(size));
-
-	return align < APB_ARENA ? align : APB_ARENA;
-}
-
 static void *client_map(void *ctx, void *hint, size_t size, bool *zero)
 {
 	struct chunk *chunk = apb_real_malloc(sizeof(*chunk));
@@ -44,7 +36,7 @@ static void *client_map(void *ctx, void *hint, size_t size, bool *zero)
 	if (!chunk)
 		return NULL;
 	chunk->addr = apb_real_aligned_alloc(
-		hint ? APB_ARENA : client_align(size), size);
+		hint ? APB_ARENA : apb_region_align(size), size);
 	if (!chunk->addr) {
 		apb_real_free(chunk);
 		errno = ENOMEM;
@@ -79,30 +71,11 @@ static int client_unmap(void *ctx, void *addr, size_t size)
 	return 0;
 }
 
-static int client_purge(void *ctx, void *addr, size_t size)
-{
-	(void)ctx;
-	return madvise(addr, size, MADV_DONTNEED);
-}
-
-/* Blocks of tracking builds are never resized. */
-static int client_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
-			void *new_addr)
-{
-	(void)ctx;
-	(void)addr;
-	(void)old_size;
-	(void)new_size;
-	(void)new_addr;
-	errno = ENOMEM;
-	return -1;
-}
-
 const struct apb_os apb_os_client = {
 	.map = client_map,
 	.unmap = client_unmap,
-	.purge = client_purge,
-	.remap = client_remap,
+	.purge = apb_region_purge,
+	.remap = apb_region_remap,
 	.purge_zeroes = true,
 };
 

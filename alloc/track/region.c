@@ -161,12 +161,11 @@ static bool drop_pages(size_t from, size_t to)
 
 /* ---- the table -------------------------------------------------------- */
 
-/* At multiples of what the core would have to align to by itself otherwise. */
-static size_t natural_align(size_t pages)
+size_t apb_region_align(size_t size)
 {
-	size_t align = (size_t)1 << (63 - __builtin_clzl(pages));
+	size_t align = (size_t)1 << (63 - __builtin_clzl(size));
 
-	return align < ARENA_PAGES ? align : ARENA_PAGES;
+	return align < APB_ARENA ? align : APB_ARENA;
 }
 
 static void *region_map(void *ctx, void *hint, size_t size, bool *zero)
@@ -176,7 +175,8 @@ static void *region_map(void *ctx, void *hint, size_t size, bool *zero)
 	(void)ctx;
 	if (!have_region())
 		return NULL;
-	at = find_gap(n, hint ? ARENA_PAGES : natural_align(n));
+	at = find_gap(n, (hint ? APB_ARENA : apb_region_align(size)) >>
+				 APB_PAGE_SHIFT);
 	if (at == SIZE_MAX) {
 		errno = ENOMEM;
 		return NULL;
@@ -212,15 +212,14 @@ static int region_unmap(void *ctx, void *addr, size_t size)
 	return 0;
 }
 
-static int region_purge(void *ctx, void *addr, size_t size)
+int apb_region_purge(void *ctx, void *addr, size_t size)
 {
 	(void)ctx;
 	return madvise(addr, size, MADV_DONTNEED);
 }
 
-/* Blocks of tracking builds are never resized. */
-static int region_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
-			void *new_addr)
+int apb_region_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		     void *new_addr)
 {
 	(void)ctx;
 	(void)addr;
@@ -235,8 +234,8 @@ static int region_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 const struct apb_os apb_os_region = {
 	.map = region_map,
 	.unmap = region_unmap,
-	.purge = region_purge,
-	.remap = region_remap,
+	.purge = apb_region_purge,
+	.remap = apb_region_remap,
 	.purge_zeroes = true,
 };
 

@@ -27,6 +27,15 @@
 
 extern const struct apb_os apb_os_region;
 
+/* At multiples of what a mapping of @size bytes begins, so that the core need
+ * not map more to align. */
+size_t apb_region_align(size_t size);
+
+/* What all tables of tracking builds do; blocks are never resized there. */
+int apb_region_purge(void *ctx, void *addr, size_t size);
+int apb_region_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		     void *new_addr);
+
 /* The range, where blocks can be; 0 bytes before there was any. */
 struct apb_region_range {
 	uintptr_t start;
