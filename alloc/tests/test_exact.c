@@ -51,17 +51,6 @@ static int no_unmap(void *ctx, void *addr, size_t size)
 	return 0;
 }
 
-static int no_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
-		    void *new_addr)
-{
-	(void)ctx;
-	(void)addr;
-	(void)old_size;
-	(void)new_size;
-	(void)new_addr;
-	return -1;
-}
-
 /* What is not aligned is given back, and so much more asked for as it takes. */
 static void test_trimmed(void **ctx)
 {
@@ -69,7 +58,7 @@ static void test_trimmed(void **ctx)
 		.map = shifted_map,
 		.unmap = no_unmap,
 		.purge = no_unmap,
-		.remap = no_remap,
+		.remap = test_no_remap,
 	};
 	static const size_t shifts[] = {0, 4096, MIB / 2, MIB - 4096};
 	size_t i, align;
@@ -221,7 +210,7 @@ static void test_read_on_growth(void **ctx)
 		.map = guarded_map,
 		.unmap = no_unmap,
 		.purge = no_unmap,
-		.remap = no_remap,
+		.remap = test_no_remap,
 	};
 	struct apb_flat saved;
 	unsigned int slow;

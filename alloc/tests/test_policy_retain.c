@@ -177,17 +177,6 @@ static void test_drop(void **ctx)
 
 /* ---- address space ---------------------------------------------------- */
 
-static size_t used(void)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	size_t pages = 0;
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%zu", &pages), 1);
-	fclose(f);
-	return pages * APB_PAGE;
-}
-
 static bool may_reserve(size_t limit, size_t size)
 {
 	struct rlimit old, now;
@@ -213,7 +202,7 @@ static void test_reserved(void **ctx)
 
 	(void)ctx;
 	/* with a sanitizer more than that is mapped */
-	if (used() > 8 * size)
+	if (test_address_space() > 8 * size)
 		skip();
 	assert_true(may_reserve(16 * size, size));
 	assert_true(may_reserve(16 * size + 15, size));

@@ -15,17 +15,6 @@
 
 /* ---- little address space ---------------------------------------------- */
 
-static size_t address_space(void)
-{
-	FILE *f = fopen("/proc/self/statm", "re");
-	size_t pages = 0;
-
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%zu", &pages), 1);
-	fclose(f);
-	return pages * APB_PAGE;
-}
-
 static void limit_to(size_t bytes)
 {
 	struct rlimit limit = {bytes, bytes};
@@ -102,7 +91,7 @@ static void test_little_address_space(void **ctx)
 static void reserve_without_memory(void *arg)
 {
 	(void)arg;
-	limit_to(address_space());
+	limit_to(test_address_space());
 	errno = 77;
 	/* little enough for what the limit would be */
 	if (apb_os_reserve(APB_PAGE) || errno != 77)

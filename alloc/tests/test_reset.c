@@ -327,23 +327,11 @@ static int spread_purge(void *ctx, void *addr, size_t size)
 	return madvise(addr, size, MADV_DONTNEED);
 }
 
-static int no_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
-		    void *new_addr)
-{
-	(void)ctx;
-	(void)addr;
-	(void)old_size;
-	(void)new_size;
-	(void)new_addr;
-	errno = ENOMEM;
-	return -1;
-}
-
 static const struct apb_os spread = {
 	.map = spread_map,
 	.unmap = spread_unmap,
 	.purge = spread_purge,
-	.remap = no_remap,
+	.remap = test_no_remap,
 };
 
 static void test_many_slices(void **ctx)

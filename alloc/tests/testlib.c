@@ -79,6 +79,29 @@ APB_RAW bool same_bytes(const void *a, const void *b, size_t size)
 
 /* ---- a fresh allocator -------------------------------------------------- */
 
+size_t test_address_space(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	size_t pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%zu", &pages), 1);
+	fclose(f);
+	return pages * APB_PAGE;
+}
+
+int test_no_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		  void *new_addr)
+{
+	(void)ctx;
+	(void)addr;
+	(void)old_size;
+	(void)new_size;
+	(void)new_addr;
+	errno = ENOMEM;
+	return -1;
+}
+
 static bool on_sim;
 
 void fresh_kernel(void)

@@ -57,6 +57,13 @@ bool test_on_valgrind(void);
  */
 void test_initialised(void);
 
+/* Bytes of address space that the process has. */
+size_t test_address_space(void);
+
+/* Of an OS table that cannot resize: -1, ENOMEM. */
+int test_no_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+		  void *new_addr);
+
 /* As memcmp() says it, of memory that need not be initialised. */
 bool same_bytes(const void *a, const void *b, size_t size);
 
