@@ -8,12 +8,10 @@
 #define APB_HIDE_H
 
 #include "config.h"
+#include "os/os.h"
 
 #include <pthread.h>
 #include <stdbool.h>
-
-/* Whether it is a caller's functions that are called for memory. */
-bool apb_os_is_own(void);
 
 #if APB_TRACK && APB_SAN_THREAD
 void AnnotateIgnoreReadsBegin(const char *file, int line);

@@ -9,9 +9,9 @@
  * counts become exact, so that empty pools are found.  How many a bin may hold
  * adapts: a refill raises it by what it took, as that is about to come back; a
  * bin that was emptied since it was last full is let grow (the program is
- * churning); one that fills twice without is halved (it is giving back).  What
- * it may hold is then what is left of it after it was settled, rather; that it
- * is settled in larger steps, as its array has grown, saves time.
+ * churning); one that fills twice without is halved (it is giving back).  One
+ * whose array has grown may always hold some more than that (apb_bin_step()), so
+ * that it is settled seldom; how little it is settled down to is as before.
  *
  * Who may touch what:
  *   - @bin, @out and @batches: only the thread that has the heap (or takes it
