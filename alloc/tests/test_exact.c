@@ -9,6 +9,7 @@
 
 #include "api/lock.h"
 #include "arena/flat.h"
+#include "debug/inspect.h"
 #include "debug/report.h"
 #include "heap/sparse.h"
 #include "os/os.h"
@@ -123,6 +124,233 @@ static void test_purged_for_zeroes(void **ctx)
 	assert_whole();
 }
 
+/* What is mapped anew has zeroes: a calloc() does not touch it. */
+static void test_zeroes_are_not_written(void **ctx)
+{
+	unsigned char vec[512];
+	size_t i;
+	char *p;
+
+	(void)ctx;
+	fresh_kernel();
+	p = apb_calloc(1, 2 * MIB);
+	assert_int_equal(mincore(p, 2 * MIB, vec), 0);
+	for (i = 0; i < NR_OF(vec); i++)
+		assert_int_equal(vec[i] & 1, 0);
+	apb_free(p);
+}
+
+static struct {
+	uintptr_t hint[8], at;
+	unsigned int nr;
+} hints;
+
+/* Arenas and large blocks one below the other, as they are hinted to be. */
+static void *hinted_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	if (size < MIB)
+		return apb_os_kernel.map(ctx, NULL, size, zero);
+	hints.hint[hints.nr++ % NR_OF(hints.hint)] = (uintptr_t)hint;
+	*zero = true;
+	hints.at -= MIB;
+	return mmap((void *)hints.at, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+/* The system is asked for the place below what there is. */
+static void test_hints(void **ctx)
+{
+	struct apb_os os = apb_os_kernel;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_kernel();
+	os.map = hinted_map;
+	assert_int_equal(apb_set_os(&os), 0);
+	hints.nr = 0;
+	hints.at = FREE_ADDRESSES + 64 * MIB;
+	for (i = 0; i < 8 * 28; i++)
+		assert_non_null(apb_malloc(32768));
+	assert_int_equal(hints.nr, 8);
+	for (i = 1; i < NR_OF(hints.hint); i++)
+		assert_int_equal(hints.hint[i], hints.at + (7 - i) * MIB);
+	assert_int_equal(apb_reset(), 0);
+	fresh_kernel();
+}
+
+static void *high_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	(void)ctx;
+	(void)hint;
+	*zero = true;
+	return (void *)(APB_ADDR_MASK + 1 - size);
+}
+
+/* What ends where addresses do is fine. */
+static void test_highest_mapping(void **ctx)
+{
+	const struct apb_os os = {
+		.map = high_map,
+		.unmap = no_unmap,
+		.purge = no_unmap,
+		.remap = test_no_remap,
+	};
+	bool zero;
+
+	(void)ctx;
+	fresh_kernel();
+	assert_int_equal(apb_set_os(&os), 0);
+	assert_int_equal((uintptr_t)apb_os_map(0, MIB, MIB, &zero),
+			 APB_ADDR_MASK + 1 - MIB);
+	assert_int_equal(
+		apb_os_unmap((void *)(APB_ADDR_MASK + 1 - MIB), MIB), 0);
+	fresh_kernel();
+}
+
+/* ---- what is no block --------------------------------------------------- */
+
+/* Beyond a page alignment makes a large block; no other is of that size. */
+static void test_aligned_by_chance(void **ctx)
+{
+	char *p[3];
+	unsigned int i = 0;
+
+	(void)ctx;
+	fresh_sim(8, 0);
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = apb_malloc(4096);
+	i = is_aligned(p[0], 8192) ? 0 : 1;
+	assert_true(is_aligned(p[i], 8192));
+	apb_set_misuse(note_misuse, NULL);
+	times_told = 0;
+	apb_free_aligned_sized(p[i], 8192, 4096);
+	assert_int_equal(times_told, 1);
+	assert_int_equal(told.kind, APB_MISUSE_WRONG_SIZE);
+	apb_free_aligned_sized(p[i], 4096, 4096);
+	assert_int_equal(times_told, 1);
+	apb_set_misuse(NULL, NULL);
+}
+
+static void fill_stack(void)
+{
+	volatile char stack[16384];
+	size_t i;
+
+	for (i = 0; i < sizeof(stack); i++)
+		stack[i] = 1;
+}
+
+/* Resized in place, whatever the stack held. */
+static void test_in_place(void **ctx)
+{
+	size_t size;
+	char *p;
+
+	(void)ctx;
+	fresh_sim(9, 0);
+	p = apb_malloc(300000);
+	for (size = 300000; size > 200000; size -= 20000) {
+		fill_stack();
+		assert_ptr_equal(apb_realloc(p, size), p);
+		assert_whole();
+		assert_int_equal(stats_now().large, 1);
+	}
+	apb_free(p);
+}
+
+/* A block that is live is no misuse, whoever asks. */
+static void test_live_is_no_misuse(void **ctx)
+{
+	void *large, *small;
+	struct apb_misuse m;
+
+	(void)ctx;
+	fresh_sim(6, 0);
+	large = apb_malloc(100000);
+	small = apb_malloc(100);
+	assert_false(apb_misuse_find(&m, large, "apb_free"));
+	assert_false(apb_misuse_find(&m, small, "apb_free"));
+	assert_true(apb_misuse_find(&m, (char *)large + 16, "apb_free"));
+	apb_free(small);
+	assert_true(apb_misuse_find(&m, small, "apb_free"));
+	apb_free(large);
+	assert_true(apb_misuse_find(&m, large, "apb_free"));
+}
+
+/* What is named as never allocated is the last block of a pool. */
+static void test_never_allocated(void **ctx)
+{
+	struct apb_pool *pool;
+	const void *p;
+
+	(void)ctx;
+	fresh_sim(7, 0);
+	apb_free(apb_malloc(100));
+	p = apb_inspect_never_allocated(0);
+	pool = pool_of(p);
+	assert_int_equal(apb_pool_index(pool, (uintptr_t)p), pool->count - 1);
+}
+
+/*
+ * An arena's header is no pool in use, whatever its lists would be as one: here
+ * a pool whose first block starts with the header itself, and is live.
+ */
+static void test_header_is_no_pool(void **ctx)
+{
+	static const uint8_t live = APB_STATE_LIVE;
+	struct apb_arena *arena, was;
+	struct apb_pool *pool;
+
+	(void)ctx;
+	fresh_sim(4, 0);
+	apb_free(apb_malloc(100));
+	arena = apb_arena_of((uintptr_t)pool_of(apb_tls->bin[7].top->block));
+	was = *arena;
+	pool = (struct apb_pool *)arena;
+	pool->base = (uintptr_t)arena;
+	pool->inverse = 1;
+	pool->states = (uint8_t *)(uintptr_t)&live;
+	pool->count = 1;
+	pool->rotate = 0;
+	pool->cls = 7;
+	assert_int_equal(pool->owner, APB_ARENA_GUARD);
+	apb_set_misuse(note_misuse, NULL);
+	times_told = 0;
+	assert_int_equal(apb_usable_size(arena), 0);
+	assert_int_equal(times_told, 1);
+	assert_int_equal(told.kind, APB_MISUSE_METADATA);
+	apb_set_misuse(NULL, NULL);
+	*arena = was;
+	assert_whole();
+}
+
+/* A reset counts what the heaps of other threads have. */
+static void test_reset_counts_heaps(void **ctx)
+{
+	struct apb_heap *mine, *third;
+
+	(void)ctx;
+	fresh_sim(5, 0);
+	apb_free(apb_malloc(1));
+	mine = apb_thread_swap(NULL);
+	apb_free(apb_malloc(1));
+	third = apb_thread_swap(NULL);
+	apb_free(apb_malloc(1));
+	assert_int_equal(apb_state.heaps.nr_mapped, 2);
+	apb_thread_end();
+	apb_thread_swap(third);
+	/* the caller's and that of no thread go, the other's stays */
+	mine = apb_thread_swap(mine);
+	assert_int_equal(apb_reset(), 0);
+	assert_int_equal(apb_state.os.mapped, APB_HEAP_BYTES);
+	assert_int_equal(apb_state.os.mapped_highwater, APB_HEAP_BYTES);
+	assert_whole();
+	apb_thread_swap(mine);
+	apb_thread_end();
+	apb_trim();
+	assert_int_equal(apb_state.os.mapped, 0);
+}
+
 /* What follows other heaps' sweeps are pools that were let be, no others. */
 static void test_follows_sweeps(void **ctx)
 {
@@ -134,6 +362,9 @@ static void test_follows_sweeps(void **ctx)
 	fresh_sim(3, 0);
 	for (i = 0; i < NR_OF(p); i++)
 		p[i] = apb_malloc(4096);
+	/* one that fills up is not let be */
+	for (i = 0; i < NR_OF(p); i++)
+		assert_false(pool_of(p[i])->let_be);
 	for (i = 0; i < NR_OF(p); i++)
 		if (i % 16)
 			apb_free(p[i]);
@@ -451,6 +682,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trimmed),
 		cmocka_unit_test(test_purged_for_zeroes),
+		cmocka_unit_test(test_zeroes_are_not_written),
+		cmocka_unit_test(test_hints),
+		cmocka_unit_test(test_highest_mapping),
+		cmocka_unit_test(test_in_place),
+		cmocka_unit_test(test_aligned_by_chance),
+		cmocka_unit_test(test_live_is_no_misuse),
+		cmocka_unit_test(test_never_allocated),
+		cmocka_unit_test(test_header_is_no_pool),
+		cmocka_unit_test(test_reset_counts_heaps),
 		cmocka_unit_test(test_follows_sweeps),
 		cmocka_unit_test(test_cached_at_the_limit),
 		cmocka_unit_test(test_read_on_growth),

@@ -262,6 +262,9 @@ static void test_functions(void **ctx)
 	assert_true(fd >= 0);
 	LOCKS(small = apb_malloc(100));
 	LOCKS(large = apb_malloc(100 * KIB));
+	apb_free(apb_malloc(800 * KIB));
+	/* copied to there */
+	LOCKS(large = apb_realloc(large, 450 * KIB));
 	LOCKS(large = apb_realloc(large, 500 * KIB));
 	LOCKS(large = apb_realloc(large, 50 * KIB));
 	LOCKS(assert_int_equal(apb_usable_size(large), 52 * KIB));
@@ -376,6 +379,48 @@ static void test_no_memory(void **ctx)
 	assert_int_equal(apb_check(&v), 0);
 }
 
+/* What another handler does inside fork(): those of the allocator have run. */
+static bool allocate_in_fork;
+static void *allocated;
+
+static void in_fork(void)
+{
+	if (allocate_in_fork)
+		allocated = apb_malloc(40000);
+}
+
+static void register_early(void)
+{
+	pthread_atfork(in_fork, NULL, NULL);
+}
+
+/* Before any constructor: so it is called after those that have one. */
+__attribute__((section(".preinit_array"),
+	       used)) static void (*const early)(void) = register_early;
+
+/* The locks are the thread's, and not taken again. */
+static void test_fork_allocates(void **ctx)
+{
+	void *p = apb_malloc(1);
+	int status;
+	pid_t pid;
+
+	(void)ctx;
+	allocated = NULL;
+	allocate_in_fork = true;
+	watch();
+	pid = fork();
+	if (!pid)
+		_exit(nr_held || !nr_taken || *complaint || !allocated);
+	unwatch(true, __FILE__, __LINE__);
+	allocate_in_fork = false;
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	apb_free(allocated);
+	apb_free(p);
+}
+
 /* Both processes that come out of fork() have none. */
 static void test_fork_lets_go(void **ctx)
 {
@@ -455,6 +500,7 @@ int main(void)
 		cmocka_unit_test_setup(test_many_heaps, setup),
 		cmocka_unit_test_setup(test_no_memory, setup),
 		cmocka_unit_test_setup(test_fork_lets_go, setup),
+		cmocka_unit_test_setup(test_fork_allocates, setup),
 		cmocka_unit_test(test_random_inputs),
 	};
 

@@ -447,6 +447,8 @@ static void test_sparse_decays(void **ctx)
 	simos_stats(&s);
 	apb_free(apb_malloc(20000));
 	assert_true(as()->sparse_bytes <= kept / 8);
+	/* once */
+	assert_int_equal(apb_tls->sweeps, as()->sweeps);
 	assert_whole();
 	/* a trim leaves none in any case */
 	apb_trim();

@@ -114,12 +114,44 @@ static void test_heap_that_holds_much(void **ctx)
 	assert_whole();
 }
 
+/* Exactly so much is not too much. */
+static void test_heap_that_holds_enough(void **ctx)
+{
+	unsigned int n, i;
+	void *p[5];
+
+	(void)ctx;
+	for (n = 4; n <= 5; n++) {
+		struct apb_heap *heap;
+
+		fresh_sim(4, 0);
+		/* the last ones of their pools: none is left in the bin */
+		for (i = 0; i < 8; i++) {
+			void *q = apb_malloc(32768);
+
+			if (i >= 8 - n)
+				p[i - (8 - n)] = q;
+		}
+		heap = apb_tls;
+		assert_int_equal(apb_heap_held(heap), 0);
+		for (i = 0; i < n; i++)
+			apb_free(p[i]);
+		assert_int_equal(apb_heap_held(heap), n * 32 * KIB);
+		apb_thread_end();
+		assert_int_equal(apb_heap_held(heap),
+				 n == 4 ? APB_WARM_BYTES : 0);
+		assert_int_equal(heap->warm, n == 4);
+		assert_whole();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_heaps_that_cool),
 		cmocka_unit_test(test_warm_heaps_are_not_lost),
 		cmocka_unit_test(test_heap_that_holds_much),
+		cmocka_unit_test(test_heap_that_holds_enough),
 	};
 
 	return cmocka_run_group_tests_name("warm", tests, NULL, test_teardown);
