@@ -312,6 +312,8 @@ static void test_torn_slot(void **ctx)
 	assert_string_equal(v.invariant, "heap.out");
 	POKE(apb_state.heaps.torn, true);
 	assert_whole();
+	POKE(own()->nr_batches, own()->nr_batches + 1);
+	assert_whole();
 	/* but not another's */
 	POKE(sc.out->owner, (uintptr_t)bin());
 	assert_int_equal(apb_check(&v), -1);

@@ -204,6 +204,28 @@ static void test_no_memory(void **ctx)
 	apb_reset();
 }
 
+/* That what could be given back was not enough is no news to the caller. */
+static void test_no_memory_after_all(void **ctx)
+{
+	void *p, *live;
+
+	(void)ctx;
+	fresh_own();
+	apb_set_option(APB_OPT_PURGE_DELAY, 0);
+	live = apb_malloc(1000);
+	p = apb_malloc(100);
+	apb_free(p);
+	refused = FAULT_ALL;
+	error();
+	/* the pool of the others is emptied, but its arena is not */
+	assert_no_memory(apb_malloc(30000));
+	assert_int_equal(pool_of(p)->owner, 0);
+	refused = 0;
+	apb_free(live);
+	assert_whole();
+	apb_reset();
+}
+
 static unsigned int moved;
 
 /* In place it fails, and does not say why. */
@@ -316,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_remote_frees),
 		cmocka_unit_test(test_remote_without_memory),
 		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_no_memory_after_all),
 		cmocka_unit_test(test_of_the_caller),
 		cmocka_unit_test(test_room_to_grow),
 		cmocka_unit_test(test_not_cleared),

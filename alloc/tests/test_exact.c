@@ -12,6 +12,7 @@
 #include "debug/inspect.h"
 #include "debug/report.h"
 #include "heap/sparse.h"
+#include "initialised.h"
 #include "os/os.h"
 
 #include <fcntl.h>
@@ -255,6 +256,23 @@ static void test_in_place(void **ctx)
 		assert_whole();
 		assert_int_equal(stats_now().large, 1);
 	}
+	apb_free(p);
+}
+
+/* Nobody but the program writes to blocks, whichever way they are freed. */
+static void test_free_leaves_memory(void **ctx)
+{
+	char *p;
+
+	(void)ctx;
+	fresh_sim(10, 0);
+	p = apb_malloc(112);
+	fill(p, 112, 1);
+	apb_free_aligned_sized(p, 16, 112);
+	initialised(p, 112);
+	assert_true(filled(p, 112, 1));
+	assert_ptr_equal(apb_malloc(112), p);
+	assert_true(filled(p, 112, 1));
 	apb_free(p);
 }
 
@@ -685,6 +703,7 @@ int main(void)
 		cmocka_unit_test(test_zeroes_are_not_written),
 		cmocka_unit_test(test_hints),
 		cmocka_unit_test(test_highest_mapping),
+		cmocka_unit_test(test_free_leaves_memory),
 		cmocka_unit_test(test_in_place),
 		cmocka_unit_test(test_aligned_by_chance),
 		cmocka_unit_test(test_live_is_no_misuse),

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define ENTRY ((size_t)16 << 10) /* an entry covers this */
 
@@ -449,6 +450,42 @@ static void test_all_of_a_chunk(void **ctx)
 	apb_set_misuse(NULL, NULL);
 }
 
+/* As where the process may have no more memory that is writable. */
+static void without_chunk(void *arg)
+{
+	const struct rlimit limit = {0, 0};
+	void *p;
+
+	(void)arg;
+	fresh_sim(9, SIMOS_HINTS);
+	memset(apb_flat.open, 0, sizeof(apb_flat.open));
+	if (mprotect((void *)(uintptr_t)apb_flat.table, apb_flat.mask + 32,
+		     PROT_READ) ||
+	    setrlimit(RLIMIT_DATA, &limit))
+		abort();
+	p = apb_malloc(100);
+	if (!p || apb_flat_owner(apb_flat_at((uintptr_t)p)) || apb_check(NULL))
+		abort();
+	apb_free(p);
+	if (stats_now().used_bytes || apb_check(NULL))
+		abort();
+}
+
+static void test_without_chunk(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	/* a tool has memory of its own to get */
+	if (test_has_tool())
+		skip();
+	fresh_sim(9, 0);
+	apb_free(apb_malloc(1));
+	run_child(&c, without_chunk, NULL);
+	assert_string_equal(c.err, "");
+	assert_int_equal(c.status, 0);
+}
+
 /* ---- no table ---------------------------------------------------------- */
 
 static void without_table(void *arg)
@@ -520,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_far_chunks),
 		cmocka_unit_test(test_entries_stay),
 		cmocka_unit_test(test_all_of_a_chunk),
+		cmocka_unit_test(test_without_chunk),
 		cmocka_unit_test(test_without_table),
 	};
 

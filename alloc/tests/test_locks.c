@@ -273,6 +273,13 @@ static void test_functions(void **ctx)
 	LOCKS(apb_free_sized(large, 15 * MIB));
 	LOCKS(large = apb_aligned_alloc(8 * MIB, 5));
 	LOCKS(apb_free_aligned_sized(large, 8 * MIB, 5));
+	/* no memory until what is cached is given back */
+	apb_free(apb_malloc(300 * KIB));
+	fault_arm(APB_FAULT_ONCE, FAULT_MASK(APB_OS_MAP), 1);
+	LOCKS(large = apb_malloc(3 * MIB));
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	assert_int_equal(apb_state.larges.recovered, 1);
+	apb_free(large);
 	apb_free(small);
 	LOCKS(apb_free(small));
 	LOCKS(apb_free_sized(small + 1, 100));

@@ -82,6 +82,16 @@ static void test_complaints(void **ctx)
 	strcpy(want + strlen(want) - 3, "'\n");
 	list[69] = '\0';
 	assert_says(list, want);
+	/* of what follows nothing is shown */
+	strcpy(list + 69, ",");
+	assert_says(list, want);
+}
+
+static void parse_and_keep_errno(void *list)
+{
+	errno = EILSEQ;
+	apb_options_parse(list);
+	_exit(errno != EILSEQ);
 }
 
 static void parse_in_pieces(void *list)
@@ -241,6 +251,8 @@ static void test_takes_little(void **ctx)
 
 	(void)ctx;
 	fresh_sim(1, 0);
+	run_child(&c, parse_and_keep_errno, "settle_period=99999");
+	assert_int_equal(c.status, 0);
 	run_child(&c, parse_in_pieces, "foo=1");
 	assert_int_equal(c.status, 0);
 	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");

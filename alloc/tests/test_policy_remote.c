@@ -492,6 +492,7 @@ static void test_bound(void **ctx)
 	for (i = 0; i < 2 * APB_QUEUE_MAX + 3; i++) {
 		assert_int_equal(queued(), i ? (i - 1) % APB_QUEUE_MAX + 1 : 0);
 		apb_free(big[i]);
+		assert_int_equal(other->nr_arrived, 0);
 	}
 	finish();
 }

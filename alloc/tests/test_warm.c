@@ -93,6 +93,35 @@ static void test_warm_heaps_are_not_lost(void **ctx)
 			assert_int_equal(apb_heap_held(heap[i]), 0);
 }
 
+/* Its last blocks may be all that keeps an arena from being cut anew. */
+static void test_lack_empties_warm_heaps(void **ctx)
+{
+	struct apb_heap *first, *second;
+	void *p, *q, *r;
+
+	(void)ctx;
+	fresh_sim(5, 0);
+	p = apb_malloc(32768);
+	first = begin();
+	q = apb_malloc(2048);
+	second = begin();
+	apb_thread_swap(first);
+	apb_free(p);
+	apb_thread_end();
+	assert_true(first->warm);
+	assert_int_equal(apb_state.arenas.nr_spares, 0);
+	apb_thread_swap(second);
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
+	r = apb_malloc(16);
+	assert_non_null(r);
+	assert_int_equal(second->recovered, 1);
+	assert_int_equal(arena_at(r), arena_at(p));
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	apb_free(q);
+	apb_free(r);
+	assert_whole();
+}
+
 static void test_heap_that_holds_much(void **ctx)
 {
 	struct apb_heap *heap;
@@ -150,6 +179,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_heaps_that_cool),
 		cmocka_unit_test(test_warm_heaps_are_not_lost),
+		cmocka_unit_test(test_lack_empties_warm_heaps),
 		cmocka_unit_test(test_heap_that_holds_much),
 		cmocka_unit_test(test_heap_that_holds_enough),
 	};
