@@ -203,8 +203,8 @@ static void test_highest_mapping(void **ctx)
 	assert_int_equal(apb_set_os(&os), 0);
 	assert_int_equal((uintptr_t)apb_os_map(0, MIB, MIB, &zero),
 			 APB_ADDR_MASK + 1 - MIB);
-	assert_int_equal(
-		apb_os_unmap((void *)(APB_ADDR_MASK + 1 - MIB), MIB), 0);
+	assert_int_equal(apb_os_unmap((void *)(APB_ADDR_MASK + 1 - MIB), MIB),
+			 0);
 	fresh_kernel();
 }
 
