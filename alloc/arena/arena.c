@@ -399,6 +399,7 @@ static struct apb_arena *map_arena(unsigned int kind)
 	struct apb_arena *arena;
 	bool zero;
 
+	apb_retain_grow();
 	arena = apb_os_map(apb_map_hint(APB_ARENA, APB_ARENA), APB_ARENA,
 			   APB_ARENA, &zero);
 	if (!arena)

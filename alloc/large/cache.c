@@ -235,6 +235,11 @@ void apb_large_limit_cache(void)
 	evict_to(apb_large_cache_limit());
 }
 
+void apb_large_cache_learnt(void)
+{
+	evict_to(larges()->retain.extra);
+}
+
 void apb_large_decay(uint64_t now)
 {
 	struct apb_larges *ls = larges();

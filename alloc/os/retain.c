@@ -60,6 +60,11 @@ void apb_retain_tick(void)
 	apb_large_decay(now);
 }
 
+void apb_retain_grow(void)
+{
+	apb_large_cache_learnt();
+}
+
 bool apb_retain_drop(void)
 {
 	size_t mapped = apb_state.os.mapped;

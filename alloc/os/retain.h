@@ -108,6 +108,13 @@ bool apb_retain_pass(struct apb_retain *r, uint64_t now, size_t level,
 void apb_retain_tick(void);
 
 /*
+ * An arena is about to be mapped, as nothing that is retained would do: the
+ * cache of large mappings keeps what was learnt, not its base, so that what a
+ * program no longer needs is not on top of what it grows to.
+ */
+void apb_retain_grow(void);
+
+/*
  * There is no memory: unmap all that is retained as whole mappings.  Returns
  * whether that was anything, so that it is worth asking again.
  */

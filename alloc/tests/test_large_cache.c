@@ -504,6 +504,33 @@ static void test_time(void **ctx)
 
 /* ---- given back when it has to be ------------------------------------- */
 
+/* An arena that has to be mapped takes the place of what was not learnt. */
+static void test_arenas_grow(void **ctx)
+{
+	int i;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	apb_malloc(48);
+	apb_free(apb_malloc(600 * KIB));
+	assert_int_equal(stats_now().large_cached, 1);
+	/* there is room in the arena */
+	for (i = 0; i < 1000; i++)
+		apb_malloc(48);
+	assert_int_equal(stats_now().large_cached, 1);
+	apb_malloc(5000);
+	assert_int_equal(stats_now().arenas, 2);
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_int_equal(larges()->retain.given, 640 * KIB);
+	/* needed again: that was too early */
+	apb_free(apb_malloc(600 * KIB));
+	assert_int_equal(larges()->retain.extra, 640 * KIB);
+	apb_malloc(20000);
+	assert_int_equal(stats_now().arenas, 3);
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_whole();
+}
+
 static void test_trim_and_reset(void **ctx)
 {
 	(void)ctx;
@@ -713,6 +740,7 @@ int main(void)
 		cmocka_unit_test(test_loops_are_learnt),
 		cmocka_unit_test(test_doubling_is_not_cached),
 		cmocka_unit_test(test_time),
+		cmocka_unit_test(test_arenas_grow),
 		cmocka_unit_test(test_trim_and_reset),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_orphans),
