@@ -385,9 +385,9 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->kind = (uint8_t)kind;
 	arena->unused = apb_slot_mask(kind);
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
-	/* masks of state lines: pool.c */
-	memset((char *)arena + APB_FEW_OFFSET, 0, APB_STATES_FEW);
-	for (slot = 1; slot < apb_arena_slots(arena); slot++) {
+	for (slot = 1; slot < apb_first_slot(kind); slot++)
+		memset((union apb_slot *)arena + slot, 0, APB_CACHE_LINE);
+	for (; slot < apb_arena_slots(arena); slot++) {
 		apb_arena_pool(arena, slot)->owner = 0;
 		apb_arena_pool(arena, slot)->idle = 0;
 	}
