@@ -304,6 +304,16 @@ void apb_arena_limit_dirty(void)
 		as->purge_floor = 0;
 }
 
+/* There is no spare, nor a pool of the size that is wanted. */
+void apb_arena_make_room(void)
+{
+	size_t given = arenas()->retain.given;
+
+	if (apb_policy.dirty_limit == APB_DIRTY_AUTO)
+		purge_to(apb_retain_grown(arenas()->dirty_bytes), true);
+	arenas()->retain.given = given;
+}
+
 static size_t sparse_limit(void)
 {
 	const struct apb_arenas *as = arenas();

@@ -145,7 +145,10 @@ void apb_arena_unmap_spares(void);
 /* The bound on dirty bytes that is in force now. */
 size_t apb_arena_dirty_limit(void);
 
-/* Apply it now. */
+/* See apb_retain_grow(). */
+void apb_arena_make_room(void);
+
+/* Apply the bound now. */
 void apb_arena_limit_dirty(void);
 
 /*

@@ -235,9 +235,13 @@ void apb_large_limit_cache(void)
 	evict_to(apb_large_cache_limit());
 }
 
-void apb_large_cache_learnt(void)
+void apb_large_make_room(void)
 {
-	evict_to(larges()->retain.extra);
+	size_t given = larges()->retain.given;
+
+	evict_to(apb_retain_grown(larges()->cached_bytes));
+	/* from which nothing is learnt: the next time it would have to go, too */
+	larges()->retain.given = given;
 }
 
 void apb_large_decay(uint64_t now)

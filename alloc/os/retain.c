@@ -62,7 +62,8 @@ void apb_retain_tick(void)
 
 void apb_retain_grow(void)
 {
-	apb_large_cache_learnt();
+	apb_arena_make_room();
+	apb_large_make_room();
 }
 
 bool apb_retain_drop(void)

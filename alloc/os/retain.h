@@ -15,6 +15,7 @@
  * epoch was not needed in it, and is given back at its end (but for the base
  * and some change if anything was needed); the bound moves half way to what
  * was.  So memory is given back one to two delays after it was needed last.
+ * A program that grows gives back sooner: see apb_retain_grow().
  * Nobody wakes up for that: every event, that is a call into the arena or the
  * large layer, looks at the clock.  A table of OS operations without a clock
  * has epochs by the bytes that are put and taken instead.
@@ -108,11 +109,18 @@ bool apb_retain_pass(struct apb_retain *r, uint64_t now, size_t level,
 void apb_retain_tick(void);
 
 /*
- * An arena is about to be mapped, as nothing that is retained would do: the
- * cache of large mappings keeps what was learnt, not its base, so that what a
- * program no longer needs is not on top of what it grows to.
+ * An arena is about to be mapped, as nothing that is retained would do.  It
+ * takes the place of as much that is, in both layers, so that what a program
+ * grows to is not on top of what it no longer needs.  If it does need it, that
+ * costs no more page faults than the arena will.
  */
 void apb_retain_grow(void);
+
+/* What may stay of @level bytes then. */
+static inline size_t apb_retain_grown(size_t level)
+{
+	return level > APB_ARENA ? level - APB_ARENA : 0;
+}
 
 /*
  * There is no memory: unmap all that is retained as whole mappings.  Returns

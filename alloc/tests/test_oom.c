@@ -541,7 +541,7 @@ static void fill_up(size_t size, bool hints)
 	 * the way of very large ones.
 	 */
 	if (size <= APB_MAX_POOLED)
-		assert_true(n * size > 2 * MIB);
+		assert_true(n * size > MIB);
 	else
 		assert_true(n >= (size > MIB ? 1 : 2));
 	for (i = 0; i < n; i++)
