@@ -246,11 +246,13 @@ void apb_large_limit_cache(void)
 
 void apb_large_make_room(void)
 {
-	size_t given = larges()->retain.given;
+	struct apb_larges *ls = larges();
+	size_t given = ls->retain.given, most = ls->given_most;
 
-	evict_to(apb_retain_grown(larges()->cached_bytes));
+	evict_to(apb_retain_grown(ls->cached_bytes));
 	/* from which nothing is learnt: the next time it would have to go, too */
-	larges()->retain.given = given;
+	ls->retain.given = given;
+	ls->given_most = most;
 }
 
 void apb_large_decay(uint64_t now)
