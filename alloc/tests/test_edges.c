@@ -70,7 +70,7 @@ static void test_swept_too_early(void **ctx)
 	/* another class of that size of pools */
 	q = apb_malloc(2048);
 	assert_ptr_equal(pool_of(q), pool);
-	assert_int_equal(apb_state.arenas.sparse.extra, n * 4096);
+	assert_true(apb_state.arenas.sparse.extra >= n * 4096);
 	assert_whole();
 }
 
