@@ -100,6 +100,15 @@ static void close_large(char *block, char *user, size_t size)
 	tool_pool_made(user + size, (size_t)(end - user) - size);
 }
 
+/* A request that is a mistake: reported, if the tool does so. */
+inlined void *refuse(enum apb_glue_refusal kind, size_t n, size_t size,
+		     const void *fn)
+{
+	apb_glue_refused(kind, n, size, stack_from(fn));
+	errno = kind == APB_GLUE_ALIGN ? EINVAL : ENOMEM;
+	return NULL;
+}
+
 inlined void *birth(char *block, unsigned int shift, size_t asked,
 		    unsigned int flags, const void *fn)
 {
@@ -125,10 +134,8 @@ inlined void *alloc(size_t size, bool zero, const void *fn)
 	char *block;
 	void *user;
 
-	if (unlikely(size > SIZE_LIMIT)) {
-		errno = ENOMEM;
-		return NULL;
-	}
+	if (unlikely(size > SIZE_LIMIT))
+		return refuse(APB_GLUE_SIZE, 1, size, fn);
 	shift = shift_of_size(size);
 	total = served(size) + ((size_t)1 << shift);
 	tool_enter();
@@ -164,10 +171,8 @@ APB_UNINSTRUMENTED void *apb_calloc(size_t n, size_t size)
 {
 	size_t bytes;
 
-	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
-		errno = ENOMEM;
-		return NULL;
-	}
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes)))
+		return refuse(APB_GLUE_CALLOC, n, size, apb_calloc);
 	return alloc(bytes, true, apb_calloc);
 }
 
@@ -178,16 +183,13 @@ APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 	char *block;
 	void *user;
 
-	if (unlikely(!align || (align & (align - 1)))) {
-		errno = EINVAL;
-		return NULL;
-	}
+	if (unlikely(!align || (align & (align - 1))))
+		return refuse(APB_GLUE_ALIGN, align, size, apb_aligned_alloc);
 	if (align <= APB_MIN_ALIGN)
 		return alloc(size, false, apb_aligned_alloc);
-	if (unlikely(align > SIZE_LIMIT || size > SIZE_LIMIT)) {
-		errno = ENOMEM;
-		return NULL;
-	}
+	if (unlikely(align > SIZE_LIMIT || size > SIZE_LIMIT))
+		return refuse(APB_GLUE_SIZE, 1, size > align ? size : align,
+			      apb_aligned_alloc);
 	shift = (unsigned int)__builtin_ctzl(align);
 	if (shift < shift_of_size(size))
 		shift = shift_of_size(size);
@@ -391,10 +393,8 @@ APB_UNINSTRUMENTED void *apb_reallocarray(void *ptr, size_t n, size_t size)
 {
 	size_t bytes;
 
-	if (unlikely(__builtin_mul_overflow(n, size, &bytes))) {
-		errno = ENOMEM;
-		return NULL;
-	}
+	if (unlikely(__builtin_mul_overflow(n, size, &bytes)))
+		return refuse(APB_GLUE_REALLOCARRAY, n, size, apb_reallocarray);
 	return move(ptr, bytes, apb_reallocarray);
 }
 

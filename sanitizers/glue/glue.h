@@ -125,6 +125,21 @@ struct apb_glue_free {
 /* The whole report of it, as TOOL_NAME's; ends as the tool does. */
 void apb_glue_report_free(const struct apb_glue_free *bad);
 
+/* A request that no allocator can serve, for a mistake in its numbers. */
+enum apb_glue_refusal {
+	APB_GLUE_CALLOC, /* @n times @size is too much */
+	APB_GLUE_REALLOCARRAY,
+	APB_GLUE_SIZE, /* @size is */
+	APB_GLUE_ALIGN, /* @n is none */
+};
+
+/*
+ * Report it if the tool does so of its malloc, and end as it does, unless it is
+ * told that its allocator may return NULL.
+ */
+void apb_glue_refused(enum apb_glue_refusal kind, size_t n, size_t size,
+		      uint32_t stack);
+
 /* In a child: who was reporting is not there. */
 void apb_glue_report_forked(void);
 

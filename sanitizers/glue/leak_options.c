@@ -44,6 +44,8 @@ APB_RAW static void take(const char *name, size_t name_len, const char *value,
 		options.report_objects = truth(value, len);
 	else if (is(name, name_len, "print_suppressions"))
 		options.print_suppressions = truth(value, len);
+	else if (is(name, name_len, "allocator_may_return_null"))
+		options.may_return_null = truth(value, len);
 	else if (is(name, name_len, "exitcode"))
 		options.exitcode = (int)strtol(value, NULL, 0);
 	else if (is(name, name_len, "max_leaks"))

@@ -245,19 +245,92 @@ static struct {
 	pthread_t owner;
 } reporting;
 
-void apb_glue_report_free(const struct apb_glue_free *bad)
+static void report(void (*print)(void *arg), void *arg)
 {
 	while (__atomic_exchange_n(&reporting.taken, 1, __ATOMIC_ACQUIRE)) {
 		if (pthread_equal(reporting.owner, pthread_self())) {
-			print_free((void *)(uintptr_t)bad);
+			print(arg);
 			return;
 		}
 		usleep(1000);
 	}
 	reporting.owner = pthread_self();
-	tool_report(print_free, (void *)(uintptr_t)bad);
+	tool_report(print, arg);
 	reporting.owner = 0;
 	__atomic_store_n(&reporting.taken, 0, __ATOMIC_RELEASE);
+}
+
+void apb_glue_report_free(const struct apb_glue_free *bad)
+{
+	report(print_free, (void *)(uintptr_t)bad);
+}
+
+/* ---- requests that cannot be served ----------------------------------- */
+
+struct refused {
+	enum apb_glue_refusal kind;
+	size_t n, size;
+	uint32_t stack;
+};
+
+#define TOO_MANY                                                      \
+	"%s parameters overflow: count * size (%zu * %zu) cannot be " \
+	"represented in type size_t (thread T%u)"
+
+static const char *say_refused(const struct refused *r, char *text, size_t size)
+{
+	unsigned int thread = apb_san_thread();
+
+	switch (r->kind) {
+	case APB_GLUE_CALLOC:
+		snprintf(text, size, TOO_MANY, "calloc", r->n, r->size, thread);
+		return "calloc-overflow";
+	case APB_GLUE_REALLOCARRAY:
+		snprintf(text, size, TOO_MANY, "reallocarray", r->n, r->size,
+			 thread);
+		return "reallocarray-overflow";
+	case APB_GLUE_SIZE:
+		snprintf(text, size,
+			 "requested allocation size 0x%zx exceeds maximum "
+			 "supported size (thread T%u)",
+			 r->size, thread);
+		return "allocation-size-too-big";
+	default:
+		snprintf(text, size,
+			 "invalid alignment requested in aligned_alloc: %zu, "
+			 "alignment must be a power of two (thread T%u)",
+			 r->n, thread);
+		return "invalid-aligned-alloc-alignment";
+	}
+}
+
+static void print_refused(void *arg)
+{
+	const struct refused *r = arg;
+	char text[LINE_MAX_BYTES];
+	const char *summary;
+
+	memset(text, '=', 65);
+	text[65] = 0;
+	apb_glue_say("%s", text);
+	summary = say_refused(r, text, sizeof(text));
+	apb_glue_say("==%d==ERROR: " TOOL_NAME ": %s", (int)getpid(), text);
+	apb_glue_print_stack(r->stack);
+	apb_glue_say("==%d==HINT: if you don't care about these errors you may "
+		     "set allocator_may_return_null=1",
+		     (int)getpid());
+	tool_announce(apb_san_thread());
+	apb_glue_where(r->stack, text, sizeof(text));
+	apb_glue_say("SUMMARY: " TOOL_NAME ": %s %s", summary, text);
+}
+
+void apb_glue_refused(enum apb_glue_refusal kind, size_t n, size_t size,
+		      uint32_t stack)
+{
+	struct refused refused = {kind, n, size, stack};
+
+	if (TOOL_REFUSES && !tool_may_return_null())
+		report(print_refused, &refused);
 }
 
 void apb_glue_report_forked(void)

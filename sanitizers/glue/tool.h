@@ -69,6 +69,14 @@
 #define TOOL_RESET_EACH 0 /* 1: a reset is the death of each block */
 #endif
 
+#ifndef TOOL_REFUSES
+#define TOOL_REFUSES 0 /* 1: requests that cannot be served are reported */
+static inline bool tool_may_return_null(void)
+{
+	return true;
+}
+#endif
+
 #ifndef TOOL_BORROWED
 static inline void tool_borrowed(void *p, size_t n)
 {

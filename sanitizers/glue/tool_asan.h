@@ -28,6 +28,7 @@
 #define TOOL_NAME "AddressSanitizer"
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)256 << 20)
+#define TOOL_REFUSES 1
 
 #ifdef __clang__
 #define TOOL_CLOSED_HEADER 1
@@ -497,6 +498,13 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 		print(arg);
 	}
 	close(fd);
+}
+
+/* Asked when there is something to report, which may be before all else. */
+static inline bool tool_may_return_null(void)
+{
+	apb_leak_read_options();
+	return apb_leak_options()->may_return_null;
 }
 
 static inline void tool_bad_free(const struct apb_glue_free *bad)

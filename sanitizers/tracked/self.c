@@ -32,6 +32,14 @@ struct target target = {
 };
 const char *target_history;
 
+/* What cannot be had is NULL here. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
 static size_t usable_size(void *ptr)
 {
 	return apb_usable_size(ptr);

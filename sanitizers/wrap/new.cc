@@ -16,6 +16,7 @@ using std::nothrow_t;
 using std::size_t;
 
 extern "C" void __wrap_free(void *ptr);
+extern "C" void apb_wrap_delete(void *ptr, size_t align, size_t size);
 
 /* @align 0: that of every block.  Returns NULL when there is no memory. */
 static inline void *once(size_t size, size_t align)
@@ -108,14 +109,14 @@ void operator delete[](void *p) noexcept
 	__wrap_free(p);
 }
 
-void operator delete(void *p, size_t) noexcept
+void operator delete(void *p, size_t size) noexcept
 {
-	__wrap_free(p);
+	apb_wrap_delete(p, 1, size);
 }
 
-void operator delete[](void *p, size_t) noexcept
+void operator delete[](void *p, size_t size) noexcept
 {
-	__wrap_free(p);
+	apb_wrap_delete(p, 1, size);
 }
 
 void operator delete(void *p, const nothrow_t &) noexcept
@@ -138,14 +139,14 @@ void operator delete[](void *p, align_val_t) noexcept
 	__wrap_free(p);
 }
 
-void operator delete(void *p, size_t, align_val_t) noexcept
+void operator delete(void *p, size_t size, align_val_t align) noexcept
 {
-	__wrap_free(p);
+	apb_wrap_delete(p, (size_t)align, size);
 }
 
-void operator delete[](void *p, size_t, align_val_t) noexcept
+void operator delete[](void *p, size_t size, align_val_t align) noexcept
 {
-	__wrap_free(p);
+	apb_wrap_delete(p, (size_t)align, size);
 }
 
 void operator delete(void *p, align_val_t, const nothrow_t &) noexcept

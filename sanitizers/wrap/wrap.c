@@ -39,6 +39,7 @@ void *__wrap_realloc(void *ptr, size_t size);
 void *__wrap_reallocarray(void *ptr, size_t n, size_t size);
 void __wrap_free(void *ptr);
 void __wrap_cfree(void *ptr);
+void apb_wrap_delete(void *ptr, size_t align, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 void *__wrap_memalign(size_t align, size_t size);
 int __wrap_posix_memalign(void **out, size_t align, size_t size) NOTNULL(1);
@@ -81,10 +82,9 @@ void *__wrap_reallocarray(void *ptr, size_t n, size_t size)
 {
 	size_t bytes;
 
-	if (__builtin_mul_overflow(n, size, &bytes)) {
-		errno = ENOMEM;
-		return NULL;
-	}
+	/* apb's to report, or to refuse */
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return apb_reallocarray(NULL, n, size);
 	return __wrap_realloc(ptr, bytes);
 }
 
@@ -101,6 +101,15 @@ void __wrap_free(void *ptr)
 void __wrap_cfree(void *ptr)
 {
 	__wrap_free(ptr);
+}
+
+/* What C++ deletes with its size, which AddressSanitizer compares. */
+void apb_wrap_delete(void *ptr, size_t align, size_t size)
+{
+	if (APB_TRACK && APB_SAN_ADDRESS && ptr && apb_wrap_owns(ptr))
+		apb_free_aligned_sized(ptr, align, size);
+	else
+		__wrap_free(ptr);
 }
 
 size_t __wrap_malloc_usable_size(void *ptr)

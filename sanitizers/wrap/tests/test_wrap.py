@@ -19,9 +19,13 @@ FLAVOURS = CXX_FLAVOURS + ("san-memory", "san-thread", "san-valgrind")
 
 
 def run(flavour, *words):
+    """Without a bug asked for, all goes that goes without a tool."""
+    options = "detect_leaks=1:exitcode=86"
+    if len(words) == 1:
+        options += ":allocator_may_return_null=1"
     done = subprocess.run(
         [os.path.join(ROOT, "build", flavour, words[0]), *words[1:]],
-        env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1:exitcode=86"),
+        env=dict(os.environ, ASAN_OPTIONS=options),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout
@@ -75,6 +79,26 @@ class Bugs(unittest.TestCase):
         report = self.report("wrap-whole", "libc-double-free")
         self.assertEqual(report.kind, "double-free")
         self.assertIn("realpath", report.born[0])
+
+    def test_refused(self):
+        for name, kind in (("calloc", "calloc-overflow"),
+                           ("reallocarray", "reallocarray-overflow"),
+                           ("malloc", "allocation-size-too-big"),
+                           ("aligned", "invalid-aligned-alloc-alignment")):
+            status, output = run("san-address", "wrap-whole",
+                                 name + "-refused")
+            self.assertEqual(status, 86, output)
+            self.assertRegex(output, r"==ERROR: AddressSanitizer: .*\n"
+                             r"    #0 0x\w+ in apb_\w+ .*\n"
+                             r"    #1 0x\w+ in ask_for_too_much .*\n")
+            self.assertIn("SUMMARY: AddressSanitizer: %s " % kind, output)
+
+    def test_delete_of_another_size(self):
+        status, output = run("san-address", "wrap-whole-cxx", "delete-size")
+        self.assertEqual(status, 86, output)
+        self.assertIn("new-delete-type-mismatch", output)
+        self.assertIn("size of the deallocated type: 24 bytes", output)
+        self.assertIn("delete_as", output)
 
     def test_new(self):
         report = self.report("wrap-whole-cxx", "overflow")

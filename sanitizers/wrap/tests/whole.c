@@ -157,6 +157,24 @@ static void __attribute__((noinline)) spoil(char *p)
 	*(volatile char *)(p + 14) = 1;
 }
 
+static void __attribute__((noinline)) ask_for_too_much(const char *how)
+{
+	volatile size_t huge = SIZE_MAX / 2, odd = 48;
+	void *p;
+
+	if (!strcmp(how, "calloc-refused"))
+		p = calloc(huge, 4);
+	else if (!strcmp(how, "reallocarray-refused"))
+		p = reallocarray(NULL, huge, 4);
+	else if (!strcmp(how, "malloc-refused"))
+		p = malloc(huge);
+	else
+		p = aligned_alloc(odd, 100);
+	if (p)
+		abort();
+	NOT_LAST();
+}
+
 int main(int argc, char **argv)
 {
 	char *p;
@@ -183,6 +201,9 @@ int main(int argc, char **argv)
 		p = realpath("/", NULL);
 		drop(p);
 		drop(p);
+	} else if (strstr(argv[1], "-refused")) {
+		drop(p);
+		ask_for_too_much(argv[1]);
 	} else {
 		fprintf(stderr, "no bug '%s'\n", argv[1]);
 		return 2;

@@ -4,6 +4,7 @@
  * other.  Without an argument: status 0 if every block is where it belongs;
  * with one: an overflow of an array of 13 chars.
  */
+#include <cstring>
 #include <apb/apb.h>
 
 #include <cstdio>
@@ -114,8 +115,18 @@ static char *__attribute__((noinline)) make_array(size_t n)
 	return p;
 }
 
-int main(int argc, char **)
+static void __attribute__((noinline)) delete_as(char *p, size_t size)
 {
+	::operator delete(p, size);
+	__asm__ volatile("");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !std::strcmp(argv[1], "delete-size")) {
+		delete_as(static_cast<char *>(::operator new(16)), 24);
+		return 0;
+	}
 	if (argc > 1) {
 		char *p = make_array(13);
 
