@@ -17,14 +17,18 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define TOOL_NAME "AddressSanitizer"
+#define TOOL_OPTIONS "ASAN_OPTIONS"
+#define TOOL_DEFAULTS __asan_default_options
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)256 << 20)
 
@@ -112,6 +116,31 @@ APB_RAW static inline void asan_fill(uint8_t *s, uint8_t value, size_t n)
 	} else if (n) {
 		*(volatile uint8_t *)s = value;
 	}
+}
+
+/* So much shadow is not written to be zero: its pages are dropped. */
+#define ASAN_DROPPED ((size_t)4 << 20)
+
+APB_RAW __attribute__((noinline, cold, unused)) static void
+asan_drop(uint8_t *s, size_t n)
+{
+	uint8_t *page = (uint8_t *)(((uintptr_t)s + 4095) & ~(uintptr_t)4095);
+	size_t pages = (size_t)(s + n - page) & ~(size_t)4095;
+	int saved_errno = errno;
+
+	asan_fill(s, 0, (size_t)(page - s));
+	if (madvise(page, pages, MADV_DONTNEED))
+		asan_fill(page, 0, pages);
+	asan_fill(page + pages, 0, (size_t)(s + n - page) - pages);
+	errno = saved_errno;
+}
+
+APB_RAW static inline void asan_open(uint8_t *s, size_t n)
+{
+	if (__builtin_expect(n < ASAN_DROPPED, 1))
+		asan_fill(s, 0, n);
+	else
+		asan_drop(s, n);
 }
 
 /* Whole granules, whatever of the first and last is in the range. */
@@ -252,7 +281,7 @@ APB_RAW static inline void tool_born(void *p, size_t n, unsigned int flags)
 		return;
 	}
 	s = asan_shadow(p);
-	asan_fill(s, 0, n >> ASAN_SHIFT);
+	asan_open(s, n >> ASAN_SHIFT);
 	s += n >> ASAN_SHIFT;
 	if (n % ASAN_GRANULE)
 		*s++ = n % ASAN_GRANULE;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "glue/glue.h"
+#include "glue/tool.h"
 #include "marks.h"
 #include "track/region.h"
 #include "track/track.h"
@@ -439,6 +440,41 @@ static void test_classes(void **state)
 	apb_reset();
 }
 
+#define LARGEST ((size_t)96 << 20)
+
+/* As large as the tool lets a block be, and no larger. */
+static void test_largest(void **state)
+{
+	const size_t size = LARGEST - 3;
+	char *p;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, 0);
+	for (int again = 0; again < 2; again++) {
+		p = apb_malloc(size);
+		assert_non_null(p);
+		assert_open(p, size);
+		assert_closed(p - 1);
+		assert_closed(p + size);
+		apb_free(p);
+		for (size_t i = 0; i < size; i += 4000)
+			assert_closed(p + i);
+	}
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
+	if (!*TOOL_OPTIONS)
+		return;
+	errno = 0;
+	assert_null(apb_malloc(LARGEST + 1));
+	assert_int_equal(errno, ENOMEM);
+	assert_null(apb_calloc(LARGEST / 16, 17));
+	assert_null(apb_aligned_alloc(32, LARGEST + 1));
+	assert_null(apb_aligned_alloc((size_t)128 << 20, 1));
+	p = apb_malloc(5);
+	assert_null(apb_realloc(p, LARGEST + 1));
+	check_open(p, 5);
+	apb_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,8 +490,12 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_largest),
 	};
 
+	/* quoted, and with others, as users may write it */
+	if (*TOOL_OPTIONS)
+		setenv(TOOL_OPTIONS, "a=1:max_allocation_size_mb='96',b=2", 1);
 	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
 	return cmocka_run_group_tests_name("track", tests, NULL, NULL);
 }
