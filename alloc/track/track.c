@@ -66,8 +66,8 @@ static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
 /* Beyond, there are few, and the tool is asked. */
 #define SIZE_FREE ((size_t)64 << 20)
 
-APB_UNINSTRUMENTED __attribute__((cold)) noinline static bool too_large(
-	size_t size)
+APB_UNINSTRUMENTED __attribute__((cold)) noinline static bool
+too_large(size_t size)
 {
 	if (size <= SIZE_LIMIT && size <= apb_glue_largest())
 		return false;
