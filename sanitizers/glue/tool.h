@@ -74,8 +74,8 @@
 #endif
 
 #ifndef TOOL_OPTIONS
-#define TOOL_OPTIONS "" /* it has none that matter here */
-#define TOOL_DEFAULTS apb_no_defaults
+#define TOOL_OPTIONS "APB_TOOL_OPTIONS" /* it has none of its own */
+#define TOOL_DEFAULTS apb_tool_default_options
 #endif
 #ifndef TOOL_LARGEST
 #define TOOL_LARGEST SIZE_MAX

@@ -172,6 +172,8 @@ def environment(extra=""):
         "max_allocation_size_mb=1024"
     # all is written twice of a block there
     env["MSAN_OPTIONS"] = "max_allocation_size_mb=256"
+    # the same: helgrind keeps more than any other of each byte of a block
+    env["APB_TOOL_OPTIONS"] = "max_allocation_size_mb=64"
     env["TSAN_OPTIONS"] = "halt_on_error=1"
     return env
 
