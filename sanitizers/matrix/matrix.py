@@ -37,7 +37,6 @@ CELL_SECONDS = 1800
 UNIT_SECONDS = 1200  # some take minutes under valgrind, and more if others run
 QUICK_STEP = 8  # every so manieth input
 QUICK_BYTES = 1024
-VALGRIND_BYTES = 2048  # inputs beyond take minutes there
 OUT = "build/matrix"
 TOOLS = ("none", "address", "undefined", "memory", "thread", "leak", "valgrind",
          "helgrind", "drd")
@@ -178,13 +177,13 @@ def environment(extra=""):
     return env
 
 
-def corpus(row, quick):
+def corpus(quick):
     inputs = engines.files(*engines.SEEDS)
-    limit = QUICK_BYTES if quick else \
-        VALGRIND_BYTES if row.tool in VALGRIND_TOOLS else 1 << 30
-    inputs = [path for path in inputs
-              if os.path.getsize(os.path.join(ROOT, path)) <= limit]
-    return inputs[::QUICK_STEP] if quick else inputs
+    if not quick:
+        return inputs
+    inputs = [path for path in inputs if os.path.getsize(
+        os.path.join(ROOT, path)) <= QUICK_BYTES]
+    return inputs[::QUICK_STEP]
 
 
 class Work:
@@ -205,7 +204,7 @@ class Play(Work):
         out = "%s/%s-%s.apb" % (OUT, row.files, col.name.replace(" ", "-"))
         self.jobs = [(row.wrap(
             [row.play(args.quick), *col.args, "--fuzz", str(args.fuzz),
-             "--out", out, *corpus(row, args.quick)]),
+             "--out", out, *corpus(args.quick)]),
                       environment(col.env), CELL_SECONDS)]
         self.fuzz = args.fuzz
 
