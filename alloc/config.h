@@ -169,6 +169,8 @@
 
 /* Epochs of retained memory: milliseconds; without a clock, bytes moved. */
 #define APB_PURGE_DELAY_DEFAULT 500
+/* How many bytes more are retained for each that was missed. */
+#define APB_RETAIN_LESSON 8
 #define APB_EPOCH_BYTES ((size_t)64 << 20)
 #define APB_EPOCH_BOUNDS 8
 
@@ -227,6 +229,8 @@ static_assert((APB_FLAT_CHUNK >> APB_FLAT_ENTRY_SHIFT << APB_POOL_SHIFT_SMALL) %
 			      0 &&
 		      APB_FLAT_BYTES_MIN % (APB_FLAT_CHUNK * 64) == 0,
 	      "chunks of the flat map are of whole arenas");
+static_assert(APB_RETAIN_LESSON >= 1 && APB_RETAIN_LESSON <= 64,
+	      "what is missed is learnt, and by and by");
 static_assert(APB_MAX_BLOCKS <= APB_BITS_WORDS * 64,
 	      "a bitmap has a bit for each block");
 static_assert(APB_POOL_SMALL_MAX * APB_BIN_FIRST_MIN > APB_BIN_FIRST_BYTES &&

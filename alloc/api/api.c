@@ -355,6 +355,13 @@ static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
 		free_slow(ptr);
 }
 
+/* A live block for @bin, of the thread's own heap. */
+static inline void free_live(struct apb_entry entry, struct apb_bin *bin)
+{
+	if (unlikely(!apb_bin_push(bin, apb_block_died(entry))))
+		overflow_slow(bin, entry);
+}
+
 /* Whether that was a live block for @bin, of the thread's own heap. */
 static inline bool free_own(void *ptr, const struct apb_flat_entry *at,
 			    struct apb_bin *bin)
@@ -363,8 +370,7 @@ static inline bool free_own(void *ptr, const struct apb_flat_entry *at,
 
 	if (unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		return false;
-	if (unlikely(!apb_bin_push(bin, apb_block_died(entry))))
-		overflow_slow(bin, entry);
+	free_live(entry, bin);
 	return true;
 }
 
@@ -473,10 +479,24 @@ static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 	return NULL;
 }
 
-static inline void *realloc_from(void *ptr, size_t size, const char *call)
+/* A block that was live before it was copied, for whichever heap. */
+static void free_copied(void *ptr, const struct apb_flat_entry *at,
+			struct apb_entry entry)
+{
+	uintptr_t owner = apb_flat_owner(at);
+
+	/* if another thread has freed it meanwhile, apb_free() tells of it */
+	if (likely(apb_heap_owns(apb_tls, owner)) &&
+	    likely(apb_entry_live(entry)))
+		free_live(entry, (struct apb_bin *)owner);
+	else
+		apb_free(ptr);
+}
+
+/* All but a live block that stays where it is. */
+static noinline void *realloc_other(void *ptr, size_t size, const char *call)
 {
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
-	unsigned int cls = apb_flat_class(at);
 	struct apb_entry entry;
 	size_t old;
 	void *p;
@@ -488,15 +508,29 @@ static inline void *realloc_from(void *ptr, size_t size, const char *call)
 	if (unlikely(!apb_flat_owner(at)) ||
 	    unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		return realloc_slow(ptr, size, call);
-	if (size <= APB_MAX_POOLED && apb_class_of(size) == cls)
+	old = apb_class_size(apb_flat_class(at));
+	/* of a request of 0 bytes */
+	if (unlikely(size == 1) && apb_flat_class(at) == apb_class_of(1))
 		return ptr;
 	p = apb_malloc(size);
 	if (unlikely(!p))
 		return NULL;
-	old = apb_class_size(cls);
 	memcpy(p, ptr, size < old ? size : old);
-	apb_free(ptr);
+	free_copied(ptr, at, entry);
 	return p;
+}
+
+/* Needs no stack for what is most common, a block that stays where it is. */
+static inline void *realloc_from(void *ptr, size_t size, const char *call)
+{
+	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	struct apb_entry entry;
+
+	if (likely(size - 1 < APB_MAX_POOLED) && likely(apb_flat_owner(at)) &&
+	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)) &&
+	    apb_class_of(size) == apb_flat_class(at))
+		return ptr;
+	return realloc_other(ptr, size, call);
 }
 
 void *apb_realloc(void *ptr, size_t size)

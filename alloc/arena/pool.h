@@ -192,6 +192,12 @@ static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
 				1);
 }
 
+/* Whether it still is, of an entry that apb_flat_live() made. */
+static inline bool apb_entry_live(struct apb_entry entry)
+{
+	return apb_state_get(entry.state) == APB_STATE_LIVE;
+}
+
 /* Make the block of an entry free. */
 static inline struct apb_entry apb_block_died(struct apb_entry entry)
 {
@@ -242,6 +248,12 @@ static inline bool apb_block_live(const struct apb_pool *pool, uintptr_t addr,
 	(void)pool;
 	(void)addr;
 	*index = 0;
+	return true;
+}
+
+static inline bool apb_entry_live(struct apb_entry entry)
+{
+	(void)entry;
 	return true;
 }
 

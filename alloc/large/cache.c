@@ -13,12 +13,19 @@ static struct apb_larges *larges(void)
 	return &apb_state.larges;
 }
 
+static void give_back(uintptr_t addr, size_t bytes)
+{
+	apb_os_release((void *)addr, bytes);
+	larges()->retain.given += bytes;
+	if (bytes > larges()->given_most)
+		larges()->given_most = bytes;
+}
+
 /* Unmap what is in no list; its descriptor may go with its byte. */
 static void unmap(uintptr_t addr, size_t mapped)
 {
 	apb_map_clear(addr);
-	apb_os_release((void *)addr, mapped);
-	larges()->retain.given += mapped;
+	give_back(addr, mapped);
 }
 
 static void forget(size_t i)
@@ -73,8 +80,7 @@ static void evict_to(size_t bytes)
 		}
 		/* the rest keeps its place in the map */
 		set_entry(0, c.addr, c.mapped - more);
-		apb_os_release((char *)c.addr + c.mapped - more, more);
-		ls->retain.given += more;
+		give_back(c.addr + c.mapped - more, more);
 	}
 }
 
@@ -216,7 +222,10 @@ void apb_cache_put(struct apb_large *large)
 
 void apb_cache_missed(size_t bytes)
 {
-	apb_retain_missed(&larges()->retain, bytes, apb_policy.large_cache);
+	struct apb_larges *ls = larges();
+
+	if (bytes <= ls->given_most)
+		apb_retain_missed(&ls->retain, bytes, apb_policy.large_cache);
 }
 
 size_t apb_large_cache_limit(void)
@@ -243,6 +252,8 @@ void apb_large_decay(uint64_t now)
 	if (!apb_retain_pass(&ls->retain, now, 0, apb_large_cache_limit(),
 			     &target))
 		return;
+	if (!ls->retain.given)
+		ls->given_most = 0;
 	while (ls->nr_idle)
 		evict();
 	apb_large_limit_cache();

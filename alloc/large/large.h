@@ -18,7 +18,9 @@
  * LRU, and a mapping that was not used all through an epoch goes; so do all of
  * them at a trim, and when there is no memory.  As sizes differ, how full the
  * cache is does not tell how much of it is needed: that is the most that was
- * cached since, and with, a mapping that was then used.  A cached mapping keeps
+ * cached since, and with, a mapping that was then used.  A mapping that is made
+ * was missed only if one of its size had been given back: not the next one of a
+ * table that doubles.  A cached mapping keeps
  * its place in the address map, with a kind of its own: the address leads to no
  * block, but the range is known to be taken.
  *
@@ -53,6 +55,7 @@ struct apb_larges {
 	size_t nr_idle; /* of these, the oldest: not used in this epoch */
 	size_t cached_bytes;
 	struct apb_retain retain; /* of the cache; high: see above, low: 0 */
+	size_t given_most; /* no mapping of those given back was larger */
 	struct apb_cached cache[APB_LARGE_CACHE_NR]; /* oldest first */
 	uint64_t recovered; /* had by settling when there was no memory */
 };

@@ -6,10 +6,11 @@
  *
  * A small base may always be retained.  What comes on top is learnt: when
  * memory is needed soon after as much was given back (a page fault or a system
- * call that need not have been), the bound grows by that much, up to a cap.
- * So a program that builds and drops the same amount again and again has its
- * bound after two rounds, and makes no system call from then on; one that
- * builds once and drops has no bound to speak of and gives back at once.
+ * call that need not have been), the bound grows by a multiple of that, up to a
+ * cap.  So a program that builds and drops the same amount again and again has
+ * its bound early in the second round, and makes no system call from then on;
+ * one that builds once and drops has no bound to speak of and gives back at
+ * once.  A bound that was raised too far is lowered at the end of the epoch.
  *
  * Time runs in *epochs* of the purge delay.  What was retained all through an
  * epoch was not needed in it, and is given back at its end (but for the base
@@ -92,8 +93,12 @@ static inline void apb_retain_missed(struct apb_retain *r, size_t bytes,
 	if (bytes > r->given)
 		bytes = r->given;
 	r->given -= bytes;
-	if (r->extra < cap)
-		r->extra += bytes < cap - r->extra ? bytes : cap - r->extra;
+	if (r->extra >= cap)
+		return;
+	if (bytes <= (cap - r->extra) / APB_RETAIN_LESSON)
+		r->extra += bytes * APB_RETAIN_LESSON;
+	else
+		r->extra = cap;
 }
 
 /*

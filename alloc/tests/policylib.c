@@ -34,12 +34,14 @@ void policy_gave(struct policy *p, size_t level, size_t bytes)
 	p->low = least(p->low, level);
 }
 
-/* Only what had been given back is a lesson, and only up to the cap. */
+/* Only what had been given back is a lesson, of eight bytes for each that was
+ * missed, and only up to the cap. */
 void policy_missed(struct policy *p, size_t bytes, size_t cap)
 {
-	size_t lesson = least(bytes, p->given);
+	size_t missed = least(bytes, p->given);
+	size_t lesson = missed < SIZE_MAX / 16 ? 8 * missed : SIZE_MAX / 2;
 
-	p->given -= lesson;
+	p->given -= missed;
 	p->extra = most(p->extra, least(p->extra + lesson, cap));
 }
 

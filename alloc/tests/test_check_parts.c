@@ -197,7 +197,44 @@ DAMAGE(used_pool_more, POKE(as()->used_pool_bytes, as()->used_pool_bytes + 1))
 DAMAGE(highwater_less, POKE(as()->highwater, as()->nr - 1))
 DAMAGE(sparse_last_beyond, POKE(sc.full->sparse, APB_NR_SPARSE))
 
+DAMAGE(class0_has_a_block, POKE(own()->first[0].block, sc.block))
+/* So little that behind the last there is less than a block. */
+DAMAGE(base_just_below, POKE(sc.full->base, sc.full->base - 16))
+DAMAGE(sparse_in_last_place, POKE(own()->sparse[APB_NR_SPARSE - 1], sc.full))
+
+/* Its number of unused pools is right for its bucket, but not for its mask. */
+static void unused_not_counted(void)
+{
+	uint64_t used = apb_slot_mask(sc.arena->kind) & ~sc.arena->unused;
+
+	POKE(sc.arena->unused, sc.arena->unused | (used & -used));
+}
+
+/* Where nobody looks for one of its kind, but the mask is right. */
+static void other_kind_in_bucket(void)
+{
+	unsigned int n = sc.other->nr_unused;
+
+	POKE(as()->bucket[2][n], as()->bucket[1][n]);
+	POKE(as()->bucket[1][n], NULL);
+	POKE(as()->buckets[1], as()->buckets[1] & ~(UINT64_C(1) << n));
+	POKE(as()->buckets[2], as()->buckets[2] | UINT64_C(1) << n);
+}
+
+DAMAGE(full_bucket_in_mask, POKE(as()->buckets[2], as()->buckets[2] | 1))
+/* Nobody ever has it, and yet nobody may take it. */
+DAMAGE(common_is_idle, POKE(sc.idle->next_idle, &apb_state.common))
+
 static const struct damage damages[] = {
+	{"bin.class0", "in use", class0_has_a_block},
+	{"pool.geometry", "256 blocks of 64 bytes from 18446744073709551600 on",
+	 base_just_below},
+	{"heap.sparse", "place 31", sparse_in_last_place},
+	{"arena.bucket", "56 unused pools counted", unused_not_counted},
+	{"heaps.idle", "but attached", common_is_idle},
+	{"arena.bucket", "14 unused pools of kind 1 in 2/14",
+	 other_kind_in_bucket},
+	{"arena.bucket", "mask 0x#", full_bucket_in_mask},
 	{"pool.geometry", "512 blocks of 64 bytes from 0 on", blocks_512},
 	{"pool.geometry", "blocks of 2560 bytes start at 0x#", base_odd},
 	{"pool.geometry", "blocks of 2560 bytes start at 0x#", base_odd_by_1},
@@ -278,11 +315,61 @@ static void test_first_is_told(void **ctx)
 	assert_whole();
 }
 
+/* Where a fork() has torn heaps, a slot may have a batch but no owner. */
+static void test_torn_slot(void **ctx)
+{
+	struct apb_violation v;
+
+	(void)ctx;
+	make_scene();
+	POKE(sc.out->owner, 0);
+	assert_int_equal(apb_check(&v), -1);
+	assert_string_equal(v.invariant, "heap.out");
+	POKE(apb_state.heaps.torn, true);
+	assert_whole();
+	POKE(own()->nr_batches, own()->nr_batches + 1);
+	assert_whole();
+	/* but not another's */
+	POKE(sc.out->owner, (uintptr_t)bin());
+	assert_int_equal(apb_check(&v), -1);
+	assert_string_equal(v.invariant, "heap.out");
+	undo_pokes();
+	assert_whole();
+}
+
 static bool says(const char *text)
 {
 	struct apb_violation v;
 
 	return apb_check(&v) && strstr(v.text, text);
+}
+
+/* In use, but by nobody. */
+static void test_metadata_lost(void **ctx)
+{
+	void *lost;
+
+	(void)ctx;
+	make_scene();
+	lost = apb_meta_alloc(APB_BATCH_SIZE);
+	assert_non_null(lost);
+	assert_true(says("meta.bytes"));
+	assert_true(says("3072 in use, not 4096"));
+	apb_meta_free(lost, APB_BATCH_SIZE);
+	assert_whole();
+}
+
+/* What is named is the bin itself. */
+static void test_where(void **ctx)
+{
+	struct apb_violation v;
+
+	(void)ctx;
+	make_scene();
+	class0_has_a_block();
+	assert_int_equal(apb_check(&v), -1);
+	assert_int_equal(v.addr, (uintptr_t)&own()->bin[0]);
+	undo_pokes();
 }
 
 /* Of the smallest class half the pool is no block's. */
@@ -303,6 +390,34 @@ static void test_behind_the_last(void **ctx)
 		undo_pokes();
 		assert_whole();
 	}
+}
+
+/* However many blocks a pool has: the bit behind the last is none. */
+static void test_bits_behind_the_last(void **ctx)
+{
+	unsigned int cls, n, i = 0;
+
+	(void)ctx;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		struct apb_pool *pool;
+		uint64_t *bits;
+
+		fresh_sim(cls, 0);
+		pool = pool_of(apb_malloc(test_class_sizes[cls - 1]));
+		bits = apb_pool_bits(pool);
+		n = pool->count;
+		if (n % 64 == 0)
+			continue;
+		POKE(bits[n / 64], bits[n / 64] | UINT64_C(1) << n % 64);
+		assert_true(says("bits beyond block"));
+		undo_pokes();
+		POKE(bits[n / 64], bits[n / 64] | UINT64_C(1) << 63);
+		assert_true(says("bits beyond block"));
+		undo_pokes();
+		assert_whole();
+		i++;
+	}
+	assert_true(i > 30);
 }
 
 /* Blocks of a power of two are where that divides, but for a page at most. */
@@ -342,8 +457,13 @@ int main(void)
 		cmocka_unit_test_teardown(test_check_changes_nothing,
 					  undo_after),
 		cmocka_unit_test_teardown(test_first_is_told, undo_after),
+		cmocka_unit_test_teardown(test_torn_slot, undo_after),
 		cmocka_unit_test_teardown(test_behind_the_last, undo_after),
 		cmocka_unit_test_teardown(test_alignment_of_pools, undo_after),
+		cmocka_unit_test_teardown(test_bits_behind_the_last,
+					  undo_after),
+		cmocka_unit_test_teardown(test_metadata_lost, undo_after),
+		cmocka_unit_test_teardown(test_where, undo_after),
 	};
 
 	return cmocka_run_group_tests_name("check", tests, NULL, test_teardown);

@@ -136,6 +136,40 @@ static void test_remote_frees(void **ctx)
 	apb_reset();
 }
 
+/* Without memory for a batch it puts each of them away by itself. */
+static void test_remote_without_memory(void **ctx)
+{
+	struct apb_heap *mine;
+	char *p[64], *q[64];
+	unsigned int i;
+
+	(void)ctx;
+	fresh_own();
+	apb_set_option(APB_OPT_PURGE_DELAY, 0);
+	for (i = 0; i < NR_OF(p); i++) {
+		p[i] = apb_malloc(32768);
+		q[i] = apb_malloc(500);
+	}
+	apb_trim();
+	assert_int_equal(apb_state.meta.nr_chunks, 0);
+	mine = apb_thread_swap(NULL);
+	apb_free(apb_malloc(1));
+	refused = FAULT_ALL;
+	for (i = 0; i < NR_OF(p); i++) {
+		error();
+		apb_free(p[i]);
+		assert_int_equal(error(), EILSEQ);
+		apb_free(q[i]);
+		assert_int_equal(error(), EILSEQ);
+	}
+	refused = 0;
+	assert_int_equal(apb_state.meta.nr_chunks, 0);
+	assert_whole();
+	apb_thread_end();
+	apb_thread_swap(mine);
+	apb_reset();
+}
+
 static void assert_no_memory(const void *p)
 {
 	assert_null(p);
@@ -170,6 +204,28 @@ static void test_no_memory(void **ctx)
 	apb_reset();
 }
 
+/* That what could be given back was not enough is no news to the caller. */
+static void test_no_memory_after_all(void **ctx)
+{
+	void *p, *live;
+
+	(void)ctx;
+	fresh_own();
+	apb_set_option(APB_OPT_PURGE_DELAY, 0);
+	live = apb_malloc(1000);
+	p = apb_malloc(100);
+	apb_free(p);
+	refused = FAULT_ALL;
+	error();
+	/* the pool of the others is emptied, but its arena is not */
+	assert_no_memory(apb_malloc(30000));
+	assert_int_equal(pool_of(p)->owner, 0);
+	refused = 0;
+	apb_free(live);
+	assert_whole();
+	apb_reset();
+}
+
 static unsigned int moved;
 
 /* In place it fails, and does not say why. */
@@ -200,6 +256,29 @@ static void test_of_the_caller(void **ctx)
 	p = apb_realloc(p, 6 * MIB);
 	assert_true(filled(p, 100000, 1));
 	assert_int_equal(moved, 1);
+	apb_free(p);
+	assert_whole();
+	apb_reset();
+}
+
+/* Nor does a block that is copied to where it has room to grow. */
+static void test_room_to_grow(void **ctx)
+{
+	char *p, *q;
+
+	(void)ctx;
+	fresh_own();
+	p = apb_malloc(100000);
+	q = apb_malloc(300000);
+	apb_free(q);
+	error();
+	p = apb_realloc(p, 250000);
+	assert_ptr_equal(p, q);
+	assert_int_equal(error(), EILSEQ);
+	/* in place */
+	p = apb_realloc(p, 260000);
+	assert_ptr_equal(p, q);
+	assert_int_equal(error(), EILSEQ);
 	apb_free(p);
 	assert_whole();
 	apb_reset();
@@ -257,8 +336,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frees),
 		cmocka_unit_test(test_remote_frees),
+		cmocka_unit_test(test_remote_without_memory),
 		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_no_memory_after_all),
 		cmocka_unit_test(test_of_the_caller),
+		cmocka_unit_test(test_room_to_grow),
 		cmocka_unit_test(test_not_cleared),
 	};
 

@@ -123,6 +123,89 @@ static void test_purged_for_zeroes(void **ctx)
 	assert_whole();
 }
 
+/* What is mapped anew has zeroes: a calloc() does not touch it. */
+static void test_zeroes_are_not_written(void **ctx)
+{
+	unsigned char vec[512];
+	size_t i;
+	char *p;
+
+	(void)ctx;
+	fresh_kernel();
+	p = apb_calloc(1, 2 * MIB);
+	assert_int_equal(mincore(p, 2 * MIB, vec), 0);
+	for (i = 0; i < NR_OF(vec); i++)
+		assert_int_equal(vec[i] & 1, 0);
+	apb_free(p);
+}
+
+static struct {
+	uintptr_t hint[8], at;
+	unsigned int nr;
+} hints;
+
+/* Arenas and large blocks one below the other, as they are hinted to be. */
+static void *hinted_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	if (size < MIB)
+		return apb_os_kernel.map(ctx, NULL, size, zero);
+	hints.hint[hints.nr++ % NR_OF(hints.hint)] = (uintptr_t)hint;
+	*zero = true;
+	hints.at -= MIB;
+	return mmap((void *)hints.at, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+/* The system is asked for the place below what there is. */
+static void test_hints(void **ctx)
+{
+	struct apb_os os = apb_os_kernel;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_kernel();
+	os.map = hinted_map;
+	assert_int_equal(apb_set_os(&os), 0);
+	hints.nr = 0;
+	hints.at = FREE_ADDRESSES + 64 * MIB;
+	for (i = 0; i < 8 * 28; i++)
+		assert_non_null(apb_malloc(32768));
+	assert_int_equal(hints.nr, 8);
+	for (i = 1; i < NR_OF(hints.hint); i++)
+		assert_int_equal(hints.hint[i], hints.at + (7 - i) * MIB);
+	assert_int_equal(apb_reset(), 0);
+	fresh_kernel();
+}
+
+static void *high_map(void *ctx, void *hint, size_t size, bool *zero)
+{
+	(void)ctx;
+	(void)hint;
+	*zero = true;
+	return (void *)(APB_ADDR_MASK + 1 - size);
+}
+
+/* What ends where addresses do is fine. */
+static void test_highest_mapping(void **ctx)
+{
+	const struct apb_os os = {
+		.map = high_map,
+		.unmap = no_unmap,
+		.purge = no_unmap,
+		.remap = test_no_remap,
+	};
+	bool zero;
+
+	(void)ctx;
+	fresh_kernel();
+	assert_int_equal(apb_set_os(&os), 0);
+	assert_int_equal((uintptr_t)apb_os_map(0, MIB, MIB, &zero),
+			 APB_ADDR_MASK + 1 - MIB);
+	assert_int_equal(apb_os_unmap((void *)(APB_ADDR_MASK + 1 - MIB), MIB),
+			 0);
+	fresh_kernel();
+}
+
 /* What follows other heaps' sweeps are pools that were let be, no others. */
 static void test_follows_sweeps(void **ctx)
 {
@@ -134,6 +217,9 @@ static void test_follows_sweeps(void **ctx)
 	fresh_sim(3, 0);
 	for (i = 0; i < NR_OF(p); i++)
 		p[i] = apb_malloc(4096);
+	/* one that fills up is not let be */
+	for (i = 0; i < NR_OF(p); i++)
+		assert_false(pool_of(p[i])->let_be);
 	for (i = 0; i < NR_OF(p); i++)
 		if (i % 16)
 			apb_free(p[i]);
@@ -451,6 +537,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trimmed),
 		cmocka_unit_test(test_purged_for_zeroes),
+		cmocka_unit_test(test_zeroes_are_not_written),
+		cmocka_unit_test(test_hints),
+		cmocka_unit_test(test_highest_mapping),
 		cmocka_unit_test(test_follows_sweeps),
 		cmocka_unit_test(test_cached_at_the_limit),
 		cmocka_unit_test(test_read_on_growth),

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define ENTRY ((size_t)16 << 10) /* an entry covers this */
 
@@ -17,6 +18,29 @@ static uintptr_t covered(void)
 {
 	return (apb_flat.mask + sizeof(struct apb_flat_entry)) /
 	       sizeof(struct apb_flat_entry) * ENTRY;
+}
+
+/* Before there is any pool. */
+static void test_opened_first(void **ctx)
+{
+	uintptr_t at;
+
+	(void)ctx;
+	if (apb_flat.tried)
+		skip();
+	apb_flat_open(SIMOS_BASE);
+	assert_true(apb_flat.tried);
+	assert_int_not_equal(apb_flat.mask, 0);
+	at = (uintptr_t)apb_flat_at(SIMOS_BASE) - (uintptr_t)apb_flat.table;
+	at /= APB_FLAT_CHUNK;
+	assert_true(apb_flat.open[at / 64] >> at % 64 & 1);
+	/* the last entry of a chunk, not the first of the next one */
+	at = covered() / (32 * MIB) - 3;
+	assert_false(apb_flat.open[at / 64] >> at % 64 & 1);
+	apb_flat_open((at + 1) * 32 * MIB - ENTRY);
+	assert_true(apb_flat.open[at / 64] >> at % 64 & 1);
+	at++;
+	assert_false(apb_flat.open[at / 64] >> at % 64 & 1);
 }
 
 static void test_entries_are_copies(void **ctx)
@@ -311,6 +335,31 @@ static void test_must(void **ctx)
 	}
 }
 
+/* Where the table could not be made writable there need be no entry. */
+static void test_chunk_not_open(void **ctx)
+{
+	struct apb_flat_entry *entry, was;
+	uintptr_t chunk;
+	uint64_t *open;
+	void *p;
+
+	(void)ctx;
+	fresh_sim(4, 0);
+	p = apb_malloc(100);
+	entry = entry_of(p);
+	was = *entry;
+	chunk = ((uintptr_t)entry - (uintptr_t)apb_flat.table) / APB_FLAT_CHUNK;
+	open = &apb_flat.open[chunk / 64];
+	entry->owner = 0;
+	assert_int_equal(apb_check(NULL), -1);
+	*open ^= UINT64_C(1) << chunk % 64;
+	assert_whole();
+	*open ^= UINT64_C(1) << chunk % 64;
+	*entry = was;
+	assert_whole();
+	apb_free(p);
+}
+
 /* Chunks far from the first one. */
 static void test_far_chunks(void **ctx)
 {
@@ -408,6 +457,42 @@ static void test_all_of_a_chunk(void **ctx)
 	apb_set_misuse(NULL, NULL);
 }
 
+/* As where the process may have no more memory that is writable. */
+static void without_chunk(void *arg)
+{
+	const struct rlimit limit = {0, 0};
+	void *p;
+
+	(void)arg;
+	fresh_sim(9, SIMOS_HINTS);
+	memset(apb_flat.open, 0, sizeof(apb_flat.open));
+	if (mprotect((void *)(uintptr_t)apb_flat.table, apb_flat.mask + 32,
+		     PROT_READ) ||
+	    setrlimit(RLIMIT_DATA, &limit))
+		abort();
+	p = apb_malloc(100);
+	if (!p || apb_flat_owner(apb_flat_at((uintptr_t)p)) || apb_check(NULL))
+		abort();
+	apb_free(p);
+	if (stats_now().used_bytes || apb_check(NULL))
+		abort();
+}
+
+static void test_without_chunk(void **ctx)
+{
+	struct child c;
+
+	(void)ctx;
+	/* a tool has memory of its own to get */
+	if (test_has_tool())
+		skip();
+	fresh_sim(9, 0);
+	apb_free(apb_malloc(1));
+	run_child(&c, without_chunk, NULL);
+	assert_string_equal(c.err, "");
+	assert_int_equal(c.status, 0);
+}
+
 /* ---- no table ---------------------------------------------------------- */
 
 static void without_table(void *arg)
@@ -435,6 +520,10 @@ static void without_table(void *arg)
 		else
 			apb_free_sized(block[i], i + 20);
 	/* in place exactly if the class stays, as with a table */
+	block[0] = apb_malloc(32768);
+	if (apb_realloc(block[0], 32768) != block[0])
+		abort();
+	apb_free(block[0]);
 	block[0] = apb_malloc(1000);
 	block[1] = apb_realloc(block[0], 900);
 	block[2] = apb_realloc(block[1], 10);
@@ -463,6 +552,7 @@ static void test_without_table(void **ctx)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_opened_first),
 		cmocka_unit_test(test_entries_are_copies),
 		cmocka_unit_test(test_reset_clears),
 		cmocka_unit_test(test_check_sees_damage),
@@ -470,9 +560,11 @@ int main(void)
 		cmocka_unit_test(test_other_end_is_no_block),
 		cmocka_unit_test(test_entries_change_hands),
 		cmocka_unit_test(test_must),
+		cmocka_unit_test(test_chunk_not_open),
 		cmocka_unit_test(test_far_chunks),
 		cmocka_unit_test(test_entries_stay),
 		cmocka_unit_test(test_all_of_a_chunk),
+		cmocka_unit_test(test_without_chunk),
 		cmocka_unit_test(test_without_table),
 	};
 

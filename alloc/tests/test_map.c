@@ -248,6 +248,18 @@ static void test_hints_fill_gaps(void **ctx)
 	assert_int_equal(apb_map_hint(2 * MIB, MIB), base + 5 * MIB);
 	apb_map_clear(base + 3 * MIB);
 	assert_int_equal(apb_map_hint(2 * MIB, MIB), base + 5 * MIB);
+	/* the highest there was is where another leaf begins, and free again */
+	assert_int_equal(apb_map_set(6 * SLICE, 14), 0);
+	apb_map_clear(6 * SLICE);
+	for (i = 7; i < 16; i++)
+		apb_map_clear(base + i * MIB);
+	for (i = 0; i < 5; i++)
+		if (!kind_at(base + i * MIB))
+			assert_int_equal(apb_map_set(base + i * MIB, 14), 0);
+	assert_int_equal(apb_map_hint(MIB, MIB), base - MIB);
+	/* below there is not as much */
+	assert_int_equal(apb_map_hint(base - MIB, MIB), MIB);
+	assert_int_equal(apb_map_hint(base + MIB, MIB), 0);
 	apb_map_release(true);
 	assert_int_equal(apb_map_hint(MIB, MIB), 0);
 }

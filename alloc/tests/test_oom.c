@@ -538,10 +538,10 @@ static void fill_up(size_t size, bool hints)
 	assert_whole();
 	/*
 	 * Large blocks begin at a MiB each, and the heap's lists may stand in
-	 * the way of very large ones.
+	 * the way of very large ones, and without hints of arenas.
 	 */
 	if (size <= APB_MAX_POOLED)
-		assert_true(n * size > 2 * MIB);
+		assert_true(n * size > (hints ? 2 * MIB : 3 * MIB / 2));
 	else
 		assert_true(n >= (size > MIB ? 1 : 2));
 	for (i = 0; i < n; i++)

@@ -8,11 +8,14 @@
 #include "testlib.h"
 
 #include "api/options.h"
+#include "initialised.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +48,11 @@ static void test_complaints(void **ctx)
 	/* of a flag there are no thousands, not even none */
 	assert_says("stats=0k", "apb: APB_OPTIONS: bad value: 'stats=0k'\n");
 	assert_says("stats", "apb: APB_OPTIONS: no name=value: 'stats'\n");
+	/* what is next to the digits */
+	assert_says("purge_delay=.",
+		    "apb: APB_OPTIONS: bad value: 'purge_delay=.'\n");
+	assert_says("purge_delay=:",
+		    "apb: APB_OPTIONS: bad value: 'purge_delay=:'\n");
 	assert_says("a~ \x7f\x1f\x80=1",
 		    "apb: APB_OPTIONS: unknown option 'a~ \?\?\?'\n");
 	/* 64 bytes of each are shown */
@@ -77,6 +85,16 @@ static void test_complaints(void **ctx)
 	strcpy(want + strlen(want) - 3, "'\n");
 	list[69] = '\0';
 	assert_says(list, want);
+	/* of what follows nothing is shown */
+	strcpy(list + 69, ",");
+	assert_says(list, want);
+}
+
+static void parse_and_keep_errno(void *list)
+{
+	errno = EILSEQ;
+	apb_options_parse(list);
+	_exit(errno != EILSEQ);
 }
 
 static void parse_in_pieces(void *list)
@@ -94,6 +112,14 @@ static void parse_to_nobody(void *list)
 	write_faults.nothing = 1;
 	apb_options_parse(list);
 	_exit(write_faults.nothing != 0);
+}
+
+/* An error is not tried again. */
+static void parse_to_a_full_disk(void *list)
+{
+	write_faults.refused = 2;
+	apb_options_parse(list);
+	_exit(write_faults.refused != 1);
 }
 
 static void report_to_nobody(void *unused)
@@ -176,6 +202,27 @@ static void read_environment(void *environment)
 	apb_options_init();
 }
 
+/* As before a constructor has: then a thread's first slow path reads it. */
+static void allocate_in(void *environment)
+{
+	environ = environment;
+	apb_options_read = false;
+	apb_thread_swap(NULL);
+	apb_free(apb_malloc(1));
+}
+
+/* Without an environment it is for later. */
+static void read_without(void *environment)
+{
+	environ = NULL;
+	apb_options_read = false;
+	apb_options_init();
+	if (apb_options_read)
+		_exit(2);
+	environ = environment;
+	apb_options_init();
+}
+
 /* Only the variable of that very name is read. */
 static void test_names(void **ctx)
 {
@@ -193,6 +240,12 @@ static void test_names(void **ctx)
 	run_child(&c, read_environment, mine);
 	assert_int_equal(c.status, 0);
 	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
+	run_child(&c, allocate_in, mine);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
+	run_child(&c, read_without, mine);
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
 }
 
 static void test_takes_little(void **ctx)
@@ -201,6 +254,8 @@ static void test_takes_little(void **ctx)
 
 	(void)ctx;
 	fresh_sim(1, 0);
+	run_child(&c, parse_and_keep_errno, "settle_period=99999");
+	assert_int_equal(c.status, 0);
 	run_child(&c, parse_in_pieces, "foo=1");
 	assert_int_equal(c.status, 0);
 	assert_string_equal(c.err, "apb: APB_OPTIONS: unknown option 'foo'\n");
@@ -213,6 +268,9 @@ static void test_takes_nothing(void **ctx)
 	(void)ctx;
 	fresh_sim(1, 0);
 	run_child(&c, parse_to_nobody, "foo=1");
+	assert_int_equal(c.status, 0);
+	assert_string_equal(c.err, "");
+	run_child(&c, parse_to_a_full_disk, "foo=1");
 	assert_int_equal(c.status, 0);
 	assert_string_equal(c.err, "");
 	run_child(&c, report_to_nobody, NULL);
@@ -233,6 +291,8 @@ static void (*meanwhile)(void);
 
 static void end_with(void *list)
 {
+	/* to see it if they went there */
+	dup2(STDERR_FILENO, STDIN_FILENO);
 	apb_options_parse(list);
 	if (meanwhile)
 		meanwhile();
@@ -253,6 +313,7 @@ static bool has_statistics(char *list, void (*what)(void))
 	assert_int_equal(c.status, 0);
 	if (!c.len)
 		return false;
+	assert_null(strchr(c.err, '~'));
 	assert_int_equal(
 		sscanf(c.err,
 		       "apb: statistics of %99[^,], process %d, at exit%n",
@@ -300,9 +361,63 @@ static void reuse_copy(void)
 		_exit(2);
 }
 
+static bool on_another_device;
+
+/* In the place of the C library's, as write() is in testlib.c. */
+int fstat(int fd, struct stat *st)
+{
+	long status = syscall(SYS_fstat, fd, st);
+
+	if (status)
+		return -1;
+	initialised(st, sizeof(*st));
+	st->st_dev += fd == COPY && on_another_device;
+	return 0;
+}
+
+/* The copy's number is a file of the same number, but of another device. */
+static void move_copy(void)
+{
+	on_another_device = true;
+}
+
 static void close_copy(void)
 {
 	close(COPY);
+}
+
+/* The same, of the same device: who writes to it is killed. */
+static void reuse_copy_for_pipe(void)
+{
+	int fds[2];
+
+	if (pipe(fds) || dup2(fds[1], COPY) != COPY)
+		_exit(2);
+	close(fds[0]);
+}
+
+/* What has the copy's number once it is closed is not closed with it. */
+static void take_number(void)
+{
+	reuse_copy();
+	apb_options_parse("stats=0");
+	if (!is_open(COPY))
+		_exit(2);
+}
+
+/* What the stack held does not show. */
+static void fill_stack(void)
+{
+	volatile char stack[65536];
+	size_t i;
+
+	for (i = 0; i < sizeof(stack); i++)
+		stack[i] = '~';
+}
+
+static void fill_stack_at_exit(void)
+{
+	atexit(fill_stack);
 }
 
 static void test_at_exit(void **ctx)
@@ -315,7 +430,11 @@ static void test_at_exit(void **ctx)
 	assert_false(has_statistics("stats=1,stats=0", check_no_copy));
 	assert_true(has_statistics("stats=1", close_stderr));
 	assert_false(has_statistics("stats=1", reuse_copy));
+	assert_false(has_statistics("stats=1", reuse_copy_for_pipe));
+	assert_false(has_statistics("stats=1", move_copy));
 	assert_false(has_statistics("stats=1", close_copy));
+	assert_false(has_statistics("stats=1,stats=0", take_number));
+	assert_true(has_statistics("stats=1", fill_stack_at_exit));
 }
 
 static void end_with_few_files(void *list)
@@ -325,6 +444,18 @@ static void end_with_few_files(void *list)
 	if (setrlimit(RLIMIT_NOFILE, &limit))
 		_exit(2);
 	end_with(list);
+}
+
+/* The copy is none of the three that programs expect to find. */
+static void copy_without_stdout(void *list)
+{
+	struct rlimit limit = {100, 100};
+
+	close(STDOUT_FILENO);
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		_exit(2);
+	apb_options_parse(list);
+	_exit(is_open(STDOUT_FILENO) ? 2 : 0);
 }
 
 static void end_without_stderr(void *list)
@@ -376,6 +507,8 @@ static void test_at_exit_few_files(void **ctx)
 	run_child(&c, end_with_few_files, "stats=1");
 	assert_int_equal(c.status, 0);
 	assert_int_equal(strncmp(c.err, "apb: statistics of ", 19), 0);
+	run_child(&c, copy_without_stdout, "stats=1");
+	assert_int_equal(c.status, 0);
 	meanwhile = NULL;
 	run_child(&c, end_without_stderr, "stats=1");
 	assert_int_equal(c.status, 0);

@@ -81,6 +81,12 @@ static unsigned int batch_max(unsigned int cls)
 	return (unsigned int)(n < 1 ? 1 : n > 62 ? 62 : n);
 }
 
+/* Where a bin's batch is: bins have 16 bytes, heaps are a page apart. */
+static const struct apb_out *slot_of(const struct apb_bin *bin)
+{
+	return &mine->out[((uintptr_t)bin / 16 ^ (uintptr_t)bin / 4096) % 32];
+}
+
 /* ---- who frees -------------------------------------------------------- */
 
 static void test_batches_are_filled(void **ctx)
@@ -105,6 +111,7 @@ static void test_batches_are_filled(void **ctx)
 				continue;
 			assert_int_equal(slot->owner,
 					 (uintptr_t)&other->bin[cls]);
+			assert_ptr_equal(slot, slot_of(&other->bin[cls]));
 			assert_int_equal(slot->batch->owner, slot->owner);
 			assert_int_equal(slot->batch->max, most);
 			assert_int_equal(slot->batch->n, i + 1);
@@ -272,6 +279,109 @@ static void test_batches_wait_for_bins(void **ctx)
 	}
 }
 
+/* An empty batch that was kept is the next one that is filled. */
+static void test_batches_are_used_again(void **ctx)
+{
+	static void *q[1024];
+	void *p[62], *foreign;
+	unsigned int i, n = 0;
+	size_t meta;
+
+	(void)ctx;
+	start(5);
+	foreign = apb_malloc(100);
+	for (i = 0; i < 62; i++)
+		p[i] = others_block(4);
+	for (i = 0; i < 62; i++)
+		apb_free(p[i]);
+	while (queued() || other->nr_arrived)
+		q[n++] = others_block(4);
+	assert_int_equal(other->nr_batches, 1);
+	meta = apb_state.meta.used;
+	apb_thread_swap(other);
+	apb_free(foreign);
+	assert_int_equal(other->nr_batches, 0);
+	assert_null(other->batches);
+	assert_int_equal(apb_state.meta.used, meta);
+	while (n)
+		apb_free(q[--n]);
+	apb_thread_swap(mine);
+	finish();
+}
+
+/* A thread that ends leaves no queue, and no batches. */
+static void test_end_empties_queue(void **ctx)
+{
+	struct apb_heap *ended;
+	struct apb_pool *pool;
+	unsigned int i, used;
+	void *p[62];
+
+	(void)ctx;
+	start(11);
+	for (i = 0; i < 62; i++)
+		p[i] = others_block(4);
+	pool = pool_of(p[0]);
+	for (i = 0; i < 62; i++)
+		apb_free(p[i]);
+	assert_int_equal(queued(), 1);
+	used = pool->used;
+	ended = other;
+	apb_thread_swap(ended);
+	apb_thread_end();
+	assert_int_equal(queued(), 0);
+	assert_int_equal(pool->used, used - 62);
+	assert_true(ended->warm);
+	assert_whole();
+	/* the heap of the next thread */
+	apb_free(apb_malloc(1));
+	assert_ptr_equal(apb_thread_swap(mine), ended);
+	finish();
+}
+
+/*
+ * What another thread's trim asks for is done at the next slow path, be it that
+ * a bin is full: then it is full no more, and there is nothing to learn from it.
+ */
+static void test_follows_trim(void **ctx)
+{
+	unsigned int full, i, n = 0;
+	void *p[300], *q, *foreign;
+
+	(void)ctx;
+	for (full = 0; full < 2; full++) {
+		start(12 + full);
+		foreign = apb_malloc(100);
+		for (i = n = 0; i < NR_OF(p); i++)
+			p[i] = others_block(4);
+		apb_thread_swap(other);
+		while (other->bin[4].top < other->bin[4].limit)
+			apb_free(p[n++]);
+		/* a batch that is being filled goes, too */
+		apb_free(foreign);
+		apb_thread_swap(mine);
+		apb_trim();
+		assert_int_equal(other->bin[4].top, other->bin[4].limit);
+		assert_int_equal(mine->queue, 0);
+		apb_thread_swap(other);
+		other->info[4].ran_empty = other->info[4].was_full = false;
+		if (full) {
+			apb_free(p[n++]);
+			assert_int_equal(bin_length(4), 1);
+			assert_false(other->info[4].was_full);
+		} else {
+			q = apb_malloc(SIZE(9));
+			assert_int_equal(bin_length(4), 0);
+			apb_free(q);
+		}
+		assert_int_equal(apb_queue_length(mine->queue), 1);
+		while (n < NR_OF(p))
+			apb_free(p[n++]);
+		apb_thread_swap(mine);
+		finish();
+	}
+}
+
 /* Only so many wait; and none does when memory is asked back. */
 static void test_how_many_wait(void **ctx)
 {
@@ -382,6 +492,7 @@ static void test_bound(void **ctx)
 	for (i = 0; i < 2 * APB_QUEUE_MAX + 3; i++) {
 		assert_int_equal(queued(), i ? (i - 1) % APB_QUEUE_MAX + 1 : 0);
 		apb_free(big[i]);
+		assert_int_equal(other->nr_arrived, 0);
 	}
 	finish();
 }
@@ -453,6 +564,75 @@ static void test_who_waits(void **ctx)
 	finish();
 }
 
+/*
+ * Exactly: who fills a batch, and who needs the slot of another one, wait for
+ * the owner of a queue that is four times as long as it should be.
+ */
+static void test_when_to_wait(void **ctx)
+{
+	unsigned int slot, i;
+	pthread_t thread;
+	void *p[2];
+
+	(void)ctx;
+	for (slot = 0; slot < 2; slot++) {
+		struct holder h = {0};
+
+		start(22 + slot);
+		for (i = 0; i <= MOST; i++)
+			big[i] = others_block(BIG);
+		p[0] = others_block(4);
+		p[1] = others_block(4 + APB_NR_OUT);
+		assert_ptr_equal(slot_of(&other->bin[4]),
+				 slot_of(&other->bin[4 + APB_NR_OUT]));
+		assert_int_equal(pthread_create(&thread, NULL, hold, &h), 0);
+		while (!get(&h.has))
+			usleep(100);
+		for (i = 0; i < MOST; i++)
+			apb_free(big[i]);
+		apb_free(p[0]);
+		assert_int_equal(queued(), MOST);
+		set(&h.go);
+		apb_free(slot ? p[1] : big[MOST]);
+		assert_int_equal(queued(), 1);
+		apb_free(slot ? big[MOST] : p[1]);
+		pthread_join(thread, NULL);
+		assert_int_equal(h.seen, MOST);
+		finish();
+	}
+}
+
+static void *let_go(void *arg)
+{
+	struct holder *h = arg;
+
+	usleep(5000);
+	set(&h->go);
+	return NULL;
+}
+
+/* Who holds nothing waits for each heap that is to be emptied. */
+static void test_drain_waits(void **ctx)
+{
+	struct holder h = {0};
+	pthread_t threads[2];
+
+	(void)ctx;
+	start(24);
+	big[0] = others_block(BIG);
+	apb_free(big[0]);
+	assert_int_equal(queued(), 1);
+	assert_int_equal(pthread_create(&threads[0], NULL, hold, &h), 0);
+	while (!get(&h.has))
+		usleep(100);
+	assert_int_equal(pthread_create(&threads[1], NULL, let_go, &h), 0);
+	apb_heaps_drain(NULL);
+	assert_int_equal(queued(), 0);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,11 +641,16 @@ int main(void)
 		cmocka_unit_test(test_neighbours_have_slots),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_batches_wait_for_bins),
+		cmocka_unit_test(test_batches_are_used_again),
+		cmocka_unit_test(test_end_empties_queue),
+		cmocka_unit_test(test_follows_trim),
 		cmocka_unit_test(test_how_many_wait),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_others_leave_bins_alone),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_who_waits),
+		cmocka_unit_test(test_when_to_wait),
+		cmocka_unit_test(test_drain_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, test_teardown);

@@ -43,6 +43,40 @@ static void test_dirty_limit(void **ctx)
 	assert_int_equal(calls(APB_OS_PURGE), 13);
 }
 
+/* Where nothing was ever dirty nothing is given back. */
+static void test_nothing_dirty(void **ctx)
+{
+	(void)ctx;
+	fresh_sim(9, 0);
+	assert_int_equal(apb_arena_purge(0), 0);
+	assert_non_null(get(0));
+	assert_int_equal(apb_arena_purge(0), 0);
+	assert_int_equal(calls(APB_OS_PURGE), 0);
+}
+
+/* As many spares go as must, and none that need not. */
+static void test_spares_to_the_byte(void **ctx)
+{
+	struct apb_pool *pool[3][64];
+	unsigned int i, j;
+
+	(void)ctx;
+	fresh_sim(9, 0);
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 16 * MIB), 0);
+	for (i = 0; i < 3; i++)
+		get_arena(0, pool[i]);
+	for (i = 0; i < 3; i++)
+		for (j = 0; j < 61; j++)
+			apb_arena_put_pool(pool[i][j]);
+	assert_int_equal(as()->nr_spares, 3);
+	assert_int_equal(as()->dirty_bytes, 3 * 61 * 16 * KIB);
+	assert_int_equal(apb_set_option(APB_OPT_DIRTY_LIMIT, 2 * 61 * 16 * KIB),
+			 0);
+	assert_int_equal(as()->nr_spares, 2);
+	assert_int_equal(as()->dirty_bytes, 2 * 61 * 16 * KIB);
+	assert_int_equal(calls(APB_OS_PURGE), 0);
+}
+
 /* Neighbours that are clean go along: one call for what lies between. */
 static void test_purge_joins_runs(void **ctx)
 {
@@ -207,6 +241,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dirty_limit),
+		cmocka_unit_test(test_nothing_dirty),
+		cmocka_unit_test(test_spares_to_the_byte),
 		cmocka_unit_test(test_purge_joins_runs),
 		cmocka_unit_test(test_automatic_limit),
 		cmocka_unit_test(test_purge_order),

@@ -93,6 +93,57 @@ static void test_warm_heaps_are_not_lost(void **ctx)
 			assert_int_equal(apb_heap_held(heap[i]), 0);
 }
 
+/* Its last blocks may be all that keeps an arena from being cut anew. */
+static void test_lack_empties_warm_heaps(void **ctx)
+{
+	struct apb_heap *first, *second;
+	void *p, *q, *r;
+
+	(void)ctx;
+	fresh_sim(5, 0);
+	p = apb_malloc(32768);
+	first = begin();
+	q = apb_malloc(2048);
+	second = begin();
+	apb_thread_swap(first);
+	apb_free(p);
+	apb_thread_end();
+	assert_true(first->warm);
+	assert_int_equal(apb_state.arenas.nr_spares, 0);
+	apb_thread_swap(second);
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
+	r = apb_malloc(16);
+	assert_non_null(r);
+	assert_int_equal(second->recovered, 1);
+	assert_int_equal(arena_at(r), arena_at(p));
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	apb_free(q);
+	apb_free(r);
+	assert_whole();
+}
+
+/* A thread for which there is no memory for a heap is known to have none. */
+static void test_no_memory_for_a_heap(void **ctx)
+{
+	struct apb_heap *mine;
+	void *p;
+
+	(void)ctx;
+	fresh_sim(6, 0);
+	apb_free(apb_malloc(1));
+	mine = begin();
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
+	assert_false(apb_state.heaps.heapless);
+	p = apb_malloc(100);
+	assert_non_null(p);
+	assert_ptr_equal(apb_tls, &apb_empty_heap);
+	assert_true(apb_state.heaps.heapless);
+	apb_free(p);
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	apb_thread_swap(mine);
+	assert_whole();
+}
+
 static void test_heap_that_holds_much(void **ctx)
 {
 	struct apb_heap *heap;
@@ -114,12 +165,46 @@ static void test_heap_that_holds_much(void **ctx)
 	assert_whole();
 }
 
+/* Exactly so much is not too much. */
+static void test_heap_that_holds_enough(void **ctx)
+{
+	unsigned int n, i;
+	void *p[5];
+
+	(void)ctx;
+	for (n = 4; n <= 5; n++) {
+		struct apb_heap *heap;
+
+		fresh_sim(4, 0);
+		/* the last ones of their pools: none is left in the bin */
+		for (i = 0; i < 8; i++) {
+			void *q = apb_malloc(32768);
+
+			if (i >= 8 - n)
+				p[i - (8 - n)] = q;
+		}
+		heap = apb_tls;
+		assert_int_equal(apb_heap_held(heap), 0);
+		for (i = 0; i < n; i++)
+			apb_free(p[i]);
+		assert_int_equal(apb_heap_held(heap), n * 32 * KIB);
+		apb_thread_end();
+		assert_int_equal(apb_heap_held(heap),
+				 n == 4 ? APB_WARM_BYTES : 0);
+		assert_int_equal(heap->warm, n == 4);
+		assert_whole();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_heaps_that_cool),
 		cmocka_unit_test(test_warm_heaps_are_not_lost),
+		cmocka_unit_test(test_lack_empties_warm_heaps),
+		cmocka_unit_test(test_no_memory_for_a_heap),
 		cmocka_unit_test(test_heap_that_holds_much),
+		cmocka_unit_test(test_heap_that_holds_enough),
 	};
 
 	return cmocka_run_group_tests_name("warm", tests, NULL, test_teardown);

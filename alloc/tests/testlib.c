@@ -243,6 +243,11 @@ ssize_t write(int fd, const void *buf, size_t size)
 		errno = EINTR;
 		return -1;
 	}
+	if (write_faults.refused) {
+		write_faults.refused--;
+		errno = EIO;
+		return -1;
+	}
 	if (write_faults.nothing) {
 		write_faults.nothing--;
 		errno = EINTR; /* of no meaning: this is no error */

@@ -118,12 +118,13 @@ static inline size_t opaque(size_t n)
 
 /*
  * write() as the programs here see it can be made to behave: to take no more
- * than so many bytes at a time, and then to fail this often with EINTR or to
- * write nothing.
+ * than so many bytes at a time, and then to fail this often with EINTR or EIO or
+ * to write nothing.
  */
 extern struct write_faults {
 	size_t at_most; /* 0: all of them */
 	unsigned int interrupted;
+	unsigned int refused;
 	unsigned int nothing;
 } write_faults;
 

@@ -72,7 +72,7 @@ static_assert(sizeof(struct apb_note) == 16 &&
 	      "the smallest block, of 32 bytes, holds all of it");
 
 /* How many bytes of the quarantine may be one thread's. */
-#define APB_QUARANTINE_LOCAL ((size_t)1 << 20)
+#define APB_QUARANTINE_LOCAL ((size_t)256 << 10)
 /* It counts so much for each beside its bytes. */
 #define APB_QUARANTINE_EACH ((size_t)8)
 

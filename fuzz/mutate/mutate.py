@@ -66,7 +66,7 @@ class Mutate:
         self.jobs = number("JOBS", proc.NCPU, 1)
         compare = number("MUTATE_COMPARE", not self.quick)
         self.runner = running.Runner(self.build, self.quick, compare,
-                                     fuzz_seconds, self.results.kills())
+                                     fuzz_seconds, keeping.Odds(self.results))
 
     def selected(self):
         """Ids; if they are a sample any first part of them is one, too."""

@@ -42,15 +42,6 @@ class Results:
         self.file.flush()
         os.fsync(self.file.fileno())
 
-    def kills(self):
-        """How many of a source's mutants each program has killed, so far."""
-        kills = {}
-        for id, entry in self.latest.items():
-            if entry["result"] == KILLED and entry["by"] != "fuzz":
-                key = id.partition(":")[0], entry["by"].split()[-1]
-                kills[key] = kills.get(key, 0) + 1
-        return kills
-
     def known(self, id, source, witnesses):
         """What is known of a mutant of a source that has not changed since;
         that it lived only if nothing has that could kill it."""
@@ -60,6 +51,48 @@ class Results:
         if entry["result"] == SURVIVED and entry["witnesses"] != witnesses:
             return None
         return entry
+
+
+class Odds:
+    """How likely a program kills a mutant: from what it did to others of the
+    function, of the file, and, before there are any, from its name."""
+
+    AKIN, OTHER = 0.3, 0.03
+    FUNCTION, FILE = 2, 5  # as many mutants as what is known beforehand counts
+
+    def __init__(self, results):
+        self.tries, self.kills = {}, {}
+        for id, entry in results.latest.items():
+            for name in {key.split()[0] for key in entry.get("tried", ())}:
+                self.note(id, name, False)
+            if entry["result"] == KILLED and entry["by"] != "fuzz":
+                self.note(id, entry["by"].split()[-1], True)
+
+    @staticmethod
+    def places(id):
+        file, function = id.split(":")[:2]
+        return file, file + ":" + function
+
+    def note(self, id, name, killed):
+        for place in self.places(id):
+            key = place, name
+            self.tries[key] = self.tries.get(key, 0) + 1
+            self.kills[key] = self.kills.get(key, 0) + killed
+
+    def of(self, id, name):
+        file, function = self.places(id)
+        share = self.AKIN if akin(file, name) else self.OTHER
+        for place, weight in (file, self.FILE), (function, self.FUNCTION):
+            key = place, name
+            share = (self.kills.get(key, 0) + share * weight) / (
+                self.tries.get(key, 0) + weight)
+        return share
+
+
+def akin(source, program):
+    """Whether a test's name has the file's in it, or its folder's."""
+    words = source.rpartition(".")[0].split("/")[1:]
+    return any(word in program.split("_") for word in words)
 
 
 class Survivors:

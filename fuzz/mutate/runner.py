@@ -21,7 +21,8 @@ MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 IDLE_SECONDS = 2
-AKIN = 50  # a test that is made for the file is as one with so many kills
+SLOWER_MS = 500  # CPU time more than four times the original's
+START_SECONDS = 0.005  # of a process
 QUICK_MOST = 1  # a program that takes longer is not for quick runs
 REPLAY_FIRST = 24  # inputs
 FUZZ_INPUTS = 48
@@ -31,36 +32,48 @@ EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
 
 def wait(process, wall):
     """Its status; None if it takes longer, or nothing of its session moves for
-    IDLE_SECONDS: a deadlock."""
+    IDLE_SECONDS: a deadlock.  Time in which it wants to run, but others do, does
+    not count."""
     begin = moved = time.monotonic()
-    ticks = None
+    ticks, delays = None, {}
     while True:
         now = time.monotonic()
-        left = begin + wall - now
+        left = begin + wall + sum(delays.values()) - now
         if left <= 0 or now - moved > IDLE_SECONDS:
             return None
         try:
             return process.wait(min(left, IDLE_SECONDS / 4))
         except subprocess.TimeoutExpired:
-            latest = session_ticks(process.pid)
+            latest = session_ticks(process.pid, delays)
             if latest != ticks:
                 ticks, moved = latest, time.monotonic()
 
 
-def session_ticks(session):
+def session_ticks(session, delays):
     """What the session's processes have used of the CPU; something new each
-    time as long as one of their threads is not asleep."""
+    time as long as one of their threads is not asleep.  @delays gets the seconds
+    that each of them has waited for a CPU."""
     used = []
+    awake = False
     for path in glob.glob("/proc/[0-9]*/stat"):
         fields = fields_of(path)
         if not fields or int(fields[3]) != session:
             continue
         for task in glob.glob(path[:-4] + "task/*/stat"):
+            delays[task] = max(delay_of(task), delays.get(task, 0))
             fields = fields_of(task)
-            if fields and fields[0] not in "SZX":
-                return object()
+            awake |= bool(fields and fields[0] not in "SZX")
             used.append(fields and fields[11:13])
-    return used
+    return object() if awake else used
+
+
+def delay_of(task):
+    """Seconds that a thread could have run, but did not; 0 if that is unknown."""
+    try:
+        with open(task[:-4] + "schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0
 
 
 def fields_of(path):
@@ -83,7 +96,7 @@ class Program:
 
 
 class Runner:
-    def __init__(self, build, quick, compare, fuzz_seconds, kills):
+    def __init__(self, build, quick, compare, fuzz_seconds, odds):
         self.build = build
         self.quick = quick
         self.compare = compare
@@ -92,7 +105,7 @@ class Runner:
         self.programs = []
         self.inputs = []
         self.stamps = {}  # of programs
-        self.kills = kills  # by (source, program)
+        self.odds = odds
         self.lock = threading.Lock()
 
     # ---- a process -------------------------------------------------------
@@ -111,7 +124,8 @@ class Runner:
         with open(said, "rb") as file:
             file.seek(max(0, os.path.getsize(said) - 4000))
             text = file.read().decode(errors="replace")
-        if status is None or status in (-signal.SIGXCPU, -signal.SIGKILL):
+        if status is None or -status in (signal.SIGPROF, signal.SIGXCPU,
+                                         signal.SIGKILL):
             return "timeout", text
         return ("status %d" % status if status > 0 else
                 "signal %d" % -status if status else None), text
@@ -224,7 +238,7 @@ class Runner:
 
     # ---- a mutant --------------------------------------------------------
 
-    def attempts(self, source, number, known):
+    def attempts(self, id, number, known):
         """Programs and lists of inputs that see it: (cost, name, argument,
         CPU seconds, wall seconds, key), in the order to try them."""
         found = [(p.cpu + p.wall / 10, p.name, None, p.cpu, p.wall, p.name)
@@ -237,14 +251,11 @@ class Runner:
                 cost = sum(seconds for _, seconds in part)
                 found.append((cost, "replay", [path for path, _ in part], cost,
                               cost, key))
-        if known:
-            first = known.partition(" ")[2] or known
-            found.sort(key=lambda a: a[1] != first)
-            return found[:1] + sorted(found[1:], key=lambda a: a[0])
+        first = known and known.split()[-1]
         with self.lock:
-            return sorted(found, key=lambda a: a[0] / (
-                1 + self.kills.get((source, a[1]), 0) +
-                AKIN * akin(source, a[1])))
+            return sorted(found, key=lambda a: (
+                a[1] != first,
+                (a[0] + START_SECONDS) / self.odds.of(id, a[1])))
 
     def attempt(self, number, attempt, worker):
         """None, or what killed it: (by, how, detail)."""
@@ -256,7 +267,7 @@ class Runner:
                 file.writelines(path + "\n" for path in inputs)
         how, said = self.run(
             cmd, 8 * wall + 8, self.environment(
-                APB_MUTANT=number, APB_MUTANT_CPU=int(3 * cpu) + 1), worker)
+                APB_MUTANT=number, APB_MUTANT_CPU=int(4000 * cpu) + SLOWER_MS), worker)
         if not how:
             return None
         by = "replay" if inputs else "unit " + name
@@ -282,7 +293,7 @@ class Runner:
              "-len_control=0", "-exact_artifact_path=" + artifact, folder],
             self.fuzz_seconds * 5 + 60,
             self.environment(APB_MUTANT=number,
-                             APB_MUTANT_CPU=self.fuzz_seconds * 3 + 30),
+                             APB_MUTANT_CPU=self.fuzz_seconds * 3000 + 30000),
             worker)
         return ("fuzz", how, detail(said)) if how else None
 
@@ -298,10 +309,7 @@ class Runner:
             return {"result": "invalid", "by": "compiler", "how": "",
                     "detail": self.build.without[mutant.id]}
         compared, spent = not self.compare, 0
-        # of a header all would have to be compiled
-        if self.quick and source.path.endswith(".h"):
-            compared = True
-        for attempt in self.attempts(source.path, number, known.get("by")):
+        for attempt in self.attempts(mutant.id, number, known.get("by")):
             name, cpu, key = attempt[1], attempt[3], attempt[5]
             if tried.get(key) == self.stamps[name]:
                 continue
@@ -312,10 +320,10 @@ class Runner:
                 compared = True
                 if self.same_code(source, point, mutant, worker):
                     return dict(EQUIVALENT)
-            if killed := self.attempt(number, attempt, worker):
-                with self.lock:
-                    key = source.path, name
-                    self.kills[key] = self.kills.get(key, 0) + 1
+            killed = self.attempt(number, attempt, worker)
+            with self.lock:
+                self.odds.note(mutant.id, name, bool(killed))
+            if killed:
                 return entry_of(killed)
             tried[key] = self.stamps[name]
         if not compared and self.same_code(source, point, mutant, worker):
@@ -324,12 +332,6 @@ class Runner:
             return entry_of(killed)
         return {"result": "survived", "by": "", "how": "", "tried": tried,
                 "quick": self.quick, "detail": "%d tried" % len(tried)}
-
-
-def akin(source, program):
-    """Whether a test's name has the file's in it, or its folder's."""
-    words = source.rpartition(".")[0].split("/")[1:]
-    return any(word in program.split("_") for word in words)
 
 
 def entry_of(killed):

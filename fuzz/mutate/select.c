@@ -3,7 +3,7 @@
  * Which mutant runs: APB_MUTANT in the environment.  APB_MUTANT_MARKS names a
  * file with a byte for each; a tracing program sets those it comes by.  The
  * file is mapped shared, so that what a child or a killed process did is seen.
- * APB_MUTANT_CPU are the seconds of CPU that a mutant may take.
+ * APB_MUTANT_CPU are the milliseconds of CPU that a mutant may take.
  */
 #include "mutate/select.h"
 
@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 unsigned int apb_mutant;
@@ -55,10 +56,16 @@ static void map_marks(const char *path)
 
 /*
  * A mutant must not run for ever, take all memory, fill the disk, or outlive
- * who watches it.
+ * who watches it.  A limit knows of whole seconds only, a timer is not a
+ * child's: both.
  */
-static void limit(unsigned long seconds)
+static void limit(unsigned long ms)
 {
+	unsigned long seconds = ms / 1000 + 1;
+	struct itimerval timer = {
+		.it_value = {(time_t)(ms / 1000),
+			     (suseconds_t)(ms % 1000 * 1000)},
+	};
 	struct rlimit cpu = {seconds, seconds};
 	struct rlimit data = {(rlim_t)4 << 30, (rlim_t)4 << 30};
 	struct rlimit file = {64 << 20, 64 << 20};
@@ -66,7 +73,8 @@ static void limit(unsigned long seconds)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (setrlimit(RLIMIT_CPU, &cpu) || setrlimit(RLIMIT_DATA, &data) ||
-	    setrlimit(RLIMIT_FSIZE, &file) || setrlimit(RLIMIT_CORE, &core))
+	    setrlimit(RLIMIT_FSIZE, &file) || setrlimit(RLIMIT_CORE, &core) ||
+	    setitimer(ITIMER_PROF, &timer, NULL))
 		_exit(2);
 }
 

@@ -17,7 +17,6 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -116,31 +115,6 @@ APB_RAW static inline void asan_fill(uint8_t *s, uint8_t value, size_t n)
 	} else if (n) {
 		*(volatile uint8_t *)s = value;
 	}
-}
-
-/* So much shadow is not written to be zero: its pages are dropped. */
-#define ASAN_DROPPED ((size_t)4 << 20)
-
-APB_RAW __attribute__((noinline, cold, unused)) static void
-asan_drop(uint8_t *s, size_t n)
-{
-	uint8_t *page = (uint8_t *)(((uintptr_t)s + 4095) & ~(uintptr_t)4095);
-	size_t pages = (size_t)(s + n - page) & ~(size_t)4095;
-	int saved_errno = errno;
-
-	asan_fill(s, 0, (size_t)(page - s));
-	if (madvise(page, pages, MADV_DONTNEED))
-		asan_fill(page, 0, pages);
-	asan_fill(page + pages, 0, (size_t)(s + n - page) - pages);
-	errno = saved_errno;
-}
-
-APB_RAW static inline void asan_open(uint8_t *s, size_t n)
-{
-	if (__builtin_expect(n < ASAN_DROPPED, 1))
-		asan_fill(s, 0, n);
-	else
-		asan_drop(s, n);
 }
 
 /* Whole granules, whatever of the first and last is in the range. */
@@ -271,6 +245,29 @@ APB_RAW static inline void tool_reset(void *p, size_t n)
 			s[i] = ASAN_DEAD;
 }
 
+/* Bytes of the shadow for which it is worth a system call to have no pages. */
+#define ASAN_SHADOW_DROP ((size_t)32 << 10)
+#define ASAN_SHADOW_PAGE ((uintptr_t)4096)
+
+/*
+ * Zeroes, of which whole pages are not there, as the tool does it: the shadow
+ * of what lives is only read.
+ */
+APB_RAW static inline void asan_clear(uint8_t *s, size_t n)
+{
+	uint8_t *from = (uint8_t *)(((uintptr_t)s + ASAN_SHADOW_PAGE - 1) &
+				    -ASAN_SHADOW_PAGE);
+	uint8_t *to = (uint8_t *)((uintptr_t)(s + n) & -ASAN_SHADOW_PAGE);
+
+	if (__builtin_expect(n < ASAN_SHADOW_DROP, 1) ||
+	    madvise(from, (size_t)(to - from), MADV_DONTNEED)) {
+		asan_fill(s, 0, n);
+		return;
+	}
+	asan_fill(s, 0, (size_t)(from - s));
+	asan_fill(to, 0, (size_t)(s + n - to));
+}
+
 APB_RAW static inline void tool_born(void *p, size_t n, unsigned int flags)
 {
 	uint8_t *s;
@@ -281,7 +278,7 @@ APB_RAW static inline void tool_born(void *p, size_t n, unsigned int flags)
 		return;
 	}
 	s = asan_shadow(p);
-	asan_open(s, n >> ASAN_SHIFT);
+	asan_clear(s, n >> ASAN_SHIFT);
 	s += n >> ASAN_SHIFT;
 	if (n % ASAN_GRANULE)
 		*s++ = n % ASAN_GRANULE;

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,7 +168,10 @@ static void test_moved(void **state)
 	apb_reset();
 }
 
-/* A freed block does not come back before so many bytes were freed after it. */
+/*
+ * A freed block does not come back before nine tenths of so many bytes were
+ * freed after it.
+ */
 static void test_quarantine(void **state)
 {
 	size_t limit = (size_t)256 << 10, freed = 0;
@@ -185,7 +189,7 @@ static void test_quarantine(void **state)
 		freed += 1000;
 		assert_true(freed < 64 * limit);
 	}
-	assert_true(freed >= limit - 1000);
+	assert_true(freed >= limit - limit / 10);
 	check_open(p, 1000);
 	apb_free(p);
 	/* none held: the next one is the last one */
@@ -195,6 +199,64 @@ static void test_quarantine(void **state)
 	check_closed(p, 1000);
 	assert_ptr_equal(apb_malloc(1000), p);
 	apb_set_option(APB_OPT_QUARANTINE, limit);
+	apb_reset();
+}
+
+/* Of what may be held a sixteenth stays free, but for a thread's own chain. */
+static void test_quarantine_most(void **state)
+{
+	size_t limit = (size_t)8 << 20, each, held, most = 0, i;
+	struct apb_stats stats;
+	void *p;
+
+	(void)state;
+	assert_int_equal(apb_set_option(APB_OPT_QUARANTINE, limit), 0);
+	p = apb_malloc(1000);
+	apb_stats(&stats);
+	each = stats.used_bytes;
+	apb_free(p);
+	for (i = 0; i < 20000; i++) {
+		apb_free(apb_malloc(1000));
+		if (i % 64)
+			continue;
+		apb_stats(&stats);
+		held = stats.used_bytes / each * (1000 + APB_QUARANTINE_EACH);
+		most = held > most ? held : most;
+	}
+	assert_in_range(most, limit - limit / 10, limit - limit / 32);
+	apb_reset();
+}
+
+static size_t resident(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*u %lu", &pages), 1);
+	fclose(file);
+	return pages * APB_PAGE;
+}
+
+/* A large block that is not touched costs nothing, and no shadow either. */
+static void test_large_shadow(void **state)
+{
+	size_t size = (size_t)256 << 20, before;
+	char *p;
+
+	(void)state;
+	if (!APB_SAN_ADDRESS)
+		skip();
+	apb_set_option(APB_OPT_QUARANTINE, size * 2);
+	for (int i = 0; i < 2; i++) {
+		before = resident();
+		p = apb_malloc(size);
+		assert_in_range(resident(), 0, before + size / 64);
+		check_open(p, size);
+		assert_open(p + size / 2, 4096);
+		apb_free(p);
+		check_closed(p, size);
+	}
 	apb_reset();
 }
 
@@ -484,6 +546,8 @@ int main(void)
 		cmocka_unit_test(test_zeroed),
 		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_quarantine),
+		cmocka_unit_test(test_quarantine_most),
+		cmocka_unit_test(test_large_shadow),
 		cmocka_unit_test(test_quarantine_threads),
 		cmocka_unit_test(test_quarantine_ended),
 		cmocka_unit_test(test_other_stack),
