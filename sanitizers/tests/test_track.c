@@ -30,6 +30,10 @@ static size_t next_size(size_t size)
 	return size < 1100 ? size + 1 : size + size / 13;
 }
 
+/* What the tool is told to let a block have, in MiB. */
+#define LARGEST_MB "300"
+#define LARGEST ((size_t)300 << 20)
+
 #define SIZE_MAX_TESTED ((size_t)3 << 20)
 
 static struct apb_san_block found(const void *addr)
@@ -505,8 +509,6 @@ static void test_classes(void **state)
 	apb_reset();
 }
 
-#define LARGEST ((size_t)96 << 20)
-
 /* As large as the tool lets a block be, and no larger. */
 static void test_largest(void **state)
 {
@@ -531,7 +533,7 @@ static void test_largest(void **state)
 	assert_int_equal(errno, ENOMEM);
 	assert_null(apb_calloc(LARGEST / 16, 17));
 	assert_null(apb_aligned_alloc(32, LARGEST + 1));
-	assert_null(apb_aligned_alloc((size_t)128 << 20, 1));
+	assert_null(apb_aligned_alloc((size_t)512 << 20, 1));
 	p = apb_malloc(5);
 	assert_null(apb_realloc(p, LARGEST + 1));
 	check_open(p, 5);
@@ -559,7 +561,8 @@ int main(void)
 	};
 
 	/* quoted, and with others, as users may write it */
-	setenv(TOOL_OPTIONS, "a=1:max_allocation_size_mb='96',b=2", 1);
+	setenv(TOOL_OPTIONS, "a=1:max_allocation_size_mb='" LARGEST_MB "',b=2",
+	       1);
 	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
 	return cmocka_run_group_tests_name("track", tests, NULL, NULL);
 }
