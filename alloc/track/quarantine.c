@@ -75,7 +75,8 @@ APB_UNINSTRUMENTED static void join(struct chain *to, const struct chain *from)
 
 APB_UNINSTRUMENTED static void recycle(struct apb_note *note)
 {
-	__atomic_store_n(&note->state, APB_NOTE_FREE, __ATOMIC_RELAXED);
+	__atomic_store_n(&note->word, note->word | APB_NOTE_FREE,
+			 __ATOMIC_RELAXED);
 	apb_core_free(note);
 }
 

@@ -251,7 +251,8 @@ APB_RAW static inline void tool_reset(void *p, size_t n)
 
 /*
  * Zeroes, of which whole pages are not there, as the tool does it: the shadow
- * of what lives is only read.
+ * of what lives is only read.  Where a block has died there are pages, and this
+ * one will need them when it dies: they stay.
  */
 APB_RAW static inline void asan_clear(uint8_t *s, size_t n)
 {
@@ -259,7 +260,7 @@ APB_RAW static inline void asan_clear(uint8_t *s, size_t n)
 				    -ASAN_SHADOW_PAGE);
 	uint8_t *to = (uint8_t *)((uintptr_t)(s + n) & -ASAN_SHADOW_PAGE);
 
-	if (__builtin_expect(n < ASAN_SHADOW_DROP, 1) ||
+	if (__builtin_expect(n < ASAN_SHADOW_DROP, 1) || *from == ASAN_DEAD ||
 	    madvise(from, (size_t)(to - from), MADV_DONTNEED)) {
 		asan_fill(s, 0, n);
 		return;

@@ -271,6 +271,42 @@ static void *free_it(void *arg)
 	return NULL;
 }
 
+/* Threads have numbers beyond 16 bits. */
+static void *make_far(void *arg)
+{
+	apb_thread_set(70000);
+	*(char **)arg = apb_malloc(24);
+	return NULL;
+}
+
+static void *free_far(void *arg)
+{
+	apb_thread_set((1u << 24) - 1);
+	apb_free(arg);
+	return NULL;
+}
+
+static void test_thread_numbers(void **state)
+{
+	struct apb_san_block block;
+	pthread_t thread;
+	char *p;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
+	pthread_create(&thread, NULL, make_far, &p);
+	pthread_join(thread, NULL);
+	block = found(p);
+	assert_int_equal(block.born_thread, 70000);
+	pthread_create(&thread, NULL, free_far, p);
+	pthread_join(thread, NULL);
+	block = found(p);
+	assert_int_equal(block.state, APB_SAN_DEAD);
+	assert_int_equal(block.born_thread, 70000);
+	assert_int_equal(block.died_thread, (1u << 24) - 1);
+	apb_reset();
+}
+
 static void test_quarantine_threads(void **state)
 {
 	struct apb_san_block block;
@@ -551,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_quarantine_most),
 		cmocka_unit_test(test_large_shadow),
 		cmocka_unit_test(test_quarantine_threads),
+		cmocka_unit_test(test_thread_numbers),
 		cmocka_unit_test(test_quarantine_ended),
 		cmocka_unit_test(test_other_stack),
 		cmocka_unit_test(test_walk),
