@@ -96,7 +96,12 @@ class Row:
                 for name in sorted(
                     os.path.basename(p)[:-2] for p in glob.glob(os.path.join(
                         ROOT, "sanitizers/tests/test_*.c")))
-                if name not in LEFT_OUT.get(self.tool, {})]
+                if name not in self.left_out()]
+
+    def left_out(self):
+        """{unit test: reason}"""
+        return {**LEFT_OUT.get(self.tool, {}),
+                **LEFT_OUT.get(self.compiler + "-" + self.tool, {})}
 
     def wrap(self, cmd):
         if self.tool not in VALGRIND_TOOLS:
@@ -223,7 +228,7 @@ class Play(Work):
 class Units(Work):
     def __init__(self, row):
         super().__init__(row, "unit tests")
-        left = LEFT_OUT.get(row.tool, {})
+        left = row.left_out()
         self.names = [p for p in row.unit_tests()
                       if os.path.basename(p) not in left]
         self.skipped = len(row.unit_tests()) - len(self.names)
