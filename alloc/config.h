@@ -51,20 +51,23 @@
 #endif
 
 /*
- * The first slots of an arena hold metadata, never blocks, a page or more of
- * each kind: the header and the descriptors; a line for the state bytes of each
- * pool that has few blocks; the pools' bitmaps; and groups of lines for the
- * state bytes of pools with more blocks, one for each pool there can be.
+ * The first slots of an arena hold metadata, never blocks: the header and the
+ * descriptors; the pools' bitmaps; and groups of lines for the state bytes, one
+ * for each pool there can be.  An arena of larger pools has few, of few blocks
+ * each: there it is a line for the state bytes of each pool, and all of it is
+ * on the first page.
  */
 #define APB_MAX_POOLS (APB_ARENA >> APB_POOL_SHIFT_SMALL)
 #define APB_META_BYTES ((size_t)48 << 10)
 #define APB_SLOT_SHIFT 6
-#define APB_FEW_OFFSET APB_PAGE
-#define APB_STATES_FEW 64
-#define APB_BITS_OFFSET (2 * APB_PAGE)
+#define APB_BITS_OFFSET APB_PAGE
 #define APB_BITS_WORDS 8
-#define APB_STATES_OFFSET (3 * APB_PAGE)
+#define APB_STATES_OFFSET (2 * APB_PAGE)
 #define APB_GROUP_LINES 8
+#define APB_FEW_POOLS (APB_ARENA >> APB_POOL_SHIFT_MEDIUM)
+#define APB_FEW_BLOCKS APB_CACHE_LINE
+#define APB_FEW_BITS_OFFSET (APB_FEW_POOLS << APB_SLOT_SHIFT)
+#define APB_FEW_STATES_OFFSET (2 * APB_FEW_BITS_OFFSET)
 /* So no pool has more blocks: those of 16 bytes leave half their pool alone. */
 #define APB_MAX_BLOCKS (APB_GROUP_LINES * APB_CACHE_LINE)
 
@@ -216,14 +219,21 @@ static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT,
 static_assert(APB_META_BYTES % ((size_t)1 << APB_POOL_SHIFT_SMALL) == 0 &&
 		      APB_META_BYTES <= (size_t)1 << APB_POOL_SHIFT_MEDIUM,
 	      "metadata fills whole slots of the smallest pools");
-static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_FEW_OFFSET &&
-		      APB_FEW_OFFSET + APB_MAX_POOLS * APB_STATES_FEW <=
-			      APB_BITS_OFFSET &&
+static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_BITS_OFFSET &&
 		      APB_BITS_OFFSET + APB_MAX_POOLS * APB_BITS_WORDS * 8 <=
 			      APB_STATES_OFFSET &&
 		      APB_STATES_OFFSET + APB_MAX_POOLS * APB_MAX_BLOCKS <=
 			      APB_META_BYTES,
 	      "metadata does not overlap");
+static_assert(APB_BITS_WORDS * 8 <= 1 << APB_SLOT_SHIFT &&
+		      APB_FEW_STATES_OFFSET + APB_FEW_POOLS * APB_FEW_BLOCKS <=
+			      APB_PAGE,
+	      "nor does that of larger pools");
+static_assert((size_t)1 << APB_POOL_SHIFT_MEDIUM <=
+			      APB_FEW_BLOCKS * APB_POOL_SMALL_MAX &&
+		      (size_t)1 << APB_POOL_SHIFT_BIG <=
+			      APB_FEW_BLOCKS * APB_POOL_MEDIUM_MAX,
+	      "a line of state bytes does for a larger pool");
 static_assert((APB_FLAT_CHUNK >> APB_FLAT_ENTRY_SHIFT << APB_POOL_SHIFT_SMALL) %
 				      APB_ARENA ==
 			      0 &&

@@ -304,6 +304,16 @@ void apb_arena_limit_dirty(void)
 		as->purge_floor = 0;
 }
 
+/* There is no spare, nor a pool of the size that is wanted. */
+void apb_arena_make_room(void)
+{
+	size_t given = arenas()->retain.given;
+
+	if (apb_policy.dirty_limit == APB_DIRTY_AUTO)
+		purge_to(apb_retain_grown(arenas()->dirty_bytes), true);
+	arenas()->retain.given = given;
+}
+
 static size_t sparse_limit(void)
 {
 	const struct apb_arenas *as = arenas();
@@ -385,9 +395,9 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->kind = (uint8_t)kind;
 	arena->unused = apb_slot_mask(kind);
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
-	/* masks of state lines: pool.c */
-	memset((char *)arena + APB_FEW_OFFSET, 0, APB_STATES_FEW);
-	for (slot = 1; slot < apb_arena_slots(arena); slot++) {
+	for (slot = 1; slot < apb_first_slot(kind); slot++)
+		memset((union apb_slot *)arena + slot, 0, APB_CACHE_LINE);
+	for (; slot < apb_arena_slots(arena); slot++) {
 		apb_arena_pool(arena, slot)->owner = 0;
 		apb_arena_pool(arena, slot)->idle = 0;
 	}
@@ -399,6 +409,7 @@ static struct apb_arena *map_arena(unsigned int kind)
 	struct apb_arena *arena;
 	bool zero;
 
+	apb_retain_grow();
 	arena = apb_os_map(apb_map_hint(APB_ARENA, APB_ARENA), APB_ARENA,
 			   APB_ARENA, &zero);
 	if (!arena)

@@ -113,6 +113,17 @@ static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 	return &((union apb_slot *)arena + slot)->pool;
 }
 
+/* The bitmap of a pool. */
+static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
+{
+	struct apb_arena *arena = apb_arena_of((uintptr_t)pool);
+
+	return (uint64_t *)((uintptr_t)arena + (arena->kind ?
+							APB_FEW_BITS_OFFSET :
+							APB_BITS_OFFSET)) +
+	       apb_pool_slot(pool) * APB_BITS_WORDS;
+}
+
 /*
  * An unused pool of @kind, from the arenas there are or, if @may_map, from a
  * new one.  NULL when there is none.
@@ -134,7 +145,10 @@ void apb_arena_unmap_spares(void);
 /* The bound on dirty bytes that is in force now. */
 size_t apb_arena_dirty_limit(void);
 
-/* Apply it now. */
+/* See apb_retain_grow(). */
+void apb_arena_make_room(void);
+
+/* Apply the bound now. */
 void apb_arena_limit_dirty(void);
 
 /*

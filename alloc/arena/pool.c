@@ -51,12 +51,12 @@ static uint64_t inverse_of(uint64_t odd)
 
 /*
  * The offset of block 0: whole cache lines, as far as the remainder of the pool
- * offers them.  Blocks whose size is a power of two stay at multiples of it, on
+ * offers them on the page of the last block: none costs a page.  Blocks whose size is a power of two stay at multiples of it, on
  * which aligned requests rely (apb_class_of_aligned()).
  */
 static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 {
-	size_t lines = pool_bytes % size / APB_CACHE_LINE;
+	size_t lines = pool_bytes % size % APB_PAGE / APB_CACHE_LINE;
 
 	return size & (size - 1) ? colour % (lines + 1) * APB_CACHE_LINE : 0;
 }
@@ -64,16 +64,24 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 /*
  * ---- state bytes --------------------------------------------------------
  *
- * Each slot has a line for up to 64.  More take 2, 4 or 8 lines of a group,
- * aligned to their number; the lowest group that has them, so that few pages
- * are touched.  There are as many groups as slots: one is always free, as each
- * other pool is in one at most.  Masks of the lines in use, a byte for each
- * group, are where slot 0 would have its state bytes.
+ * Larger pools have a line each.  The smallest take 1, 2, 4 or 8 lines of a
+ * group, aligned to their number; the lowest group that has them, so that few
+ * pages are touched.  There are as many groups as slots: one is always free, as
+ * each other pool is in one at most.  Masks of the lines in use are where the
+ * slots of metadata would have their descriptors, those of 32 groups in each.
  */
+#define GROUPS_IN_SLOT (APB_CACHE_LINE / 2)
 
-static uint8_t *group_masks(const struct apb_pool *pool)
+static_assert((APB_META_BYTES >> APB_POOL_SHIFT_SMALL) - 1 >=
+		      APB_MAX_POOLS / GROUPS_IN_SLOT,
+	      "there are slots of metadata for the masks of all groups");
+
+static uint8_t *group_mask(const struct apb_pool *pool, unsigned int group)
 {
-	return (uint8_t *)arena_of(pool) + APB_FEW_OFFSET;
+	union apb_slot *slot = (union apb_slot *)arena_of(pool) + 1;
+
+	return &slot[group / GROUPS_IN_SLOT]
+			.meta.groups[group % GROUPS_IN_SLOT];
 }
 
 static uint8_t *groups_start(const struct apb_pool *pool)
@@ -83,7 +91,7 @@ static uint8_t *groups_start(const struct apb_pool *pool)
 
 static unsigned int lines_of(size_t count)
 {
-	unsigned int lines = 2;
+	unsigned int lines = 1;
 
 	while (lines * APB_CACHE_LINE < count)
 		lines *= 2;
@@ -92,20 +100,20 @@ static unsigned int lines_of(size_t count)
 
 static uint8_t *get_states(const struct apb_pool *pool, size_t count)
 {
-	unsigned int lines, group, line;
-	uint8_t *masks;
+	unsigned int lines = lines_of(count), group, line;
 
-	if (count <= APB_STATES_FEW)
-		return apb_pool_few(pool);
-	masks = group_masks(pool);
-	lines = lines_of(count);
+	if (arena_of(pool)->kind)
+		return (uint8_t *)arena_of(pool) + APB_FEW_STATES_OFFSET +
+		       apb_pool_slot(pool) * APB_FEW_BLOCKS;
 	for (group = 0;; group++) {
+		uint8_t *in_use = group_mask(pool, group);
+
 		for (line = 0; line < APB_GROUP_LINES; line += lines) {
 			unsigned int mask = ((1u << lines) - 1) << line;
 
-			if (masks[group] & mask)
+			if (*in_use & mask)
 				continue;
-			masks[group] |= (uint8_t)mask;
+			*in_use |= (uint8_t)mask;
 			return groups_start(pool) + (group * APB_GROUP_LINES +
 						     line) * APB_CACHE_LINE;
 		}
@@ -117,11 +125,11 @@ void apb_pool_fini(struct apb_pool *pool)
 	unsigned int line, lines = lines_of(pool->count);
 
 	apb_flat_clear(pool);
-	if (pool->count <= APB_STATES_FEW)
+	if (arena_of(pool)->kind)
 		return;
 	line = (unsigned int)(pool->states - groups_start(pool)) /
 	       APB_CACHE_LINE;
-	group_masks(pool)[line / APB_GROUP_LINES] &=
+	*group_mask(pool, line / APB_GROUP_LINES) &=
 		(uint8_t)~(((1u << lines) - 1) << line % APB_GROUP_LINES);
 }
 

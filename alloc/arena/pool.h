@@ -89,9 +89,17 @@ struct apb_pool {
 static_assert(sizeof(struct apb_pool) <= APB_CACHE_LINE,
 	      "a descriptor is a cache line");
 
-/* Descriptors are found by a shift. */
+/*
+ * Descriptors are found by a shift.  In the place of those of slots that hold
+ * metadata, from the second one on: no owner, and in arenas of the smallest
+ * pools masks of the state lines in use, a byte for each group (pool.c).
+ */
 union apb_slot {
 	struct apb_pool pool;
+	struct {
+		uintptr_t owner;
+		uint8_t groups[APB_CACHE_LINE / 2];
+	} meta;
 	char line[APB_CACHE_LINE];
 };
 
@@ -302,23 +310,6 @@ static inline unsigned int apb_pool_slot(const struct apb_pool *pool)
 {
 	return (unsigned int)(((uintptr_t)pool & (APB_ARENA - 1)) >>
 			      APB_SLOT_SHIFT);
-}
-
-/* Its place for up to APB_STATES_FEW state bytes. */
-static inline uint8_t *apb_pool_few(const struct apb_pool *pool)
-{
-	uintptr_t arena = (uintptr_t)pool & ~(APB_ARENA - 1);
-
-	return (uint8_t *)arena + APB_FEW_OFFSET +
-	       apb_pool_slot(pool) * APB_STATES_FEW;
-}
-
-static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
-{
-	uintptr_t arena = (uintptr_t)pool & ~(APB_ARENA - 1);
-
-	return (uint64_t *)(arena + APB_BITS_OFFSET) +
-	       apb_pool_slot(pool) * APB_BITS_WORDS;
 }
 
 /* Whether the pool has blocks to take. */

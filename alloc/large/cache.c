@@ -244,6 +244,17 @@ void apb_large_limit_cache(void)
 	evict_to(apb_large_cache_limit());
 }
 
+void apb_large_make_room(void)
+{
+	struct apb_larges *ls = larges();
+	size_t given = ls->retain.given, most = ls->given_most;
+
+	evict_to(apb_retain_grown(ls->cached_bytes));
+	/* from which nothing is learnt: the next time it would have to go, too */
+	ls->retain.given = given;
+	ls->given_most = most;
+}
+
 void apb_large_decay(uint64_t now)
 {
 	struct apb_larges *ls = larges();

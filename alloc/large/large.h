@@ -101,6 +101,9 @@ size_t apb_large_cache_limit(void);
 /* Apply it now. */
 void apb_large_limit_cache(void);
 
+/* See apb_retain_grow(). */
+void apb_large_make_room(void);
+
 /* Time has passed: it is @now. */
 void apb_large_decay(uint64_t now);
 

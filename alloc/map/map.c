@@ -4,6 +4,7 @@
 
 #include "map/map.h"
 
+#include "os/reserve.h"
 #include "state.h"
 
 #include <string.h>
@@ -152,6 +153,12 @@ static uintptr_t next_set(uintptr_t addr)
 	return addr;
 }
 
+/* Whether some of it is what the allocator reserved for itself. */
+static bool is_reserved(uintptr_t addr, size_t size)
+{
+	return addr < apb_reserved.end && addr + size > apb_reserved.start;
+}
+
 /* A gap of @size bytes in [@from, @to], or 0; *@steps bounds the work. */
 static uintptr_t find_gap(uintptr_t from, uintptr_t to, size_t size,
 			  size_t align, unsigned int *steps)
@@ -165,14 +172,24 @@ static uintptr_t find_gap(uintptr_t from, uintptr_t to, size_t size,
 		--*steps;
 		if (end > map->highest)
 			break;
-		if (end >= start && end - start >= size) {
+		if (end < start || end - start < size) {
+			from = end_of(end, apb_map_kind(map, end));
+		} else if (is_reserved(start, size)) {
+			from = (apb_reserved.end + APB_ARENA - 1) &
+			       ~(APB_ARENA - 1);
+		} else {
 			map->cursor = start + size;
 			return start;
 		}
-		from = end_of(end, apb_map_kind(map, end));
 		map->cursor = from;
 	}
 	return 0;
+}
+
+/* The last place for @size bytes below @addr, or 0. */
+static uintptr_t below(uintptr_t addr, size_t size, size_t align)
+{
+	return addr > size ? (addr - size) & ~(align - 1) : 0;
 }
 
 uintptr_t apb_map_hint(size_t size, size_t align)
@@ -189,8 +206,10 @@ uintptr_t apb_map_hint(size_t size, size_t align)
 	at = find_gap(middle, map->highest, size, align, &steps);
 	if (!at)
 		at = find_gap(map->lowest, middle, size, align, &steps);
-	if (!at && map->lowest > size)
-		at = (map->lowest - size) & ~(align - 1);
+	if (!at)
+		at = below(map->lowest, size, align);
+	if (at && is_reserved(at, size))
+		at = below(apb_reserved.start, size, align);
 	return at;
 }
 

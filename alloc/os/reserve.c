@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+struct apb_reserved apb_reserved;
+
 /* A limit on address space (ulimit -v) is for the program to use up. */
 static bool would_crowd(size_t size)
 {
@@ -31,7 +33,11 @@ void *apb_os_reserve(size_t size)
 	p = mmap(NULL, size, PROT_READ,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	errno = saved_errno;
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	apb_reserved.start = (uintptr_t)p;
+	apb_reserved.end = apb_reserved.start + size;
+	return p;
 }
 
 int apb_os_open(void *addr, size_t size)

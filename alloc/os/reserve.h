@@ -15,6 +15,13 @@
  */
 void *apb_os_reserve(size_t size);
 
+/* What was reserved last: nothing else can be mapped there. */
+struct apb_reserved {
+	uintptr_t start, end;
+};
+
+extern struct apb_reserved apb_reserved;
+
 /* Make pages of that writable: 0 or -1. */
 int apb_os_open(void *addr, size_t size);
 

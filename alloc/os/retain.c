@@ -60,6 +60,12 @@ void apb_retain_tick(void)
 	apb_large_decay(now);
 }
 
+void apb_retain_grow(void)
+{
+	apb_arena_make_room();
+	apb_large_make_room();
+}
+
 bool apb_retain_drop(void)
 {
 	size_t mapped = apb_state.os.mapped;

@@ -16,6 +16,7 @@
  * epoch was not needed in it, and is given back at its end (but for the base
  * and some change if anything was needed); the bound moves half way to what
  * was.  So memory is given back one to two delays after it was needed last.
+ * A program that grows gives back sooner: see apb_retain_grow().
  * Nobody wakes up for that: every event, that is a call into the arena or the
  * large layer, looks at the clock.  A table of OS operations without a clock
  * has epochs by the bytes that are put and taken instead.
@@ -111,6 +112,20 @@ bool apb_retain_pass(struct apb_retain *r, uint64_t now, size_t level,
 
 /* An event: let time pass in both layers. */
 void apb_retain_tick(void);
+
+/*
+ * An arena is about to be mapped, as nothing that is retained would do.  It
+ * takes the place of as much that is, in both layers, so that what a program
+ * grows to is not on top of what it no longer needs.  If it does need it, that
+ * costs no more page faults than the arena will.
+ */
+void apb_retain_grow(void);
+
+/* What may stay of @level bytes then. */
+static inline size_t apb_retain_grown(size_t level)
+{
+	return level > APB_ARENA ? level - APB_ARENA : 0;
+}
 
 /*
  * There is no memory: unmap all that is retained as whole mappings.  Returns

@@ -210,6 +210,18 @@ static void unused_not_counted(void)
 	POKE(sc.arena->unused, sc.arena->unused | (used & -used));
 }
 
+/* Where nobody looks for one of its kind, but the mask is right. */
+static void other_kind_in_bucket(void)
+{
+	unsigned int n = sc.other->nr_unused;
+
+	POKE(as()->bucket[2][n], as()->bucket[1][n]);
+	POKE(as()->bucket[1][n], NULL);
+	POKE(as()->buckets[1], as()->buckets[1] & ~(UINT64_C(1) << n));
+	POKE(as()->buckets[2], as()->buckets[2] | UINT64_C(1) << n);
+}
+
+DAMAGE(full_bucket_in_mask, POKE(as()->buckets[2], as()->buckets[2] | 1))
 /* Nobody ever has it, and yet nobody may take it. */
 DAMAGE(common_is_idle, POKE(sc.idle->next_idle, &apb_state.common))
 
@@ -220,6 +232,9 @@ static const struct damage damages[] = {
 	{"heap.sparse", "place 31", sparse_in_last_place},
 	{"arena.bucket", "56 unused pools counted", unused_not_counted},
 	{"heaps.idle", "but attached", common_is_idle},
+	{"arena.bucket", "14 unused pools of kind 1 in 2/14",
+	 other_kind_in_bucket},
+	{"arena.bucket", "mask 0x#", full_bucket_in_mask},
 	{"pool.geometry", "512 blocks of 64 bytes from 0 on", blocks_512},
 	{"pool.geometry", "blocks of 2560 bytes start at 0x#", base_odd},
 	{"pool.geometry", "blocks of 2560 bytes start at 0x#", base_odd_by_1},

@@ -9,10 +9,8 @@
 
 #include "api/lock.h"
 #include "arena/flat.h"
-#include "debug/inspect.h"
 #include "debug/report.h"
 #include "heap/sparse.h"
-#include "initialised.h"
 #include "os/os.h"
 
 #include <fcntl.h>
@@ -206,167 +204,6 @@ static void test_highest_mapping(void **ctx)
 	assert_int_equal(apb_os_unmap((void *)(APB_ADDR_MASK + 1 - MIB), MIB),
 			 0);
 	fresh_kernel();
-}
-
-/* ---- what is no block --------------------------------------------------- */
-
-/* Beyond a page alignment makes a large block; no other is of that size. */
-static void test_aligned_by_chance(void **ctx)
-{
-	char *p[3];
-	unsigned int i = 0;
-
-	(void)ctx;
-	fresh_sim(8, 0);
-	for (i = 0; i < NR_OF(p); i++)
-		p[i] = apb_malloc(4096);
-	i = is_aligned(p[0], 8192) ? 0 : 1;
-	assert_true(is_aligned(p[i], 8192));
-	apb_set_misuse(note_misuse, NULL);
-	times_told = 0;
-	apb_free_aligned_sized(p[i], 8192, 4096);
-	assert_int_equal(times_told, 1);
-	assert_int_equal(told.kind, APB_MISUSE_WRONG_SIZE);
-	apb_free_aligned_sized(p[i], 4096, 4096);
-	assert_int_equal(times_told, 1);
-	apb_set_misuse(NULL, NULL);
-}
-
-static void fill_stack(void)
-{
-	volatile char stack[16384];
-	size_t i;
-
-	for (i = 0; i < sizeof(stack); i++)
-		stack[i] = 1;
-}
-
-/* Resized in place, whatever the stack held. */
-static void test_in_place(void **ctx)
-{
-	size_t size;
-	char *p;
-
-	(void)ctx;
-	fresh_sim(9, 0);
-	p = apb_malloc(300000);
-	for (size = 300000; size > 200000; size -= 20000) {
-		fill_stack();
-		assert_ptr_equal(apb_realloc(p, size), p);
-		assert_whole();
-		assert_int_equal(stats_now().large, 1);
-	}
-	apb_free(p);
-}
-
-/* Nobody but the program writes to blocks, whichever way they are freed. */
-static void test_free_leaves_memory(void **ctx)
-{
-	char *p;
-
-	(void)ctx;
-	fresh_sim(10, 0);
-	p = apb_malloc(112);
-	fill(p, 112, 1);
-	apb_free_aligned_sized(p, 16, 112);
-	initialised(p, 112);
-	assert_true(filled(p, 112, 1));
-	assert_ptr_equal(apb_malloc(112), p);
-	assert_true(filled(p, 112, 1));
-	apb_free(p);
-}
-
-/* A block that is live is no misuse, whoever asks. */
-static void test_live_is_no_misuse(void **ctx)
-{
-	void *large, *small;
-	struct apb_misuse m;
-
-	(void)ctx;
-	fresh_sim(6, 0);
-	large = apb_malloc(100000);
-	small = apb_malloc(100);
-	assert_false(apb_misuse_find(&m, large, "apb_free"));
-	assert_false(apb_misuse_find(&m, small, "apb_free"));
-	assert_true(apb_misuse_find(&m, (char *)large + 16, "apb_free"));
-	apb_free(small);
-	assert_true(apb_misuse_find(&m, small, "apb_free"));
-	apb_free(large);
-	assert_true(apb_misuse_find(&m, large, "apb_free"));
-}
-
-/* What is named as never allocated is the last block of a pool. */
-static void test_never_allocated(void **ctx)
-{
-	struct apb_pool *pool;
-	const void *p;
-
-	(void)ctx;
-	fresh_sim(7, 0);
-	apb_free(apb_malloc(100));
-	p = apb_inspect_never_allocated(0);
-	pool = pool_of(p);
-	assert_int_equal(apb_pool_index(pool, (uintptr_t)p), pool->count - 1);
-}
-
-/*
- * An arena's header is no pool in use, whatever its lists would be as one: here
- * a pool whose first block starts with the header itself, and is live.
- */
-static void test_header_is_no_pool(void **ctx)
-{
-	static const uint8_t live = APB_STATE_LIVE;
-	struct apb_arena *arena, was;
-	struct apb_pool *pool;
-
-	(void)ctx;
-	fresh_sim(4, 0);
-	apb_free(apb_malloc(100));
-	arena = apb_arena_of((uintptr_t)pool_of(apb_tls->bin[7].top->block));
-	was = *arena;
-	pool = (struct apb_pool *)arena;
-	pool->base = (uintptr_t)arena;
-	pool->inverse = 1;
-	pool->states = (uint8_t *)(uintptr_t)&live;
-	pool->count = 1;
-	pool->rotate = 0;
-	pool->cls = 7;
-	assert_int_equal(pool->owner, APB_ARENA_GUARD);
-	apb_set_misuse(note_misuse, NULL);
-	times_told = 0;
-	assert_int_equal(apb_usable_size(arena), 0);
-	assert_int_equal(times_told, 1);
-	assert_int_equal(told.kind, APB_MISUSE_METADATA);
-	apb_set_misuse(NULL, NULL);
-	*arena = was;
-	assert_whole();
-}
-
-/* A reset counts what the heaps of other threads have. */
-static void test_reset_counts_heaps(void **ctx)
-{
-	struct apb_heap *mine, *third;
-
-	(void)ctx;
-	fresh_sim(5, 0);
-	apb_free(apb_malloc(1));
-	mine = apb_thread_swap(NULL);
-	apb_free(apb_malloc(1));
-	third = apb_thread_swap(NULL);
-	apb_free(apb_malloc(1));
-	assert_int_equal(apb_state.heaps.nr_mapped, 2);
-	apb_thread_end();
-	apb_thread_swap(third);
-	/* the caller's and that of no thread go, the other's stays */
-	mine = apb_thread_swap(mine);
-	assert_int_equal(apb_reset(), 0);
-	assert_int_equal(apb_state.os.mapped, APB_HEAP_BYTES);
-	assert_int_equal(apb_state.os.mapped_highwater, APB_HEAP_BYTES);
-	assert_whole();
-	apb_thread_swap(mine);
-	apb_thread_end();
-	apb_trim();
-	assert_int_equal(apb_state.os.mapped, 0);
 }
 
 /* What follows other heaps' sweeps are pools that were let be, no others. */
@@ -703,13 +540,6 @@ int main(void)
 		cmocka_unit_test(test_zeroes_are_not_written),
 		cmocka_unit_test(test_hints),
 		cmocka_unit_test(test_highest_mapping),
-		cmocka_unit_test(test_free_leaves_memory),
-		cmocka_unit_test(test_in_place),
-		cmocka_unit_test(test_aligned_by_chance),
-		cmocka_unit_test(test_live_is_no_misuse),
-		cmocka_unit_test(test_never_allocated),
-		cmocka_unit_test(test_header_is_no_pool),
-		cmocka_unit_test(test_reset_counts_heaps),
 		cmocka_unit_test(test_follows_sweeps),
 		cmocka_unit_test(test_cached_at_the_limit),
 		cmocka_unit_test(test_read_on_growth),

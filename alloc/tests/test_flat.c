@@ -34,6 +34,13 @@ static void test_opened_first(void **ctx)
 	at = (uintptr_t)apb_flat_at(SIMOS_BASE) - (uintptr_t)apb_flat.table;
 	at /= APB_FLAT_CHUNK;
 	assert_true(apb_flat.open[at / 64] >> at % 64 & 1);
+	/* the last entry of a chunk, not the first of the next one */
+	at = covered() / (32 * MIB) - 3;
+	assert_false(apb_flat.open[at / 64] >> at % 64 & 1);
+	apb_flat_open((at + 1) * 32 * MIB - ENTRY);
+	assert_true(apb_flat.open[at / 64] >> at % 64 & 1);
+	at++;
+	assert_false(apb_flat.open[at / 64] >> at % 64 & 1);
 }
 
 static void test_entries_are_copies(void **ctx)

@@ -504,6 +504,33 @@ static void test_time(void **ctx)
 
 /* ---- given back when it has to be ------------------------------------- */
 
+/* An arena that has to be mapped takes the place of as much that is cached. */
+static void test_arenas_grow(void **ctx)
+{
+	int i;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	apb_malloc(48);
+	apb_free(apb_malloc(600 * KIB));
+	assert_int_equal(stats_now().large_cached, 1);
+	/* there is room in the arena */
+	for (i = 0; i < 1000; i++)
+		apb_malloc(48);
+	assert_int_equal(stats_now().large_cached, 1);
+	apb_malloc(5000);
+	assert_int_equal(stats_now().arenas, 2);
+	assert_int_equal(stats_now().large_cached, 0);
+	assert_int_equal(larges()->retain.given, 0);
+	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
+	apb_free(apb_malloc(5 * MIB));
+	apb_malloc(20000);
+	assert_int_equal(stats_now().arenas, 3);
+	assert_int_equal(stats_now().large_cached, 1);
+	assert_int_equal(larges()->cached_bytes, 4 * MIB);
+	assert_whole();
+}
+
 static void test_trim_and_reset(void **ctx)
 {
 	(void)ctx;
@@ -530,7 +557,8 @@ static void test_no_memory(void **ctx)
 		void *p;
 
 		learnt(8, 0);
-		apb_free(apb_malloc(MIB));
+		/* more than what an arena takes the place of anyway */
+		apb_free(apb_malloc(3 * MIB));
 		fault_arm(APB_FAULT_ONCE, MAPS, 1);
 		p = apb_malloc(pooled ? 100 : 4 * MIB);
 		assert_non_null(p);
@@ -713,6 +741,7 @@ int main(void)
 		cmocka_unit_test(test_loops_are_learnt),
 		cmocka_unit_test(test_doubling_is_not_cached),
 		cmocka_unit_test(test_time),
+		cmocka_unit_test(test_arenas_grow),
 		cmocka_unit_test(test_trim_and_reset),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_orphans),

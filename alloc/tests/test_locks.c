@@ -30,10 +30,25 @@ enum rank {
 #define HELD_MAX 64
 
 static bool watched;
+
+/*
+ * What another thread does at that very moment: while the one that is watched
+ * waits for the @at-th time for that lock, or for any.
+ */
+static struct {
+	void (*fn)(void);
+	const pthread_mutex_t *lock;
+	unsigned int at;
+} meanwhile;
+
+static void let_others(const pthread_mutex_t *lock);
+
 static pthread_mutex_t *held[HELD_MAX];
 static unsigned int nr_held;
 static size_t nr_taken;
 static char complaint[200];
+/* A lock that another thread has. */
+static const pthread_mutex_t *others;
 
 static void complain(const char *what)
 {
@@ -110,6 +125,7 @@ int pthread_mutex_lock(pthread_mutex_t *lock)
 	if (!lock_fn)
 		lock_fn = real("pthread_mutex_lock");
 	if (watched) {
+		let_others(lock);
 		took(lock, true);
 		return 0;
 	}
@@ -124,7 +140,7 @@ int pthread_mutex_trylock(pthread_mutex_t *lock)
 		trylock_fn = real("pthread_mutex_trylock");
 	if (!watched)
 		return trylock_fn(lock);
-	if (holds(lock))
+	if (holds(lock) || lock == others)
 		return EBUSY;
 	took(lock, false);
 	return 0;
@@ -141,6 +157,21 @@ int pthread_mutex_unlock(pthread_mutex_t *lock)
 		return 0;
 	}
 	return unlock_fn(lock);
+}
+
+static void let_others(const pthread_mutex_t *lock)
+{
+	void (*fn)(void) = meanwhile.fn;
+
+	if (!fn || (meanwhile.lock && meanwhile.lock != lock) || --meanwhile.at)
+		return;
+	meanwhile.fn = NULL;
+	/* it waits for nothing */
+	watched = false;
+	__libc_single_threaded = true;
+	fn();
+	watched = true;
+	__libc_single_threaded = false;
 }
 
 /* ---- an OS table that wants to be called under the state lock ---------- */
@@ -386,6 +417,189 @@ static void test_no_memory(void **ctx)
 	assert_int_equal(apb_check(&v), 0);
 }
 
+/* ---- what another thread does meanwhile -------------------------------- */
+
+static struct apb_heap *mine, *other;
+static unsigned int nr_ignored;
+static void *shared, *got;
+
+static void count(const struct apb_misuse *m, void *arg)
+{
+	(void)m;
+	(void)arg;
+	nr_ignored++;
+}
+
+/* Two heaps; the first one is the caller's. */
+static void play_two(void)
+{
+	apb_free(apb_malloc(1));
+	mine = apb_thread_swap(NULL);
+	apb_free(apb_malloc(1));
+	other = apb_thread_swap(mine);
+	assert_ptr_not_equal(mine, other);
+	apb_set_misuse(count, NULL);
+	nr_ignored = 0;
+}
+
+static void end_two(void)
+{
+	assert_null(meanwhile.fn);
+	apb_thread_swap(other);
+	apb_thread_end();
+	apb_thread_swap(mine);
+	assert_whole();
+	apb_set_misuse(ignore, NULL);
+}
+
+static void free_shared(void)
+{
+	apb_thread_swap(other);
+	apb_free(shared);
+	apb_remote_flush(other);
+	apb_thread_swap(mine);
+}
+
+static void take_shared(void)
+{
+	got = apb_malloc(100);
+}
+
+static void map_much(void)
+{
+	apb_thread_swap(other);
+	got = apb_malloc(20 * MIB);
+	apb_thread_swap(mine);
+}
+
+/* Whoever is the second to free a large block is told, however close it was. */
+static void test_large_freed_meanwhile(void **ctx)
+{
+	unsigned int at;
+
+	(void)ctx;
+	for (at = 1; at <= 2; at++) {
+		play_two();
+		shared = apb_malloc(100 * KIB);
+		meanwhile.fn = free_shared;
+		meanwhile.lock = &apb_state_lock;
+		meanwhile.at = at;
+		LOCKS(apb_free(shared));
+		assert_int_equal(nr_ignored, 1);
+		end_two();
+	}
+}
+
+static void take_large(void)
+{
+	got = apb_malloc(100 * KIB);
+}
+
+static void free_shared_and_take(void)
+{
+	free_shared();
+	meanwhile.fn = take_large;
+	meanwhile.lock = &apb_heaps_lock;
+	meanwhile.at = 1;
+}
+
+/* If it has been handed out again by then nothing is told. */
+static void test_large_taken_meanwhile(void **ctx)
+{
+	(void)ctx;
+	play_two();
+	shared = apb_malloc(100 * KIB);
+	meanwhile.fn = free_shared_and_take;
+	meanwhile.lock = &apb_state_lock;
+	meanwhile.at = 2;
+	LOCKS(apb_free(shared));
+	assert_ptr_equal(got, shared);
+	assert_int_equal(nr_ignored, 0);
+	apb_free(got);
+	end_two();
+}
+
+/* A block that has just been handed out again is no misuse. */
+static void test_allocated_meanwhile(void **ctx)
+{
+	(void)ctx;
+	play_two();
+	shared = apb_malloc(100);
+	apb_free(shared);
+	meanwhile.fn = take_shared;
+	meanwhile.lock = &apb_heaps_lock;
+	meanwhile.at = 1;
+	LOCKS(assert_int_equal(apb_usable_size(shared), 112));
+	assert_ptr_equal(got, shared);
+	assert_int_equal(nr_ignored, 0);
+	apb_free(shared);
+	end_two();
+}
+
+/* What others have mapped since is not given back by a trim. */
+static void test_mapped_meanwhile(void **ctx)
+{
+	size_t bytes = 0;
+
+	(void)ctx;
+	play_two();
+	apb_free(apb_malloc(100 * KIB));
+	meanwhile.fn = map_much;
+	meanwhile.lock = &apb_heaps_lock;
+	meanwhile.at = 1;
+	LOCKS(bytes = apb_trim());
+	assert_true(bytes < 20 * MIB);
+	apb_free(got);
+	end_two();
+}
+
+/* The last block there is: another thread frees it while there is none. */
+static void test_freed_meanwhile(void **ctx)
+{
+	unsigned int n = 0;
+	static void *p[64];
+	void *q = NULL;
+
+	(void)ctx;
+	play_two();
+	do {
+		p[n++] = apb_malloc(32768);
+		assert_in_range(n, 1, NR_OF(p) - 1);
+	} while (n % 28);
+	assert_int_equal(bin_length(56), 0);
+	shared = p[0];
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
+	meanwhile.fn = free_shared;
+	meanwhile.lock = &apb_state_lock;
+	meanwhile.at = 1;
+	LOCKS(q = apb_malloc(32768));
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	assert_ptr_equal(q, shared);
+	assert_int_equal(mine->recovered, 1);
+	while (n)
+		apb_free(p[--n]);
+	end_two();
+}
+
+/* Nobody who holds a lock waits for one who goes through all heaps. */
+static void test_busy_meanwhile(void **ctx)
+{
+	void *q = NULL;
+
+	(void)ctx;
+	play_two();
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
+	others = &apb_heaps_lock;
+	LOCKS(while ((q = apb_malloc(32768))) nr_taken++);
+	others = NULL;
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	assert_whole();
+	apb_thread_end();
+	apb_thread_swap(other);
+	apb_thread_end();
+	assert_int_equal(apb_reset(), 0);
+}
+
 /* What another handler does inside fork(): those of the allocator have run. */
 static bool allocate_in_fork;
 static void *allocated;
@@ -507,6 +721,12 @@ int main(void)
 		cmocka_unit_test_setup(test_many_heaps, setup),
 		cmocka_unit_test_setup(test_no_memory, setup),
 		cmocka_unit_test_setup(test_fork_lets_go, setup),
+		cmocka_unit_test_setup(test_large_freed_meanwhile, setup),
+		cmocka_unit_test_setup(test_large_taken_meanwhile, setup),
+		cmocka_unit_test_setup(test_allocated_meanwhile, setup),
+		cmocka_unit_test_setup(test_mapped_meanwhile, setup),
+		cmocka_unit_test_setup(test_freed_meanwhile, setup),
+		cmocka_unit_test_setup(test_busy_meanwhile, setup),
 		cmocka_unit_test_setup(test_fork_allocates, setup),
 		cmocka_unit_test(test_random_inputs),
 	};

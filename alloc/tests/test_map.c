@@ -3,6 +3,7 @@
 #include "testlib.h"
 
 #include "map/map.h"
+#include "os/reserve.h"
 
 #define SLICE ((uintptr_t)1 << APB_SLICE_SHIFT)
 #define TOP ((uintptr_t)1 << APB_ADDR_BITS)
@@ -264,6 +265,38 @@ static void test_hints_fill_gaps(void **ctx)
 	assert_int_equal(apb_map_hint(MIB, MIB), 0);
 }
 
+/* None is where the allocator reserved addresses: in a gap, or below. */
+static void test_hints_avoid_the_reserved(void **ctx)
+{
+	struct apb_reserved was = apb_reserved;
+	uintptr_t base = 5 * SLICE + 100 * MIB;
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(7, 0);
+	apb_reserved.start = base + 2 * MIB + 8192;
+	apb_reserved.end = base + 6 * MIB + 4096;
+	assert_int_equal(apb_map_set(base, 14), 0);
+	assert_int_equal(apb_map_set(base + 9 * MIB, 14), 0);
+	assert_int_equal(apb_map_hint(MIB, MIB), base + MIB);
+	assert_int_equal(apb_map_set(base + MIB, 14), 0);
+	assert_int_equal(apb_map_hint(MIB, MIB), base + 7 * MIB);
+	assert_int_equal(apb_map_set(base + 7 * MIB, 14), 0);
+	assert_int_equal(apb_map_hint(MIB, MIB), base + 8 * MIB);
+	assert_int_equal(apb_map_set(base + 8 * MIB, 14), 0);
+	assert_int_equal(apb_map_hint(MIB, MIB), base - MIB);
+	assert_int_equal(apb_map_hint(3 * MIB, MIB), base - 3 * MIB);
+	/* what is below everything, too */
+	for (i = 2; i < 7; i++)
+		assert_int_equal(apb_map_set(base + i * MIB, 14), 0);
+	apb_reserved.start = base - 128 * MIB + 4096;
+	apb_reserved.end = base - 4096;
+	assert_int_equal(apb_map_hint(MIB, MIB), base - 129 * MIB);
+	assert_int_equal(apb_map_hint(2 * MIB, 4 * MIB), base - 132 * MIB);
+	apb_map_release(true);
+	apb_reserved = was;
+}
+
 static void test_random_hints(void **ctx)
 {
 	uintptr_t base = 9 * SLICE - 100 * MIB;
@@ -302,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_below),
 		cmocka_unit_test(test_hints_fill_gaps),
+		cmocka_unit_test(test_hints_avoid_the_reserved),
 		cmocka_unit_test(test_random_hints),
 	};
 

@@ -399,7 +399,9 @@ static void test_misuse(void **state)
 	assert_int_equal(strncmp(text, "apb: double free: ", 18), 0);
 	assert_non_null(strstr(text + 18, "\napb: double free: "));
 	assert_int_equal(apb_check(NULL), 0);
+	assert_non_null(apb_state.misuse.fn);
 	apb_options_parse("misuse=abort");
+	assert_null(apb_state.misuse.fn);
 	apb_reset();
 }
 
@@ -407,6 +409,21 @@ static void read_again(const char *unused)
 {
 	(void)unused;
 	apb_options_init();
+}
+
+static bool read_early;
+
+/* After the allocator's, and before the program's. */
+__attribute__((constructor(102))) static void look(void)
+{
+	read_early = apb_options_read;
+}
+
+/* Before main(), with no allocation at all. */
+static void test_read_early(void **state)
+{
+	(void)state;
+	assert_true(read_early);
 }
 
 /* Read once, however often it is asked for. */
@@ -434,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_purge_delay),
 		cmocka_unit_test(test_thp),
 		cmocka_unit_test(test_misuse),
+		cmocka_unit_test(test_read_early),
 		cmocka_unit_test(test_read_once),
 	};
 

@@ -435,10 +435,15 @@ static struct apb_pool *take(unsigned int kind, bool may_map)
 	struct arena *a;
 	unsigned int i = 0;
 	bool was_dirty;
+	size_t given;
 
 	expect_calls();
 	tick();
 	a = source(kind);
+	given = dirt.given;
+	if (!a && may_map && policy_options.dirty_limit == APB_DIRTY_AUTO)
+		purge_oldest(dirty > MIB ? dirty - MIB : 0, true);
+	dirt.given = given;
 	if (!a && pool && may_map)
 		a = fresh((uintptr_t)pool & ~(MIB - 1), kind);
 	assert_true(!pool == !a);

@@ -267,7 +267,7 @@ static struct pool *new_pool(unsigned int cls, uintptr_t addr)
 	p->start = addr & ~(bytes - 1);
 	p->cls = cls;
 	if (size & (size - 1))
-		offset = colour % (bytes % size / 64 + 1) * 64;
+		offset = colour % (bytes % size % 4096 / 64 + 1) * 64;
 	p->base = p->start + offset;
 	p->count = (unsigned int)test_pool_blocks(cls, bytes - offset);
 	if (bytes == 16 * KIB)

@@ -44,8 +44,8 @@ static unsigned int nr_slots(unsigned int kind)
 static void empty_arena(unsigned int cls)
 {
 	memset(arena, 0, APB_CACHE_LINE);
-	/* what is in use of the state lines: in the first slot's */
-	memset((char *)arena + 4096, 0, APB_CACHE_LINE);
+	/* what is in use of the state lines: where slots have no pool */
+	memset((char *)arena + 64, 0, 128);
 	arena->kind = (uint8_t)apb_class_kind(cls);
 }
 
@@ -181,7 +181,8 @@ static size_t nr_offsets(unsigned int cls)
 {
 	size_t size = SIZE(cls);
 
-	return size & (size - 1) ? test_pool_bytes(cls) % size / 64 + 1 : 1;
+	return size & (size - 1) ? test_pool_bytes(cls) % size % 4096 / 64 + 1 :
+				   1;
 }
 
 static void test_geometry(void **ctx)
@@ -209,6 +210,10 @@ static void test_geometry(void **ctx)
 			assert_int_equal(apb_pool_start(pool), start);
 			assert_int_equal(apb_pool_colour_bytes(pool), offset);
 			assert_true(offset <= remainder);
+			/* no page more than without it */
+			assert_int_equal((offset + pool->count * size + 4095) /
+						 4096,
+					 (pool->count * size + 4095) / 4096);
 			assert_int_equal(offset % APB_CACHE_LINE, 0);
 			assert_int_equal(pool->base % alignment_of(size), 0);
 			assert_int_equal(pool->count,
@@ -296,8 +301,6 @@ static void test_heap_changes_colours(void **ctx)
 
 /* ---- states ----------------------------------------------------------- */
 
-#define BITS_AT ((ptrdiff_t)(8 * KIB))
-#define STATES_AT ((ptrdiff_t)(12 * KIB))
 #define METADATA ((ptrdiff_t)(48 * KIB))
 
 static size_t bits_bytes(const struct apb_pool *pool)
@@ -305,17 +308,17 @@ static size_t bits_bytes(const struct apb_pool *pool)
 	return (pool->count + 63u) / 64 * 8;
 }
 
-/* Where a pool's bytes and bits are; up to 64 stand beside the descriptor. */
+/* Where a pool's bytes and bits are; of larger pools it is the first page. */
 static void assert_places(const struct apb_pool *pool)
 {
 	ptrdiff_t states = (char *)pool->states - (char *)arena;
 	ptrdiff_t bits = (char *)apb_pool_bits(pool) - (char *)arena;
+	ptrdiff_t bits_at = arena->kind ? 1024 : 4096;
+	ptrdiff_t states_at = 2 * bits_at;
 
-	assert_in_range(bits, BITS_AT, STATES_AT - (ptrdiff_t)bits_bytes(pool));
-	if (pool->count <= 64)
-		assert_ptr_equal(pool->states, (char *)pool + 4096);
-	else
-		assert_in_range(states, STATES_AT, METADATA - pool->count);
+	assert_in_range(bits, bits_at, states_at - (ptrdiff_t)bits_bytes(pool));
+	assert_in_range(states, states_at,
+			(arena->kind ? 4096 : METADATA) - pool->count);
 	assert_true(all_bytes(pool->states, pool->count, APB_STATE_NEVER));
 }
 

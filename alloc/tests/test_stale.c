@@ -103,13 +103,14 @@ static void test_behind_the_last_block(void **ctx)
  */
 static void test_places_of_states(void **ctx)
 {
-	/* 512, 341, 256, 204, 102 blocks: 8, 8, 4, 4, 2 lines */
+	/* 512, 341, 256, 204, 102, 64 blocks: 8, 8, 4, 4, 2, 1 lines */
 	static const struct {
 		size_t size;
 		unsigned int line;
 	} places[] = {
-		{16, 0},  {48, 8},  {64, 16},  {80, 20},  {160, 24}, {160, 26},
-		{64, 28}, {16, 32}, {160, 40}, {160, 42}, {80, 44},  {32, 48},
+		{16, 0},    {48, 8},  {64, 16}, {80, 20},  {160, 24},
+		{160, 26},  {64, 28}, {16, 32}, {256, 40}, {160, 42},
+		{1024, 41}, {80, 44}, {32, 48},
 	};
 	struct apb_pool *pools[NR_OF(places)];
 	unsigned int i, j;

@@ -122,6 +122,28 @@ static void test_lack_empties_warm_heaps(void **ctx)
 	assert_whole();
 }
 
+/* A thread for which there is no memory for a heap is known to have none. */
+static void test_no_memory_for_a_heap(void **ctx)
+{
+	struct apb_heap *mine;
+	void *p;
+
+	(void)ctx;
+	fresh_sim(6, 0);
+	apb_free(apb_malloc(1));
+	mine = begin();
+	fault_arm(APB_FAULT_FROM, FAULT_MASK(APB_OS_MAP), 1);
+	assert_false(apb_state.heaps.heapless);
+	p = apb_malloc(100);
+	assert_non_null(p);
+	assert_ptr_equal(apb_tls, &apb_empty_heap);
+	assert_true(apb_state.heaps.heapless);
+	apb_free(p);
+	fault_arm(APB_FAULT_OFF, 0, 0);
+	apb_thread_swap(mine);
+	assert_whole();
+}
+
 static void test_heap_that_holds_much(void **ctx)
 {
 	struct apb_heap *heap;
@@ -180,6 +202,7 @@ int main(void)
 		cmocka_unit_test(test_heaps_that_cool),
 		cmocka_unit_test(test_warm_heaps_are_not_lost),
 		cmocka_unit_test(test_lack_empties_warm_heaps),
+		cmocka_unit_test(test_no_memory_for_a_heap),
 		cmocka_unit_test(test_heap_that_holds_much),
 		cmocka_unit_test(test_heap_that_holds_enough),
 	};

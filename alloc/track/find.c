@@ -17,7 +17,7 @@
 #include <apb/sanitize.h>
 
 uint32_t apb_track_reset_stack;
-uint16_t apb_track_reset_thread;
+uint32_t apb_track_reset_thread;
 
 /*
  * MiBs of the region that are or were arenas, whose header is as it was then,
@@ -96,8 +96,8 @@ APB_UNINSTRUMENTED struct apb_note *apb_note_at(char *block)
 {
 	struct apb_note *note = (struct apb_note *)block;
 
-	if (!apb_note_valid(note) || note->state < APB_NOTE_LIVE ||
-	    note->state > APB_NOTE_FREE || note->shift < 4 || note->shift > 46)
+	if (!apb_note_valid(note) || !apb_note_state(note) ||
+	    apb_note_shift(note) < 4 || apb_note_shift(note) > 46)
 		return NULL;
 	return note;
 }
@@ -219,29 +219,27 @@ APB_UNINSTRUMENTED static bool describe(const struct apb_track_place *at,
 {
 	struct apb_note *note = at->note;
 	struct apb_grave *grave;
-	uint64_t check;
 
 	if (!note)
 		return false;
 	block->addr = apb_note_user(note);
 	block->size = apb_note_size(note);
 	block->born_stack = note->born_stack;
-	block->born_thread = note->born_thread;
+	block->born_thread = note->word >> 8;
 	block->died_stack = block->died_thread = 0;
 	block->state = APB_SAN_LIVE;
-	if (note->state == APB_NOTE_LIVE && at->out)
+	if (apb_note_state(note) == APB_NOTE_LIVE && at->out)
 		return true;
 	block->state = APB_SAN_DEAD;
-	if (note->state == APB_NOTE_LIVE) {
+	if (apb_note_state(note) == APB_NOTE_LIVE) {
 		block->died_stack = apb_track_reset_stack;
 		block->died_thread = apb_track_reset_thread;
 		return true;
 	}
 	grave = (struct apb_grave *)block->addr;
-	check = apb_note_check(grave) >> APB_NOTE_SIZE_BITS;
-	if (grave->check == (uint16_t)check) {
+	if ((uint8_t)grave->word == (uint8_t)apb_grave_word(grave, 0)) {
 		block->died_stack = grave->died_stack;
-		block->died_thread = grave->died_thread;
+		block->died_thread = grave->word >> 8;
 	}
 	return true;
 }

@@ -108,12 +108,12 @@ inlined void *birth(char *block, unsigned int shift, size_t asked,
 	char *user = block + ((size_t)1 << shift);
 
 	note->born_stack = stack_from(fn);
-	note->born_thread = (uint16_t)apb_san_thread();
-	note->shift = (uint8_t)shift;
 	note->size = size | (apb_note_check(block) >>
 			     APB_NOTE_SIZE_BITS << APB_NOTE_SIZE_BITS);
 	/* the leak check may come in between */
-	__atomic_store_n(&note->state, APB_NOTE_LIVE, __ATOMIC_RELEASE);
+	__atomic_store_n(&note->word,
+			 apb_note_word(APB_NOTE_LIVE, shift, apb_san_thread()),
+			 __ATOMIC_RELEASE);
 	apb_san_born(&apb_track_pool, user, size, flags);
 	return user;
 }
@@ -238,7 +238,7 @@ APB_UNINSTRUMENTED static inline struct apb_note *note_of(const void *ptr)
 		if (likely(apb_flat_live(at, (uintptr_t)block, &entry))) {
 			struct apb_note *note = apb_note_at(block);
 
-			if (likely(note && note->shift == shift))
+			if (likely(note && apb_note_shift(note) == shift))
 				return note;
 		}
 	}
@@ -248,11 +248,13 @@ APB_UNINSTRUMENTED static inline struct apb_note *note_of(const void *ptr)
 /* Whether the calling thread is the one to end its life. */
 APB_UNINSTRUMENTED static bool die(struct apb_note *note)
 {
-	uint8_t live = APB_NOTE_LIVE;
+	uint32_t word = __atomic_load_n(&note->word, __ATOMIC_RELAXED);
 
-	return __atomic_compare_exchange_n(&note->state, &live, APB_NOTE_HELD,
-					   false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_RELAXED);
+	return (word & 3) == APB_NOTE_LIVE &&
+	       __atomic_compare_exchange_n(
+		       &note->word, &word,
+		       word ^ (APB_NOTE_LIVE ^ APB_NOTE_HELD), false,
+		       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 inlined void bury(struct apb_note *note, void *ptr, const void *fn)
@@ -262,8 +264,7 @@ inlined void bury(struct apb_note *note, void *ptr, const void *fn)
 
 	/* before it is dead: MSan would see that it is written */
 	grave->died_stack = stack_from(fn);
-	grave->died_thread = (uint16_t)apb_san_thread();
-	grave->check = (uint16_t)(apb_note_check(grave) >> APB_NOTE_SIZE_BITS);
+	grave->word = apb_grave_word(grave, apb_san_thread());
 	apb_san_died(&apb_track_pool, ptr, size);
 	apb_quarantine_put(note);
 }
@@ -320,7 +321,7 @@ APB_UNINSTRUMENTED static bool live_size(const void *ptr, size_t *size)
 		live = apb_lent_size(ptr, size);
 	} else {
 		note = note_of(ptr);
-		live = note && note->state == APB_NOTE_LIVE;
+		live = note && apb_note_state(note) == APB_NOTE_LIVE;
 		if (live)
 			*size = apb_note_size(note);
 	}
@@ -456,7 +457,7 @@ APB_UNINSTRUMENTED int apb_reset(void)
 	if (tool_lends())
 		apb_lent_reset();
 	apb_track_reset_stack = stack_from(apb_reset);
-	apb_track_reset_thread = (uint16_t)apb_san_thread();
+	apb_track_reset_thread = apb_san_thread();
 	if (TOOL_RESET_EACH && !tool_lends())
 		apb_track_pool.walk(&apb_track_pool, kill_one, NULL);
 	apb_enter();

@@ -48,9 +48,7 @@ enum {
 /* At the start of a block of the core. */
 struct apb_note {
 	uint32_t born_stack;
-	uint16_t born_thread;
-	uint8_t state;
-	uint8_t shift;
+	uint32_t word; /* apb_note_word(): state, shift, born_thread */
 	uint64_t size; /* and above APB_NOTE_SIZE_BITS a check of the address */
 };
 
@@ -62,8 +60,7 @@ struct apb_note {
  */
 struct apb_grave {
 	uint32_t died_stack;
-	uint16_t died_thread;
-	uint16_t check;
+	uint32_t word; /* a check of the address, died_thread */
 };
 
 static_assert(sizeof(struct apb_note) == 16 &&
@@ -72,7 +69,7 @@ static_assert(sizeof(struct apb_note) == 16 &&
 	      "the smallest block, of 32 bytes, holds all of it");
 
 /* How many bytes of the quarantine may be one thread's. */
-#define APB_QUARANTINE_LOCAL ((size_t)1 << 20)
+#define APB_QUARANTINE_LOCAL ((size_t)256 << 10)
 /* It counts so much for each beside its bytes. */
 #define APB_QUARANTINE_EACH ((size_t)8)
 
@@ -171,7 +168,7 @@ void apb_track_open(char *start, size_t size);
 
 /* Who called apb_reset() last. */
 extern uint32_t apb_track_reset_stack;
-extern uint16_t apb_track_reset_thread;
+extern uint32_t apb_track_reset_thread;
 
 /* Hold a dead block; recycle those that leave the quarantine for it. */
 void apb_quarantine_put(struct apb_note *note);
@@ -201,9 +198,35 @@ apb_note_size(const struct apb_note *note)
 	return note->size & ((UINT64_C(1) << APB_NOTE_SIZE_BITS) - 1);
 }
 
+/* Of a note: state 2 bits, shift 6, thread 24. */
+static inline uint32_t apb_note_word(uint32_t state, unsigned int shift,
+				     uint32_t thread)
+{
+	return state | shift << 2 | thread << 8;
+}
+
+APB_UNINSTRUMENTED static inline uint32_t
+apb_note_state(const struct apb_note *note)
+{
+	return __atomic_load_n(&note->word, __ATOMIC_RELAXED) & 3;
+}
+
+APB_UNINSTRUMENTED static inline unsigned int
+apb_note_shift(const struct apb_note *note)
+{
+	return note->word >> 2 & 63;
+}
+
+/* Of a grave: check 8 bits, thread 24. */
+static inline uint32_t apb_grave_word(const void *grave, uint32_t thread)
+{
+	return (uint8_t)(apb_note_check(grave) >> APB_NOTE_SIZE_BITS) |
+	       thread << 8;
+}
+
 APB_UNINSTRUMENTED static inline char *apb_note_user(struct apb_note *note)
 {
-	return (char *)note + ((size_t)1 << note->shift);
+	return (char *)note + ((size_t)1 << apb_note_shift(note));
 }
 
 APB_UNINSTRUMENTED static inline bool

@@ -156,20 +156,20 @@ static void say_state(const struct apb_arena *arena, uintptr_t addr, char *buf,
 static void say_arena(uintptr_t addr, unsigned int shift, char *buf, size_t len)
 {
 	const struct apb_arena *arena = apb_arena_of(addr);
-	size_t at = addr - (uintptr_t)arena;
+	size_t pools = apb_arena_slots(arena), at = addr - (uintptr_t)arena;
+	size_t bits = arena->kind ? APB_FEW_BITS_OFFSET : APB_BITS_OFFSET;
 	char name[40];
 
 	if (at < sizeof(*arena)) {
 		snprintf(buf, len, "an arena's header + %zu", at);
-	} else if (at < APB_MAX_POOLS << APB_SLOT_SHIFT) {
+	} else if (at < pools << APB_SLOT_SHIFT) {
 		snprintf(name, sizeof(name), "pool %zu's",
 			 at >> APB_SLOT_SHIFT);
 		say_member(pool_members, name,
 			   at & ((1u << APB_SLOT_SHIFT) - 1), buf, len);
-	} else if (at >= APB_BITS_OFFSET &&
-		   at < APB_BITS_OFFSET + APB_MAX_POOLS * APB_BITS_WORDS * 8) {
+	} else if (at >= bits && at < bits + pools * APB_BITS_WORDS * 8) {
 		snprintf(buf, len, "pool %zu's bitmap",
-			 (at - APB_BITS_OFFSET) / (APB_BITS_WORDS * 8));
+			 (at - bits) / (APB_BITS_WORDS * 8));
 	} else if (at < APB_META_BYTES) {
 		say_state(arena, addr, buf, len);
 	} else {

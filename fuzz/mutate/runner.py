@@ -32,36 +32,48 @@ EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
 
 def wait(process, wall):
     """Its status; None if it takes longer, or nothing of its session moves for
-    IDLE_SECONDS: a deadlock."""
+    IDLE_SECONDS: a deadlock.  Time in which it wants to run, but others do, does
+    not count."""
     begin = moved = time.monotonic()
-    ticks = None
+    ticks, delays = None, {}
     while True:
         now = time.monotonic()
-        left = begin + wall - now
+        left = begin + wall + sum(delays.values()) - now
         if left <= 0 or now - moved > IDLE_SECONDS:
             return None
         try:
             return process.wait(min(left, IDLE_SECONDS / 4))
         except subprocess.TimeoutExpired:
-            latest = session_ticks(process.pid)
+            latest = session_ticks(process.pid, delays)
             if latest != ticks:
                 ticks, moved = latest, time.monotonic()
 
 
-def session_ticks(session):
+def session_ticks(session, delays):
     """What the session's processes have used of the CPU; something new each
-    time as long as one of their threads is not asleep."""
+    time as long as one of their threads is not asleep.  @delays gets the seconds
+    that each of them has waited for a CPU."""
     used = []
+    awake = False
     for path in glob.glob("/proc/[0-9]*/stat"):
         fields = fields_of(path)
         if not fields or int(fields[3]) != session:
             continue
         for task in glob.glob(path[:-4] + "task/*/stat"):
+            delays[task] = max(delay_of(task), delays.get(task, 0))
             fields = fields_of(task)
-            if fields and fields[0] not in "SZX":
-                return object()
+            awake |= bool(fields and fields[0] not in "SZX")
             used.append(fields and fields[11:13])
-    return used
+    return object() if awake else used
+
+
+def delay_of(task):
+    """Seconds that a thread could have run, but did not; 0 if that is unknown."""
+    try:
+        with open(task[:-4] + "schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0
 
 
 def fields_of(path):

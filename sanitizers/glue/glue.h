@@ -84,6 +84,9 @@ uint32_t apb_stack_take(const void *fn, const void *frame);
 /* The return addresses of a stack, innermost first; their number. */
 unsigned int apb_stack_get(uint32_t stack, const uintptr_t **pcs);
 
+/* For tests: what apb_san_thread() of this thread is from now on. */
+void apb_thread_set(uint32_t thread);
+
 /* Bytes that stacks take, and how many there are. */
 size_t apb_stack_bytes(size_t *nr);
 

@@ -71,6 +71,11 @@ APB_RAW uint32_t apb_san_thread(void)
 	return self.thread - 1;
 }
 
+void apb_thread_set(uint32_t thread)
+{
+	self.thread = thread + 1;
+}
+
 APB_RAW __attribute__((noinline, cold)) static void ask_limits(void)
 {
 	pthread_attr_t attr;

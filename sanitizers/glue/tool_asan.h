@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -242,6 +243,30 @@ APB_RAW static inline void tool_reset(void *p, size_t n)
 			s[i] = ASAN_DEAD;
 }
 
+/* Bytes of the shadow for which it is worth a system call to have no pages. */
+#define ASAN_SHADOW_DROP ((size_t)32 << 10)
+#define ASAN_SHADOW_PAGE ((uintptr_t)4096)
+
+/*
+ * Zeroes, of which whole pages are not there, as the tool does it: the shadow
+ * of what lives is only read.  Where a block has died there are pages, and this
+ * one will need them when it dies: they stay.
+ */
+APB_RAW static inline void asan_clear(uint8_t *s, size_t n)
+{
+	uint8_t *from = (uint8_t *)(((uintptr_t)s + ASAN_SHADOW_PAGE - 1) &
+				    -ASAN_SHADOW_PAGE);
+	uint8_t *to = (uint8_t *)((uintptr_t)(s + n) & -ASAN_SHADOW_PAGE);
+
+	if (__builtin_expect(n < ASAN_SHADOW_DROP, 1) || *from == ASAN_DEAD ||
+	    madvise(from, (size_t)(to - from), MADV_DONTNEED)) {
+		asan_fill(s, 0, n);
+		return;
+	}
+	asan_fill(s, 0, (size_t)(from - s));
+	asan_fill(to, 0, (size_t)(s + n - to));
+}
+
 APB_RAW static inline void tool_born(void *p, size_t n, unsigned int flags)
 {
 	uint8_t *s;
@@ -252,7 +277,7 @@ APB_RAW static inline void tool_born(void *p, size_t n, unsigned int flags)
 		return;
 	}
 	s = asan_shadow(p);
-	asan_fill(s, 0, n >> ASAN_SHIFT);
+	asan_clear(s, n >> ASAN_SHIFT);
 	s += n >> ASAN_SHIFT;
 	if (n % ASAN_GRANULE)
 		*s++ = n % ASAN_GRANULE;
