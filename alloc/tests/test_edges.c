@@ -309,6 +309,20 @@ static void test_reset_counts_heaps(void **ctx)
 	assert_int_equal(apb_state.os.mapped, 0);
 }
 
+/* A refill that just fits does not make the array grow. */
+static void test_refill_that_fits(void **ctx)
+{
+	unsigned int i;
+
+	(void)ctx;
+	fresh_sim(16, 0);
+	for (i = 0; i < 7; i++)
+		apb_malloc(640);
+	assert_int_equal(apb_tls->info[33].room, 6);
+	assert_int_equal(apb_tls->info[33].want, 18);
+	assert_int_equal(bin_length(33), 5);
+}
+
 /* Arrays are side by side, from the start of their place to its end. */
 static void test_arrays(void **ctx)
 {
@@ -340,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_never_allocated),
 		cmocka_unit_test(test_header_is_no_pool),
 		cmocka_unit_test(test_reset_counts_heaps),
+		cmocka_unit_test(test_refill_that_fits),
 		cmocka_unit_test(test_arrays),
 	};
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import points
 import schema
@@ -159,8 +160,9 @@ class Sample(Project):
 
 
 class Build:
-    def __init__(self, project, fuzzed=True):
+    def __init__(self, project, fuzzed=True, jobs=1):
         self.project = project
+        self.jobs = jobs
         self.fuzzed = fuzzed and project.fuzz_objects
         self.out = os.path.join(ROOT, project.out)
         os.makedirs(self.out, exist_ok=True)
@@ -237,7 +239,7 @@ class Build:
         flags = [*self.forms()[form], *self.schema_flags]
         headers = [read(os.path.join(cwd, s.path)) for s in self.sources
                    if s.path.endswith(".h")]
-        bad = {}
+        bad, todo = {}, []
         for source in self.sources:
             if not source.path.endswith(".c"):
                 continue
@@ -247,8 +249,15 @@ class Build:
             if self.compiled.get(made) == stamp and os.path.exists(made + ".o"):
                 continue
             self.compiled.pop(made, None)
-            status, output = command([
-                *flags, "-MMD", "-c", source.path, "-o", made + ".o"], cwd)
+            todo.append((source, made, stamp))
+
+        def compile_one(one):
+            source, made, _stamp = one
+            return command([*flags, "-MMD", "-c", source.path, "-o",
+                            made + ".o"], cwd)
+        with ThreadPoolExecutor(self.jobs) as pool:
+            done = list(pool.map(compile_one, todo))
+        for (source, made, stamp), (status, output) in zip(todo, done):
             if not status:
                 self.compiled[made] = stamp
                 continue

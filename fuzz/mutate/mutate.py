@@ -50,7 +50,9 @@ class Mutate:
     def __init__(self, project, listed):
         self.quick = number("MUTATE_QUICK", 0)
         fuzz_seconds = number("MUTATE_FUZZ_SECONDS", 2)
-        self.build = building.Build(project, fuzz_seconds and not self.quick)
+        self.jobs = number("JOBS", proc.NCPU, 1)
+        self.build = building.Build(project, fuzz_seconds and not self.quick,
+                                    self.jobs)
         self.witnesses = project.witnesses()
         self.digests = {s.path: building.digest(s.text)
                         for s in self.build.sources}
@@ -63,7 +65,6 @@ class Mutate:
                     for point in source.points for mutant in point.mutants}
         self.seconds = number("MUTATE_SECONDS", 0)
         self.limit = number("MUTATE_LIMIT", 0)
-        self.jobs = number("JOBS", proc.NCPU, 1)
         compare = number("MUTATE_COMPARE", not self.quick)
         self.runner = running.Runner(self.build, self.quick, compare,
                                      fuzz_seconds, keeping.Odds(self.results))

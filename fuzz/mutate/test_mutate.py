@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import apart        # noqa: E402  (the folder has to be in the path first)
 import points       # noqa: E402  (the folder has to be in the path first)
+import results      # noqa: E402
 import runner       # noqa: E402
 from build import proc  # noqa: E402
 
@@ -130,9 +131,59 @@ class Waits(unittest.TestCase):
 
     def test_busy(self):
         status, _took = self.wait(
-            sys.executable, "-c", "import time\nend = time.monotonic() + 3\n"
+            sys.executable, "-c", "import time\nend = time.monotonic() + 2.5\n"
             "while time.monotonic() < end:\n  pass")
         self.assertEqual(status, 0)
+
+    def test_starved(self):
+        """Whoever could run, but others do, has not taken longer than it may."""
+        def busy(seconds, nice, clock):
+            return subprocess.Popen(
+                [sys.executable, "-c", "import os, time\n"
+                 "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+                 "os.nice(%d)\nend = time.%s() + %s\n"
+                 "while time.%s() < end:\n  pass" % (
+                     nice, clock, seconds, clock)], start_new_session=True)
+        others = [busy(2, 0, "monotonic") for _ in range(4)]
+        time.sleep(0.5)
+        one = busy(0.1, 19, "process_time")
+        try:
+            self.assertEqual(runner.wait(one, 0.6), 0)
+        finally:
+            for process in (*others, one):
+                process.kill()
+                process.wait()
+
+
+class Order(unittest.TestCase):
+    @staticmethod
+    def odds(*known):
+        class Known:
+            latest = {id: {"result": "killed" if by else "survived",
+                           "by": by and "unit " + by, "tried": tried}
+                      for id, by, tried in known}
+        return results.Odds(Known)
+
+    def test_by_name(self):
+        odds = self.odds()
+        self.assertGreater(odds.of("alloc/map/map.c:f:rel:1:0", "test_map"),
+                           odds.of("alloc/map/map.c:f:rel:1:0", "test_heap"))
+
+    def test_by_what_it_did(self):
+        """To mutants of the function, then of the file."""
+        odds = self.odds(("a/b/b.c:f:rel:1:0", "test_x", ()),
+                         ("a/b/b.c:g:rel:1:0", "test_y", ()),
+                         ("a/b/b.c:g:rel:2:0", "", ("test_z",)))
+        tests = ["test_x", "test_y", "test_z", "test_none"]
+
+        def order(id):
+            return sorted(tests, key=lambda name: -odds.of(id, name))
+        self.assertEqual(order("a/b/b.c:f:rel:3:0"),
+                         ["test_x", "test_y", "test_none", "test_z"])
+        self.assertEqual(order("a/b/b.c:g:rel:3:0")[0], "test_y")
+        before = odds.of("a/b/b.c:h:rel:1:0", "test_z")
+        odds.note("a/b/b.c:h:rel:1:0", "test_z", True)
+        self.assertGreater(odds.of("a/b/b.c:h:rel:2:0", "test_z"), before)
 
 
 class Runs(unittest.TestCase):
