@@ -161,6 +161,35 @@ def _result(process, out, ended):
             output.decode(errors="replace"))
 
 
+def run_pool(jobs, width):
+    """Run jobs (cmd, env, timeout), as many as @width at the same time; as they
+    end: (number of the job, exit status, output, seconds).
+
+    A signal ends them all; what has not been run is not told of.
+    """
+    waiting = list(enumerate(jobs))
+    running = []
+    while (waiting or running) and not stopping():
+        while waiting and len(running) < width:
+            index, (cmd, env, timeout) = waiting.pop(0)
+            out = tempfile.TemporaryFile()
+            try:
+                process = spawn(cmd, env, stdout=out, stderr=subprocess.STDOUT)
+            except OSError as error:
+                process, out = None, "%s: %s" % (cmd[0], error.strerror)
+            running.append((index, process, out, time.monotonic(), timeout))
+        time.sleep(0.02)
+        for job in list(running):
+            index, process, out, start, timeout = job
+            seconds = time.monotonic() - start
+            if process and process.poll() is None and seconds < timeout:
+                continue
+            running.remove(job)
+            yield (index, *_result(process, out, True), seconds)
+    for _, process, out, _, _ in running:
+        _result(process, out, True)
+
+
 def run(cmd, timeout=None, env=None, show=False):
     """Run one command as run_all() does: (exit status, output)."""
     return run_all([cmd], timeout, env, show)[0]

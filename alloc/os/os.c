@@ -200,7 +200,7 @@ int apb_os_unmap(void *addr, size_t size)
 	return 0;
 }
 
-void apb_os_release(void *addr, size_t size)
+APB_UNINSTRUMENTED void apb_os_release(void *addr, size_t size)
 {
 	struct apb_os_state *os = &apb_state.os;
 	struct apb_orphan *orphan = addr;
@@ -256,7 +256,7 @@ bool apb_os_has_clock(void)
 	return ops()->now;
 }
 
-void apb_os_retry_orphans(void)
+APB_UNINSTRUMENTED void apb_os_retry_orphans(void)
 {
 	struct apb_os_state *os = &apb_state.os;
 	struct apb_orphan *orphan = os->orphans;

@@ -63,6 +63,17 @@ static_assert(APB_MAX_POOLED == 32768, "the red zones change there, too");
 /* Behind a block that is a mapping: what it overflows into. */
 #define LARGE_GAP ((size_t)16)
 #define SIZE_LIMIT ((size_t)1 << (APB_NOTE_SIZE_BITS - 1))
+/* Beyond, there are few, and the tool is asked. */
+#define SIZE_FREE ((size_t)64 << 20)
+
+APB_UNINSTRUMENTED __attribute__((cold)) noinline static bool
+too_large(size_t size)
+{
+	if (size <= SIZE_LIMIT && size <= apb_glue_largest())
+		return false;
+	errno = ENOMEM;
+	return true;
+}
 
 /*
  * The stack as of @fn, the public function that was called: what that consists
@@ -125,10 +136,8 @@ inlined void *alloc(size_t size, bool zero, const void *fn)
 	char *block;
 	void *user;
 
-	if (unlikely(size > SIZE_LIMIT)) {
-		errno = ENOMEM;
+	if (unlikely(size > SIZE_FREE) && too_large(size))
 		return NULL;
-	}
 	shift = shift_of_size(size);
 	total = served(size) + ((size_t)1 << shift);
 	tool_enter();
@@ -184,10 +193,9 @@ APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 	}
 	if (align <= APB_MIN_ALIGN)
 		return alloc(size, false, apb_aligned_alloc);
-	if (unlikely(align > SIZE_LIMIT || size > SIZE_LIMIT)) {
-		errno = ENOMEM;
+	if (unlikely(align > SIZE_FREE || size > SIZE_FREE) &&
+	    (too_large(align) || too_large(size)))
 		return NULL;
-	}
 	shift = (unsigned int)__builtin_ctzl(align);
 	if (shift < shift_of_size(size))
 		shift = shift_of_size(size);

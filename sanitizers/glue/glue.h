@@ -9,6 +9,7 @@
  *   stack.c   stacks, threads
  *   report.c  what is added to the tool's reports, and reports of bad frees
  *   leak*.c   the leak check
+ *   options.c what the tool was told
  *
  * One lock: the pools lock, over the list of pools.  Nothing else is taken
  * under it, and nothing is called under it but the functions given to
@@ -46,6 +47,21 @@ bool apb_glue_find_in(const struct apb_san_pool *pool, const void *addr,
 void apb_glue_walk(const struct apb_san_pool *pool,
 		   void (*fn)(const struct apb_san_block *block, void *arg),
 		   void *arg);
+
+/* ---- the tool's options ------------------------------------------------ */
+
+/* A name and a value, neither of which ends with a NUL. */
+typedef void apb_glue_take_fn(const char *name, size_t name_len,
+			      const char *value, size_t len);
+
+/* Call @take for each name=value in a list as the tools have them, or NULL. */
+void apb_glue_options(const char *text, apb_glue_take_fn *take);
+
+/* Whether the @len characters at @name are @what. */
+bool apb_glue_is(const char *name, size_t len, const char *what);
+
+/* What the tool's max_allocation_size_mb lets a block have, in bytes. */
+size_t apb_glue_largest(void);
 
 /* ---- records: pools without find() ------------------------------------ */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "glue/glue.h"
 #include "glue/leak.h"
 
 const char *__asan_default_options(void) __attribute__((weak));
@@ -22,65 +23,38 @@ APB_RAW const struct leak_options *apb_leak_options(void)
 	return &options;
 }
 
-APB_RAW static bool is(const char *name, size_t len, const char *what)
-{
-	return strlen(what) == len && memcmp(name, what, len) == 0;
-}
-
 APB_RAW static bool truth(const char *value, size_t len)
 {
-	return !(is(value, len, "0") || is(value, len, "no") ||
-		 is(value, len, "false"));
+	return !(apb_glue_is(value, len, "0") ||
+		 apb_glue_is(value, len, "no") ||
+		 apb_glue_is(value, len, "false"));
 }
 
 APB_RAW static void take(const char *name, size_t name_len, const char *value,
 			 size_t len)
 {
-	if (is(name, name_len, "detect_leaks"))
+	if (apb_glue_is(name, name_len, "detect_leaks"))
 		options.detect = truth(value, len);
-	else if (is(name, name_len, "leak_check_at_exit"))
+	else if (apb_glue_is(name, name_len, "leak_check_at_exit"))
 		options.at_exit = truth(value, len);
-	else if (is(name, name_len, "report_objects"))
+	else if (apb_glue_is(name, name_len, "report_objects"))
 		options.report_objects = truth(value, len);
-	else if (is(name, name_len, "print_suppressions"))
+	else if (apb_glue_is(name, name_len, "print_suppressions"))
 		options.print_suppressions = truth(value, len);
-	else if (is(name, name_len, "exitcode"))
+	else if (apb_glue_is(name, name_len, "exitcode"))
 		options.exitcode = (int)strtol(value, NULL, 0);
-	else if (is(name, name_len, "max_leaks"))
+	else if (apb_glue_is(name, name_len, "max_leaks"))
 		options.max_leaks = (size_t)strtoll(value, NULL, 0);
-	else if (is(name, name_len, "suppressions") &&
+	else if (apb_glue_is(name, name_len, "suppressions") &&
 		 len < sizeof(options.suppressions)) {
 		memcpy(options.suppressions, value, len);
 		options.suppressions[len] = 0;
 	}
 }
 
-#define BETWEEN " ,:\n\t\r"
-
-/* name=value, with a value in quotes if it has any of the above in it. */
 APB_RAW static void parse(const char *text)
 {
-	const char *name, *value;
-	size_t name_len, len;
-
-	while (text && *text) {
-		text += strspn(text, BETWEEN);
-		name = text;
-		name_len = strcspn(name, "=");
-		if (!name[name_len])
-			return;
-		value = name + name_len + 1;
-		if (*value == '"' || *value == '\'') {
-			char quote[2] = {*value++, 0};
-
-			len = strcspn(value, quote);
-			text = value + len + (value[len] != 0);
-		} else {
-			len = strcspn(value, BETWEEN);
-			text = value + len;
-		}
-		take(name, name_len, value, len);
-	}
+	apb_glue_options(text, take);
 }
 
 APB_RAW void apb_leak_read_options(void)

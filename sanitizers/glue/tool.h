@@ -6,6 +6,10 @@
  *   TOOL_NAME                    as in its reports
  *   TOOL_STACKS                  1: the layer keeps the stacks of blocks
  *   TOOL_QUARANTINE              bytes of dead blocks that apb holds back
+ *   TOOL_OPTIONS                 its variable in the environment
+ *   TOOL_DEFAULTS                the program's function for the same
+ *   TOOL_LARGEST                 bytes that a block of its malloc can have, if
+ *                                that is few
  *   TOOL_CLOSED_HEADER           1: apb's own code may use what is closed
  *   tool_enter(), tool_leave()   between them apb uses what is closed
  *   tool_start()                 once, before anything else is told; idempotent
@@ -67,6 +71,14 @@
 #endif
 #ifndef TOOL_RESET_EACH
 #define TOOL_RESET_EACH 0 /* 1: a reset is the death of each block */
+#endif
+
+#ifndef TOOL_OPTIONS
+#define TOOL_OPTIONS "APB_TOOL_OPTIONS" /* it has none of its own */
+#define TOOL_DEFAULTS apb_tool_default_options
+#endif
+#ifndef TOOL_LARGEST
+#define TOOL_LARGEST SIZE_MAX
 #endif
 
 #ifndef TOOL_BORROWED

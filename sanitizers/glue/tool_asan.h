@@ -26,6 +26,8 @@
 #include <unistd.h>
 
 #define TOOL_NAME "AddressSanitizer"
+#define TOOL_OPTIONS "ASAN_OPTIONS"
+#define TOOL_DEFAULTS __asan_default_options
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)256 << 20)
 

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #define TOOL_NAME "LeakSanitizer"
+#define TOOL_OPTIONS "LSAN_OPTIONS"
+#define TOOL_DEFAULTS __lsan_default_options
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)0)
 #define TOOL_CLOSED_HEADER 0

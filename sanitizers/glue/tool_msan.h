@@ -26,6 +26,9 @@
 
 #define TOOL_NAME "MemorySanitizer"
 #define TOOL_OPTIONS "MSAN_OPTIONS"
+#define TOOL_DEFAULTS __msan_default_options
+/* Each byte is two of the tool's, which are all written. */
+#define TOOL_LARGEST ((size_t)8 << 30)
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)0)
 #define TOOL_CLOSED_HEADER 0

@@ -28,6 +28,7 @@
 
 #define TOOL_NAME "ThreadSanitizer"
 #define TOOL_OPTIONS "TSAN_OPTIONS"
+#define TOOL_DEFAULTS __tsan_default_options
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)0)
 #define TOOL_CLOSED_HEADER 0

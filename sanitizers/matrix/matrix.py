@@ -8,7 +8,8 @@ fuzz.
 
 --quick is what make test runs: a part of the corpus, a few columns of each row,
 with what is built for other tests anyway.
---only takes the rows whose names contain the text.  --build takes one flavour,
+--only takes the rows whose names contain the text, or one of several (with
+commas between).  --build takes one flavour,
 all columns: `make SAN=TOOL check`.  The table is printed and written to
 build/matrix.txt, a line per cell to build/matrix.csv, what cells said to
 build/matrix/; rows of earlier runs stay in it, so that it can be filled row by
@@ -18,6 +19,7 @@ row.  Exit status 1 if a cell failed.
 import argparse
 import collections
 import csv
+import fcntl
 import glob
 import os
 import re
@@ -32,10 +34,9 @@ import engines  # noqa: E402  (fuzz/ has to be in the path first)
 import proc     # noqa: E402
 
 CELL_SECONDS = 1800
-UNIT_SECONDS = 300
+UNIT_SECONDS = 1200  # some take minutes under valgrind, and more if others run
 QUICK_STEP = 8  # every so manieth input
 QUICK_BYTES = 1024
-VALGRIND_BYTES = 2048  # inputs beyond take minutes there
 OUT = "build/matrix"
 TOOLS = ("none", "address", "undefined", "memory", "thread", "leak", "valgrind",
          "helgrind", "drd")
@@ -95,7 +96,12 @@ class Row:
                 for name in sorted(
                     os.path.basename(p)[:-2] for p in glob.glob(os.path.join(
                         ROOT, "sanitizers/tests/test_*.c")))
-                if name not in LEFT_OUT.get(self.tool, {})]
+                if name not in self.left_out()]
+
+    def left_out(self):
+        """{unit test: reason}"""
+        return {**LEFT_OUT.get(self.tool, {}),
+                **LEFT_OUT.get(self.compiler + "-" + self.tool, {})}
 
     def wrap(self, cmd):
         if self.tool not in VALGRIND_TOOLS:
@@ -164,72 +170,114 @@ def environment(extra=""):
     env = proc.environment()
     if extra:
         env["APB_OPTIONS"] = extra
+    # The shadow of the largest blocks that there can be fits no machine.
     # What is leaked is the business of tests of their own.
-    env["ASAN_OPTIONS"] = "detect_leaks=0:quarantine_size_mb=16"
+    env["ASAN_OPTIONS"] = "detect_leaks=0:quarantine_size_mb=16:" \
+        "max_allocation_size_mb=1024"
+    # all is written twice of a block there
+    env["MSAN_OPTIONS"] = "max_allocation_size_mb=256"
+    # the same: helgrind keeps more than any other of each byte of a block
+    env["APB_TOOL_OPTIONS"] = "max_allocation_size_mb=64"
     env["TSAN_OPTIONS"] = "halt_on_error=1"
     return env
 
 
-def corpus(row, quick):
+def corpus(quick):
     inputs = engines.files(*engines.SEEDS)
-    limit = QUICK_BYTES if quick else \
-        VALGRIND_BYTES if row.tool in VALGRIND_TOOLS else 1 << 30
-    inputs = [path for path in inputs
-              if os.path.getsize(os.path.join(ROOT, path)) <= limit]
-    return inputs[::QUICK_STEP] if quick else inputs
+    if not quick:
+        return inputs
+    inputs = [path for path in inputs if os.path.getsize(
+        os.path.join(ROOT, path)) <= QUICK_BYTES]
+    return inputs[::QUICK_STEP]
 
 
-def run_play(row, col, args):
-    out = "%s/%s-%s.apb" % (OUT, row.files, col.name.replace(" ", "-"))
-    status, output = proc.run(
-        row.wrap([row.play(args.quick), *col.args, "--fuzz", str(args.fuzz), "--out", out,
-                  *corpus(row, args.quick)]),
-        CELL_SECONDS, environment(col.env))
-    done = re.search(r"^(\d+) inputs, (\d+) changed ones, 0 findings$", output,
-                     re.M)
-    if status == 0 and done and int(done[1]) and (
-            int(done[2]) or not args.fuzz):
-        return True, "%s+%s" % done.groups(), output
-    return False, proc.ending(status), output
+class Work:
+    """A cell that is to be run: one command or, for unit tests, several."""
+
+    def __init__(self, row, column):
+        self.row, self.column = row, column
+        self.todo = 0
+        self.seconds = 0.0
+
+    def cell(self, ok, text, output):
+        return Cell(self.row, self.column, ok, text, self.seconds, output)
 
 
-def run_units(row):
-    passed = skipped = 0
-    bad = []
-    for program in row.unit_tests():
-        name = os.path.basename(program)
-        if name in LEFT_OUT.get(row.tool, {}):
-            skipped += 1
-            continue
+class Play(Work):
+    def __init__(self, row, col, args):
+        super().__init__(row, col.name)
+        out = "%s/%s-%s.apb" % (OUT, row.files, col.name.replace(" ", "-"))
+        self.jobs = [(row.wrap(
+            [row.play(args.quick), *col.args, "--fuzz", str(args.fuzz),
+             "--out", out, *corpus(args.quick)]),
+                      environment(col.env), CELL_SECONDS)]
+        self.fuzz = args.fuzz
+
+    def ended(self, _, status, output):
+        self.status, self.output = status, output
+
+    def done(self):
+        done = re.search(r"^(\d+) inputs, (\d+) changed ones, 0 findings$",
+                         self.output, re.M)
+        if self.status == 0 and done and int(done[1]) and (
+                int(done[2]) or not self.fuzz):
+            return self.cell(True, "%s+%s" % done.groups(), self.output)
+        return self.cell(False, proc.ending(self.status), self.output)
+
+
+class Units(Work):
+    def __init__(self, row):
+        super().__init__(row, "unit tests")
+        left = row.left_out()
+        self.names = [p for p in row.unit_tests()
+                      if os.path.basename(p) not in left]
+        self.skipped = len(row.unit_tests()) - len(self.names)
         env = environment()
         env["CMOCKA_MESSAGE_OUTPUT"] = "TAP"
-        status, output = proc.run(row.wrap([program]), UNIT_SECONDS, env)
+        self.jobs = [(row.wrap([p]), env, UNIT_SECONDS) for p in self.names]
+        self.passed = 0
+        self.bad = []
+
+    def ended(self, cmd, status, output):
         ok = len(re.findall(r"^ok \d+ ", output, re.M))
-        passed += ok
+        self.passed += ok
         if status != 0 or not ok:
-            bad.append("== %s: %s\n%s" % (name, proc.ending(status), output))
-        if proc.stopping():
-            return False, "interrupted", ""
-    text = "%d" % passed + (" (-%d)" % skipped if skipped else "")
-    if bad:
-        text = "%d bad of %d" % (len(bad), len(row.unit_tests()) - skipped)
-    return not bad and passed > 0, text, "\n".join(bad)
+            self.bad.append("== %s: %s\n%s" % (
+                os.path.basename(cmd[-1]), proc.ending(status), output))
+
+    def done(self):
+        text = "%d" % self.passed
+        if self.skipped:
+            text += " (-%d)" % self.skipped
+        if self.bad:
+            text = "%d bad of %d" % (len(self.bad), len(self.names))
+        return self.cell(not self.bad and self.passed > 0, text,
+                         "\n".join(self.bad))
 
 
-def run_row(row, args):
-    """The row's cells, as they are done."""
-    work = []
+def row_work(row, args):
     if not args.quick and row.unit_tests():
-        work.append(("unit tests", lambda: run_units(row)))
+        yield Units(row)
     for col in row.columns:
         if not args.quick or col.name in QUICK:
-            work.append((col.name, lambda col=col: run_play(row, col, args)))
-    for name, function in work:
-        start = time.monotonic()
-        ok, text, output = function()
-        if proc.stopping():
-            return
-        yield Cell(row, name, ok, text, time.monotonic() - start, output)
+            yield Play(row, col, args)
+
+
+def run_cells(chosen, args, width):
+    """The cells of these rows, as they are done."""
+    jobs = []
+    for row in chosen:
+        for work in row_work(row, args):
+            work.todo = len(work.jobs)
+            jobs += [(work, job) for job in work.jobs]
+    for index, status, output, seconds in proc.run_pool(
+            [job for _, job in jobs], width):
+        work, job = jobs[index]
+        work.ended(job[0], status, output)
+        work.seconds += seconds
+        work.todo -= 1
+        if not work.todo:
+            yield work.done()
 
 
 # ---- the table --------------------------------------------------------------
@@ -253,13 +301,12 @@ def table(chosen, cells):
         for line in lines)
 
 
-def earlier(chosen):
-    """The cells of rows that are not run now."""
+def earlier():
+    """The cells of earlier runs."""
     path = os.path.join(ROOT, OUT + ".csv")
     if not os.path.exists(path):
         return []
-    known = {row.name: row for row in rows() if row.name not in
-             [other.name for other in chosen]}
+    known = {row.name: row for row in rows()}
     with open(path, encoding="utf-8", newline="") as file:
         return [Cell(known[name], line["column"], line["result"] == "ok",
                      line["done"], float(line["seconds"]), None)
@@ -267,29 +314,45 @@ def earlier(chosen):
                 if (name := "%(compiler)s %(tool)s %(layout)s" % line) in known]
 
 
-def keep(cells, text, where):
+def with_earlier(cells):
+    """What is known of all cells: of those that have been run now, that."""
+    names = {(c.row.name, c.column) for c in cells}
+    return [c for c in earlier()
+            if (c.row.name, c.column) not in names] + cells
+
+
+def keep(cells, quick, where):
+    """Write all down, after each cell, so that what is done is not lost: also
+    what others do who run other rows at the same time.  The table."""
     path = os.path.join(ROOT, where)
-    with open(path + ".txt", "w", encoding="utf-8") as file:
-        file.write(text + "\n")
-    with open(path + ".csv", "w", encoding="utf-8",
-              newline="") as file:
-        out = csv.writer(file)
-        out.writerow(["compiler", "tool", "layout", "column", "result", "done",
-                      "seconds"])
-        for c in cells:
-            out.writerow([c.row.compiler, c.row.tool, c.row.layout, c.column,
-                          "ok" if c.ok else "FAIL", c.text,
-                          "%.1f" % c.seconds])
-    for c in cells:
-        if c.output is None:
-            continue
-        path = os.path.join(ROOT, OUT, "%s-%s.log" % (
-            c.row.files, c.column.replace(" ", "-")))
-        if not c.ok:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(c.output)
-        elif os.path.exists(path):
-            os.unlink(path)
+    with open(path + ".csv", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cells = cells if quick else with_earlier(cells)
+        with open(path + ".csv", "w", encoding="utf-8", newline="") as file:
+            out = csv.writer(file)
+            out.writerow(["compiler", "tool", "layout", "column", "result",
+                          "done", "seconds"])
+            for c in cells:
+                out.writerow([c.row.compiler, c.row.tool, c.row.layout,
+                              c.column, "ok" if c.ok else "FAIL", c.text,
+                              "%.1f" % c.seconds])
+        names = {c.row.name for c in cells}
+        text = table([row for row in (quick_rows if quick else rows)()
+                      if row.name in names], cells)
+        with open(path + ".txt", "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    return text
+
+
+def keep_output(cell):
+    """What a cell said that failed, in a file."""
+    path = os.path.join(ROOT, OUT, "%s-%s.log" % (
+        cell.row.files, cell.column.replace(" ", "-")))
+    if not cell.ok:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(cell.output)
+    elif os.path.exists(path):
+        os.unlink(path)
 
 
 def build(chosen, args):
@@ -314,7 +377,8 @@ def parse():
     parser.add_argument("--fuzz", type=float)
     args = parser.parse_args()
     chosen = [row for row in (quick_rows if args.quick else rows)()
-              if args.only in row.name and args.build in ("", row.flavour)]
+              if any(text.strip() in row.name for text in args.only.split(","))
+              and args.build in ("", row.flavour)]
     if not chosen:
         proc.usage("matrix: no row is named %s"
                    % (args.build or args.only))
@@ -327,25 +391,20 @@ def main():
     args, chosen = parse()
     proc.catch_signals()
     os.makedirs(os.path.join(ROOT, OUT), exist_ok=True)
+    width = proc.number("JOBS", proc.NCPU, 256)
     build(chosen, args)
     cells = []
-    for row in chosen:
-        for cell in run_row(row, args):
-            cells.append(cell)
-            print("%-4s %-28s %-18s%7.1f s  %s" % (
-                "ok" if cell.ok else "FAIL", row.name, cell.column,
-                cell.seconds, cell.text), flush=True)
-            if not cell.ok:
-                for line in cell.output.splitlines()[:12]:
-                    print("     " + line)
-        if proc.stopping():
-            break
-    known = [] if args.quick else earlier(chosen)
-    shown = [row for row in (quick_rows if args.quick else rows)()
-             if row.name in [c.row.name for c in known + cells]]
-    text = table(shown, known + cells)
-    where = OUT + ("-quick" if args.quick else "")
-    keep(known + cells, text, where)
+    text, where = "", OUT + ("-quick" if args.quick else "")
+    for cell in run_cells(chosen, args, width):
+        cells.append(cell)
+        print("%-4s %-28s %-18s%7.1f s  %s" % (
+            "ok" if cell.ok else "FAIL", cell.row.name, cell.column,
+            cell.seconds, cell.text), flush=True)
+        if not cell.ok:
+            for line in cell.output.splitlines()[:12]:
+                print("     " + line)
+        keep_output(cell)
+        text = keep(cells, args.quick, where)
     print("\n" + text)
     bad = sum(not c.ok for c in cells)
     print("\n%d cells, %d failed: %s.txt, %s.csv" % (

@@ -53,7 +53,7 @@ static void check_open(const char *p, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
 		assert_false(is_closed(p + i));
-	for (size_t i = 0; i < APB_SAN_GAP; i++)
+	for (size_t i = 0; i != APB_SAN_GAP; i++)
 		assert_closed(p + size + i);
 	assert_closed(p - 1);
 }

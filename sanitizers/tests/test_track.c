@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "glue/glue.h"
+#include "glue/tool.h"
 #include "marks.h"
 #include "track/region.h"
 #include "track/track.h"
@@ -28,6 +29,10 @@ static size_t next_size(size_t size)
 {
 	return size < 1100 ? size + 1 : size + size / 13;
 }
+
+/* What the tool is told to let a block have, in MiB. */
+#define LARGEST_MB "300"
+#define LARGEST ((size_t)300 << 20)
 
 #define SIZE_MAX_TESTED ((size_t)3 << 20)
 
@@ -522,7 +527,10 @@ static void test_classes(void **state)
 	for (i = 513; i < 1000; i += 7) {
 		p = apb_malloc(i);
 		assert_non_null(p);
+		/* reads notes, which nobody may but who says so */
+		tool_enter();
 		assert_true(apb_track_locate(p, &place));
+		tool_leave();
 		whole = i + (size_t)(p - place.block);
 		assert_in_range(place.end - place.block, whole,
 				whole + (whole > 1024 ? 127 : 63));
@@ -535,6 +543,37 @@ static void test_classes(void **state)
 	assert_in_range(used, s.used_bytes + 1, s.used_bytes * 9 / 8);
 	assert_int_equal(s.class_[APB_NR_CLASSES - 1].size, APB_MAX_POOLED);
 	apb_reset();
+}
+
+/* As large as the tool lets a block be, and no larger. */
+static void test_largest(void **state)
+{
+	const size_t size = LARGEST - 3;
+	char *p;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, 0);
+	for (int again = 0; again < 2; again++) {
+		p = apb_malloc(size);
+		assert_non_null(p);
+		assert_open(p, size);
+		assert_closed(p - 1);
+		assert_closed(p + size);
+		apb_free(p);
+		for (size_t i = 0; i < size; i += 4000)
+			assert_closed(p + i);
+	}
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
+	errno = 0;
+	assert_null(apb_malloc(LARGEST + 1));
+	assert_int_equal(errno, ENOMEM);
+	assert_null(apb_calloc(LARGEST / 16, 17));
+	assert_null(apb_aligned_alloc(32, LARGEST + 1));
+	assert_null(apb_aligned_alloc((size_t)512 << 20, 1));
+	p = apb_malloc(5);
+	assert_null(apb_realloc(p, LARGEST + 1));
+	check_open(p, 5);
+	apb_free(p);
 }
 
 int main(void)
@@ -555,8 +594,12 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_largest),
 	};
 
+	/* quoted, and with others, as users may write it */
+	setenv(TOOL_OPTIONS, "a=1:max_allocation_size_mb='" LARGEST_MB "',b=2",
+	       1);
 	apb_set_option(APB_OPT_QUARANTINE, (size_t)64 << 20);
 	return cmocka_run_group_tests_name("track", tests, NULL, NULL);
 }

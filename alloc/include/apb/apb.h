@@ -293,9 +293,9 @@ enum apb_option {
 	 * Bytes of empty pools that may stay resident; when there are more,
 	 * empty arenas are unmapped, and if there are more still, pools purged
 	 * down to half of it.  0: all at once.  APB_DIRTY_AUTO (default): 1 MiB
-	 * and 1/128 of the bytes in pools in use, and what the program has shown
-	 * to need again soon after it was given back, up to 64 MiB and 1/4 of
-	 * the bytes in use.
+	 * and 1/128 of the bytes in pools in use, and eight times what the
+	 * program has shown to need again soon after it was given back, up to
+	 * 64 MiB and 1/4 of the bytes in use.
 	 */
 	APB_OPT_DIRTY_LIMIT,
 	/*
