@@ -80,7 +80,9 @@ class Row:
         self.flavour = flavour
         self.name = "%s %s %s" % (compiler, tool, layout)
         self.files = self.name.replace(" ", "-")
-        self.columns = TRACKING if layout == "tracking" else PRODUCTION
+        self.columns = [
+            c for c in (TRACKING if layout == "tracking" else PRODUCTION)
+            if c.kernel not in self.left_out()]
 
     def play(self, quick):
         return "build/%s%s/apb-play" % ("quick/" if quick else "", self.flavour)
