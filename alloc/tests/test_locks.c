@@ -519,6 +519,24 @@ static void test_large_taken_meanwhile(void **ctx)
 	end_two();
 }
 
+/* Nor is one lost that is freed while it is copied to a larger one. */
+static void test_freed_while_copied(void **ctx)
+{
+	void *p = NULL;
+
+	(void)ctx;
+	play_two();
+	shared = apb_malloc(100);
+	meanwhile.fn = free_shared;
+	meanwhile.lock = NULL;
+	meanwhile.at = 1;
+	LOCKS(p = apb_realloc(shared, 1000));
+	assert_non_null(p);
+	assert_int_equal(nr_ignored, 1);
+	apb_free(p);
+	end_two();
+}
+
 /* A block that has just been handed out again is no misuse. */
 static void test_allocated_meanwhile(void **ctx)
 {
@@ -723,6 +741,7 @@ int main(void)
 		cmocka_unit_test_setup(test_fork_lets_go, setup),
 		cmocka_unit_test_setup(test_large_freed_meanwhile, setup),
 		cmocka_unit_test_setup(test_large_taken_meanwhile, setup),
+		cmocka_unit_test_setup(test_freed_while_copied, setup),
 		cmocka_unit_test_setup(test_allocated_meanwhile, setup),
 		cmocka_unit_test_setup(test_mapped_meanwhile, setup),
 		cmocka_unit_test_setup(test_freed_meanwhile, setup),

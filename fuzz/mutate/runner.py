@@ -21,6 +21,7 @@ MAX_MUTANTS = 65536  # APB_MUTANTS_MAX
 TRACE_SECONDS = 100
 COMPARE_SECONDS = 0.5  # what takes longer comes after comparing objects
 IDLE_SECONDS = 2
+AWAKE = 20  # times as long it may take if it is awake
 SLOWER_MS = 500  # CPU time more than four times the original's
 START_SECONDS = 0.005  # of a process
 QUICK_MOST = 1  # a program that takes longer is not for quick runs
@@ -32,48 +33,39 @@ EQUIVALENT = {"result": "equivalent", "by": "compiler", "how": "",
 
 def wait(process, wall):
     """Its status; None if it takes longer, or nothing of its session moves for
-    IDLE_SECONDS: a deadlock.  Time in which it wants to run, but others do, does
-    not count."""
-    begin = moved = time.monotonic()
-    ticks, delays = None, {}
+    IDLE_SECONDS: a deadlock.  Time in which it is awake does not count, as it
+    may be others that run: what it may use of the CPU has a limit of its own."""
+    begin = moved = last = time.monotonic()
+    left, ticks = wall, None
     while True:
-        now = time.monotonic()
-        left = begin + wall + sum(delays.values()) - now
-        if left <= 0 or now - moved > IDLE_SECONDS:
-            return None
         try:
             return process.wait(min(left, IDLE_SECONDS / 4))
         except subprocess.TimeoutExpired:
-            latest = session_ticks(process.pid, delays)
-            if latest != ticks:
-                ticks, moved = latest, time.monotonic()
+            now = time.monotonic()
+        awake, latest = session_ticks(process.pid)
+        if not awake:
+            left -= now - last
+        if awake or latest != ticks:
+            ticks, moved = latest, now
+        last = now
+        if left <= 0 or now - moved > IDLE_SECONDS or \
+                now - begin > AWAKE * wall:
+            return None
 
 
-def session_ticks(session, delays):
-    """What the session's processes have used of the CPU; something new each
-    time as long as one of their threads is not asleep.  @delays gets the seconds
-    that each of them has waited for a CPU."""
-    used = []
-    awake = False
+def session_ticks(session):
+    """Whether one of the threads of the session's processes is not asleep; and
+    what they have used of the CPU."""
+    awake, used = False, []
     for path in glob.glob("/proc/[0-9]*/stat"):
         fields = fields_of(path)
         if not fields or int(fields[3]) != session:
             continue
         for task in glob.glob(path[:-4] + "task/*/stat"):
-            delays[task] = max(delay_of(task), delays.get(task, 0))
             fields = fields_of(task)
             awake |= bool(fields and fields[0] not in "SZX")
             used.append(fields and fields[11:13])
-    return object() if awake else used
-
-
-def delay_of(task):
-    """Seconds that a thread could have run, but did not; 0 if that is unknown."""
-    try:
-        with open(task[:-4] + "schedstat", encoding="ascii") as file:
-            return int(file.read().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0
+    return awake, used
 
 
 def fields_of(path):

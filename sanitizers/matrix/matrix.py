@@ -80,7 +80,9 @@ class Row:
         self.flavour = flavour
         self.name = "%s %s %s" % (compiler, tool, layout)
         self.files = self.name.replace(" ", "-")
-        self.columns = TRACKING if layout == "tracking" else PRODUCTION
+        self.columns = [
+            c for c in (TRACKING if layout == "tracking" else PRODUCTION)
+            if c.kernel not in self.left_out()]
 
     def play(self, quick):
         return "build/%s%s/apb-play" % ("quick/" if quick else "", self.flavour)
@@ -314,11 +316,10 @@ def earlier():
                 if (name := "%(compiler)s %(tool)s %(layout)s" % line) in known]
 
 
-def with_earlier(cells):
-    """What is known of all cells: of those that have been run now, that."""
-    names = {(c.row.name, c.column) for c in cells}
-    return [c for c in earlier()
-            if (c.row.name, c.column) not in names] + cells
+def with_earlier(cell):
+    """What is known of all cells, by whomever they were run."""
+    return [c for c in earlier() if (c.row.name, c.column) !=
+            (cell.row.name, cell.column)] + [cell]
 
 
 def keep(cells, quick, where):
@@ -327,7 +328,7 @@ def keep(cells, quick, where):
     path = os.path.join(ROOT, where)
     with open(path + ".csv", "a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        cells = cells if quick else with_earlier(cells)
+        cells = cells if quick else with_earlier(cells[-1])
         with open(path + ".csv", "w", encoding="utf-8", newline="") as file:
             out = csv.writer(file)
             out.writerow(["compiler", "tool", "layout", "column", "result",
