@@ -526,7 +526,8 @@ static inline void *realloc_from(void *ptr, size_t size, const char *call)
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
 	struct apb_entry entry;
 
-	if (likely(size - 1 < APB_MAX_POOLED) && likely(apb_flat_owner(at)) &&
+	/* the class of 0 bytes is no pool's */
+	if (likely(size <= APB_MAX_POOLED) && likely(apb_flat_owner(at)) &&
 	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)) &&
 	    apb_class_of(size) == apb_flat_class(at))
 		return ptr;

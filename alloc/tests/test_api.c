@@ -288,7 +288,9 @@ static void test_realloc_special_cases(void **ctx)
 	assert_non_null(p);
 	assert_int_equal(apb_usable_size(p), 16);
 	assert_int_equal(*p, 77);
+	q = p;
 	p = apb_reallocarray(p, opaque(0), 50);
+	assert_ptr_equal(p, q);
 	assert_int_equal(apb_usable_size(p), 16);
 	assert_int_equal(*p, 77);
 	p = apb_reallocarray(p, 50, opaque(0));

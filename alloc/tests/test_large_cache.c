@@ -522,6 +522,7 @@ static void test_arenas_grow(void **ctx)
 	assert_int_equal(stats_now().arenas, 2);
 	assert_int_equal(stats_now().large_cached, 0);
 	assert_int_equal(larges()->retain.given, 0);
+	assert_int_equal(larges()->given_most, 0);
 	larges()->retain.extra = APB_LARGE_CACHE_DEFAULT;
 	apb_free(apb_malloc(5 * MIB));
 	apb_malloc(20000);

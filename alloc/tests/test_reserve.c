@@ -106,6 +106,8 @@ static void test_reserved(void **ctx)
 
 	(void)ctx;
 	assert_non_null(p);
+	assert_int_equal(apb_reserved.start, (uintptr_t)p);
+	assert_int_equal(apb_reserved.end, (uintptr_t)p + 16 * APB_PAGE);
 	/* it can be read; what was opened can be written, nothing else */
 	assert_true(all_bytes(p, 16 * APB_PAGE, 0));
 	errno = 77;
