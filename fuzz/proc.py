@@ -122,6 +122,14 @@ def signal_group(process, number):
         pass
 
 
+def _start(cmd, env, out):
+    """A process and where its output is; or None and why there is none."""
+    try:
+        return spawn(cmd, env, stdout=out, stderr=subprocess.STDOUT), out
+    except OSError as error:
+        return None, "%s: %s" % (cmd[0], error.strerror)
+
+
 def run_all(commands, timeout=None, env=None, show=False):
     """Run commands at the same time, to the end: [(exit status, output)].
 
@@ -129,14 +137,8 @@ def run_all(commands, timeout=None, env=None, show=False):
     timeout or a signal.  With @show the output is passed through instead.
     """
     deadline = time.monotonic() + timeout if timeout else None
-    running = []
-    for cmd in commands:
-        out = None if show else tempfile.TemporaryFile()
-        try:
-            running.append((spawn(cmd, env, stdout=out,
-                                  stderr=subprocess.STDOUT), out))
-        except OSError as error:
-            running.append((None, "%s: %s" % (cmd[0], error.strerror)))
+    running = [_start(cmd, env, None if show else tempfile.TemporaryFile())
+               for cmd in commands]
     ended = False
     while any(process and process.poll() is None for process, _ in running):
         time.sleep(0.02)
@@ -172,12 +174,8 @@ def run_pool(jobs, width):
     while (waiting or running) and not stopping():
         while waiting and len(running) < width:
             index, (cmd, env, timeout) = waiting.pop(0)
-            out = tempfile.TemporaryFile()
-            try:
-                process = spawn(cmd, env, stdout=out, stderr=subprocess.STDOUT)
-            except OSError as error:
-                process, out = None, "%s: %s" % (cmd[0], error.strerror)
-            running.append((index, process, out, time.monotonic(), timeout))
+            running.append((index, *_start(cmd, env, tempfile.TemporaryFile()),
+                            time.monotonic(), timeout))
         time.sleep(0.02)
         for job in list(running):
             index, process, out, start, timeout = job

@@ -113,14 +113,17 @@ static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 	return &((union apb_slot *)arena + slot)->pool;
 }
 
-/* The bitmap of a pool. */
-static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
+/* The pools' bitmaps, and that of a pool. */
+static inline uint64_t *apb_arena_bits(const struct apb_arena *arena)
 {
-	struct apb_arena *arena = apb_arena_of((uintptr_t)pool);
-
 	return (uint64_t *)((uintptr_t)arena + (arena->kind ?
 							APB_FEW_BITS_OFFSET :
-							APB_BITS_OFFSET)) +
+							APB_BITS_OFFSET));
+}
+
+static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
+{
+	return apb_arena_bits(apb_arena_of((uintptr_t)pool)) +
 	       apb_pool_slot(pool) * APB_BITS_WORDS;
 }
 

@@ -51,8 +51,9 @@ static uint64_t inverse_of(uint64_t odd)
 
 /*
  * The offset of block 0: whole cache lines, as far as the remainder of the pool
- * offers them on the page of the last block: none costs a page.  Blocks whose size is a power of two stay at multiples of it, on
- * which aligned requests rely (apb_class_of_aligned()).
+ * offers them on the page of the last block, so that none costs a page.  Blocks
+ * whose size is a power of two stay at multiples of it, on which aligned requests
+ * rely (apb_class_of_aligned()).
  */
 static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
 {
@@ -70,7 +71,7 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
  * each other pool is in one at most.  Masks of the lines in use are where the
  * slots of metadata would have their descriptors, those of 32 groups in each.
  */
-#define GROUPS_IN_SLOT (APB_CACHE_LINE / 2)
+#define GROUPS_IN_SLOT sizeof(((union apb_slot *)0)->meta.groups)
 
 static_assert((APB_META_BYTES >> APB_POOL_SHIFT_SMALL) - 1 >=
 		      APB_MAX_POOLS / GROUPS_IN_SLOT,

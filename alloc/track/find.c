@@ -225,7 +225,7 @@ APB_UNINSTRUMENTED static bool describe(const struct apb_track_place *at,
 	block->addr = apb_note_user(note);
 	block->size = apb_note_size(note);
 	block->born_stack = note->born_stack;
-	block->born_thread = note->word >> 8;
+	block->born_thread = apb_word_thread(note->word);
 	block->died_stack = block->died_thread = 0;
 	block->state = APB_SAN_LIVE;
 	if (apb_note_state(note) == APB_NOTE_LIVE && at->out)
@@ -239,7 +239,7 @@ APB_UNINSTRUMENTED static bool describe(const struct apb_track_place *at,
 	grave = (struct apb_grave *)block->addr;
 	if ((uint8_t)grave->word == (uint8_t)apb_grave_word(grave, 0)) {
 		block->died_stack = grave->died_stack;
-		block->died_thread = grave->word >> 8;
+		block->died_thread = apb_word_thread(grave->word);
 	}
 	return true;
 }

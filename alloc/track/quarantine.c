@@ -138,9 +138,9 @@ static bool dequeue_above(size_t max, struct chain *chain)
 }
 
 /*
- * What it holds is at least nine tenths of @max once it has held that much, as
- * AddressSanitizer's does; but no more than a sixteenth less than all, as what
- * is held above the least is memory of which no report comes for certain.
+ * Once it has held so much it holds at least nine tenths of @max, as
+ * AddressSanitizer's does, and at most a sixteenth less than @max: nobody can
+ * count on a report about what is held above the least, and it is memory.
  */
 static void shrink(size_t max)
 {

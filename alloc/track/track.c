@@ -261,7 +261,7 @@ APB_UNINSTRUMENTED static bool die(struct apb_note *note)
 {
 	uint32_t word = __atomic_load_n(&note->word, __ATOMIC_RELAXED);
 
-	return (word & 3) == APB_NOTE_LIVE &&
+	return apb_word_state(word) == APB_NOTE_LIVE &&
 	       __atomic_compare_exchange_n(
 		       &note->word, &word,
 		       word ^ (APB_NOTE_LIVE ^ APB_NOTE_HELD), false,

@@ -198,6 +198,12 @@ apb_note_size(const struct apb_note *note)
 	return note->size & ((UINT64_C(1) << APB_NOTE_SIZE_BITS) - 1);
 }
 
+/* Of both words. */
+static inline uint32_t apb_word_thread(uint32_t word)
+{
+	return word >> 8;
+}
+
 /* Of a note: state 2 bits, shift 6, thread 24. */
 static inline uint32_t apb_note_word(uint32_t state, unsigned int shift,
 				     uint32_t thread)
@@ -205,10 +211,15 @@ static inline uint32_t apb_note_word(uint32_t state, unsigned int shift,
 	return state | shift << 2 | thread << 8;
 }
 
+static inline uint32_t apb_word_state(uint32_t word)
+{
+	return word & 3;
+}
+
 APB_UNINSTRUMENTED static inline uint32_t
 apb_note_state(const struct apb_note *note)
 {
-	return __atomic_load_n(&note->word, __ATOMIC_RELAXED) & 3;
+	return apb_word_state(__atomic_load_n(&note->word, __ATOMIC_RELAXED));
 }
 
 APB_UNINSTRUMENTED static inline unsigned int

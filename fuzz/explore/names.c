@@ -157,7 +157,7 @@ static void say_arena(uintptr_t addr, unsigned int shift, char *buf, size_t len)
 {
 	const struct apb_arena *arena = apb_arena_of(addr);
 	size_t pools = apb_arena_slots(arena), at = addr - (uintptr_t)arena;
-	size_t bits = arena->kind ? APB_FEW_BITS_OFFSET : APB_BITS_OFFSET;
+	size_t bits = (uintptr_t)apb_arena_bits(arena) - (uintptr_t)arena;
 	char name[40];
 
 	if (at < sizeof(*arena)) {

@@ -54,11 +54,6 @@ APB_RAW static void take(const char *name, size_t name_len, const char *value,
 	}
 }
 
-APB_RAW static void parse(const char *text)
-{
-	apb_glue_options(text, take);
-}
-
 APB_RAW void apb_leak_read_options(void)
 {
 	options = (struct leak_options){
@@ -68,12 +63,12 @@ APB_RAW void apb_leak_read_options(void)
 		.exitcode = __asan_init ? 1 : 23,
 	};
 	if (__asan_init && __asan_default_options)
-		parse(__asan_default_options());
+		apb_glue_options(__asan_default_options(), take);
 	if (__lsan_default_options)
-		parse(__lsan_default_options());
+		apb_glue_options(__lsan_default_options(), take);
 	if (__asan_init)
-		parse(getenv("ASAN_OPTIONS"));
-	parse(getenv("LSAN_OPTIONS"));
+		apb_glue_options(getenv("ASAN_OPTIONS"), take);
+	apb_glue_options(getenv("LSAN_OPTIONS"), take);
 	if (__lsan_is_turned_off && __lsan_is_turned_off())
 		options.detect = false;
 }

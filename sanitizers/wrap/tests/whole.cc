@@ -2,13 +2,14 @@
 /*
  * The same in C++: what the program and libstdc++.so make and delete for each
  * other.  Without an argument: status 0 if every block is where it belongs;
- * with one: an overflow of an array of 13 chars.
+ * with "delete-size": a delete of another size; with any other one: an overflow
+ * of an array of 13 chars.
  */
-#include <cstring>
 #include <apb/apb.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <new>
 #include <sstream>
