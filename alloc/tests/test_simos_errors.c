@@ -79,6 +79,10 @@ struct bad_call {
 };
 
 #define END ((char *)SIMOS_BASE + SIMOS_SPACE)
+/* An address in messages, without its last digits. */
+#define LOW_AT SIMOS_BASE_TEXT
+#define END_AT SIMOS_END_TEXT
+
 #define EMPTY "the size is 0"
 #define ADDR "the address is not page-aligned"
 #define SIZE "the size is not a multiple of the page size"
@@ -93,75 +97,75 @@ static const struct bad_call bad_calls[] = {
 	 "map of 0xffffffffffffffff bytes at 0: " SIZE},
 
 	{APB_OS_UNMAP, LOW, 0, 0, NULL,
-	 "unmap of 0 bytes at 0x57fff8100000: " EMPTY},
+	 "unmap of 0 bytes at " LOW_AT "100000: " EMPTY},
 	{APB_OS_UNMAP, LOW + 8, PAGE, 0, NULL,
-	 "unmap of 0x1000 bytes at 0x57fff8100008: " ADDR},
+	 "unmap of 0x1000 bytes at " LOW_AT "100008: " ADDR},
 	{APB_OS_UNMAP, LOW, PAGE - 1, 0, NULL,
-	 "unmap of 0xfff bytes at 0x57fff8100000: " SIZE},
+	 "unmap of 0xfff bytes at " LOW_AT "100000: " SIZE},
 	{APB_OS_UNMAP, LOW, 2 * PAGE, 0, NULL,
-	 "unmap of 0x2000 bytes at 0x57fff8100000: " UNMAPPED},
+	 "unmap of 0x2000 bytes at " LOW_AT "100000: " UNMAPPED},
 	{APB_OS_UNMAP, LOW, 4 * PAGE, 0, NULL,
-	 "unmap of 0x4000 bytes at 0x57fff8100000: " UNMAPPED},
+	 "unmap of 0x4000 bytes at " LOW_AT "100000: " UNMAPPED},
 	{APB_OS_UNMAP, LOW + PAGE, 2 * PAGE, 0, NULL,
-	 "unmap of 0x2000 bytes at 0x57fff8101000: " UNMAPPED},
+	 "unmap of 0x2000 bytes at " LOW_AT "101000: " UNMAPPED},
 	{APB_OS_UNMAP, LOW + PAGE, PAGE, 0, NULL,
-	 "unmap of 0x1000 bytes at 0x57fff8101000: " UNMAPPED},
+	 "unmap of 0x1000 bytes at " LOW_AT "101000: " UNMAPPED},
 	{APB_OS_UNMAP, HIGH + PAGE, 2 * PAGE, 0, NULL,
-	 "unmap of 0x2000 bytes at 0x57fff8201000: " UNMAPPED},
+	 "unmap of 0x2000 bytes at " LOW_AT "201000: " UNMAPPED},
 	{APB_OS_UNMAP, (char *)PAGE, PAGE, 0, NULL,
 	 "unmap of 0x1000 bytes at 0x1000: " OUTSIDE},
 	{APB_OS_UNMAP, NULL, PAGE, 0, NULL,
 	 "unmap of 0x1000 bytes at 0: " OUTSIDE},
 	{APB_OS_UNMAP, END, PAGE, 0, NULL,
-	 "unmap of 0x1000 bytes at 0x580008000000: " OUTSIDE},
+	 "unmap of 0x1000 bytes at " END_AT "8000000: " OUTSIDE},
 	{APB_OS_UNMAP, END - PAGE, 2 * PAGE, 0, NULL,
-	 "unmap of 0x2000 bytes at 0x580007fff000: " OUTSIDE},
+	 "unmap of 0x2000 bytes at " END_AT "7fff000: " OUTSIDE},
 	{APB_OS_UNMAP, LOW, SIZE_MAX - PAGE + 1, 0, NULL,
-	 "unmap of 0xfffffffffffff000 bytes at 0x57fff8100000: " OUTSIDE},
+	 "unmap of 0xfffffffffffff000 bytes at " LOW_AT "100000: " OUTSIDE},
 
 	{APB_OS_PURGE, LOW, 0, 0, NULL,
-	 "purge of 0 bytes at 0x57fff8100000: " EMPTY},
+	 "purge of 0 bytes at " LOW_AT "100000: " EMPTY},
 	{APB_OS_PURGE, LOW + 16, PAGE, 0, NULL,
-	 "purge of 0x1000 bytes at 0x57fff8100010: " ADDR},
+	 "purge of 0x1000 bytes at " LOW_AT "100010: " ADDR},
 	{APB_OS_PURGE, LOW, 100, 0, NULL,
-	 "purge of 0x64 bytes at 0x57fff8100000: " SIZE},
+	 "purge of 0x64 bytes at " LOW_AT "100000: " SIZE},
 	{APB_OS_PURGE, LOW, 4 * PAGE, 0, NULL,
-	 "purge of 0x4000 bytes at 0x57fff8100000: " UNMAPPED},
+	 "purge of 0x4000 bytes at " LOW_AT "100000: " UNMAPPED},
 	{APB_OS_PURGE, END, PAGE, 0, NULL,
-	 "purge of 0x1000 bytes at 0x580008000000: " OUTSIDE},
+	 "purge of 0x1000 bytes at " END_AT "8000000: " OUTSIDE},
 
 	{APB_OS_REMAP, LOW, 0, PAGE, NULL,
-	 "remap of 0 bytes at 0x57fff8100000: " EMPTY},
+	 "remap of 0 bytes at " LOW_AT "100000: " EMPTY},
 	{APB_OS_REMAP, LOW + 8, PAGE, PAGE, NULL,
-	 "remap of 0x1000 bytes at 0x57fff8100008: " ADDR},
+	 "remap of 0x1000 bytes at " LOW_AT "100008: " ADDR},
 	{APB_OS_REMAP, LOW, 100, PAGE, NULL,
-	 "remap of 0x64 bytes at 0x57fff8100000: " SIZE},
+	 "remap of 0x64 bytes at " LOW_AT "100000: " SIZE},
 	{APB_OS_REMAP, LOW, 2 * PAGE, PAGE, NULL,
-	 "remap of 0x2000 bytes at 0x57fff8100000: " UNMAPPED},
+	 "remap of 0x2000 bytes at " LOW_AT "100000: " UNMAPPED},
 	{APB_OS_REMAP, END, PAGE, PAGE, NULL,
-	 "remap of 0x1000 bytes at 0x580008000000: " OUTSIDE},
+	 "remap of 0x1000 bytes at " END_AT "8000000: " OUTSIDE},
 	{APB_OS_REMAP, LOW, PAGE, 0, NULL,
-	 "remap of 0 bytes at 0x57fff8100000: " NEW_SIZE},
+	 "remap of 0 bytes at " LOW_AT "100000: " NEW_SIZE},
 	{APB_OS_REMAP, LOW, PAGE, PAGE + 1, NULL,
-	 "remap of 0x1001 bytes at 0x57fff8100000: " NEW_SIZE},
+	 "remap of 0x1001 bytes at " LOW_AT "100000: " NEW_SIZE},
 	{APB_OS_REMAP, LOW, PAGE, PAGE + 1, HIGH,
-	 "remap of 0x1001 bytes at 0x57fff8100000: " NEW_SIZE},
+	 "remap of 0x1001 bytes at " LOW_AT "100000: " NEW_SIZE},
 	{APB_OS_REMAP, LOW, PAGE, PAGE, HIGH + 8,
-	 "remap target of 0x1000 bytes at 0x57fff8200008: " ADDR},
+	 "remap target of 0x1000 bytes at " LOW_AT "200008: " ADDR},
 	{APB_OS_REMAP, LOW, PAGE, PAGE, LOW + PAGE,
-	 "remap target of 0x1000 bytes at 0x57fff8101000: " UNMAPPED},
+	 "remap target of 0x1000 bytes at " LOW_AT "101000: " UNMAPPED},
 	{APB_OS_REMAP, LOW, PAGE, 3 * PAGE, HIGH,
-	 "remap target of 0x3000 bytes at 0x57fff8200000: " UNMAPPED},
+	 "remap target of 0x3000 bytes at " LOW_AT "200000: " UNMAPPED},
 	{APB_OS_REMAP, LOW, PAGE, PAGE, END,
-	 "remap target of 0x1000 bytes at 0x580008000000: " OUTSIDE},
+	 "remap target of 0x1000 bytes at " END_AT "8000000: " OUTSIDE},
 	{APB_OS_REMAP, LOW, PAGE, PAGE, LOW,
-	 "remap target of 0x1000 bytes at 0x57fff8100000: "
+	 "remap target of 0x1000 bytes at " LOW_AT "100000: "
 	 "overlaps the old range"},
 	{APB_OS_REMAP, LOW + 2 * PAGE, 2 * PAGE, PAGE, LOW + 3 * PAGE,
-	 "remap target of 0x1000 bytes at 0x57fff8103000: "
+	 "remap target of 0x1000 bytes at " LOW_AT "103000: "
 	 "overlaps the old range"},
 	{APB_OS_REMAP, LOW + 3 * PAGE, PAGE, 2 * PAGE, LOW + 2 * PAGE,
-	 "remap target of 0x2000 bytes at 0x57fff8102000: "
+	 "remap target of 0x2000 bytes at " LOW_AT "102000: "
 	 "overlaps the old range"},
 };
 
