@@ -24,10 +24,12 @@
 #define SIMOS_BASE ((uintptr_t)0x567ef8000000)
 #define SIMOS_BASE_TEXT "0x567ef8" /* and six digits; the end: and seven */
 #define SIMOS_END_TEXT "0x567f0"
+#define SIMOS_LAST_SLICE_TEXT "22143"
 #else
 #define SIMOS_BASE ((uintptr_t)0x57fff8000000)
 #define SIMOS_BASE_TEXT "0x57fff8"
 #define SIMOS_END_TEXT "0x58000"
+#define SIMOS_LAST_SLICE_TEXT "22528"
 #endif
 #define SIMOS_SPACE ((size_t)256 << 20)
 

@@ -165,7 +165,9 @@ inlined void *alloc(size_t size, bool zero, const void *fn)
 			     fn) :
 		       NULL;
 	tool_leave();
-	if (zero && user && total <= APB_MAX_POOLED)
+	if (unlikely(!user))
+		return refuse(APB_GLUE_MEMORY, 1, size, fn);
+	if (zero && total <= APB_MAX_POOLED)
 		memset(user, 0, size);
 	return user;
 }
@@ -216,6 +218,8 @@ APB_UNINSTRUMENTED void *apb_aligned_alloc(size_t align, size_t size)
 		close_large(block, block + ((size_t)1 << shift), size);
 	user = block ? birth(block, shift, size, 0, apb_aligned_alloc) : NULL;
 	tool_leave();
+	if (unlikely(!user))
+		return refuse(APB_GLUE_MEMORY, 1, size, apb_aligned_alloc);
 	return user;
 }
 
@@ -353,6 +357,8 @@ APB_UNINSTRUMENTED static bool fits(void *ptr, size_t align, size_t size)
 	else if (real != (TOOL_EMPTY ? size : served(size)))
 		kind = APB_SAN_FREE_SIZE;
 	else
+		return true;
+	if (!tool_compares_sizes())
 		return true;
 	apb_san_bad_free_sized(kind, ptr, size, align);
 	return false;

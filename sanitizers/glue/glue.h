@@ -146,12 +146,17 @@ enum apb_glue_refusal {
 	APB_GLUE_CALLOC, /* @n times @size is too much */
 	APB_GLUE_REALLOCARRAY,
 	APB_GLUE_SIZE, /* @size is */
-	APB_GLUE_ALIGN, /* @n is none */
+	APB_GLUE_MEMORY, /* @size is more than there is */
+	APB_GLUE_ALIGN, /* @n is none, or @size is no multiple of it */
+	APB_GLUE_MEMALIGN, /* @n is none */
+	APB_GLUE_POSIX_MEMALIGN,
+	APB_GLUE_PVALLOC, /* @size is too much, when it is rounded up */
 };
 
 /*
  * Report it if the tool does so of its malloc, and end as it does, unless it is
- * told that its allocator may return NULL.
+ * told that its allocator may return NULL.  Of APB_GLUE_MEMORY it is asked
+ * whether the tool has none either.
  */
 void apb_glue_refused(enum apb_glue_refusal kind, size_t n, size_t size,
 		      uint32_t stack);

@@ -64,7 +64,8 @@ APB_RAW static inline void apb_leak_heap_used(const void *addr, size_t size)
 
 struct leak_options {
 	bool detect, at_exit, report_objects, print_suppressions;
-	bool may_return_null; /* not the leak check's: see apb_glue_refused() */
+	/* not the leak check's: see tool_refuse() and tool_compares_sizes() */
+	bool may_return_null, new_delete_mismatch;
 	int exitcode;
 	size_t max_leaks;
 	char suppressions[4096]; /* file name */

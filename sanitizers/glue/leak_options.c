@@ -43,6 +43,8 @@ APB_RAW static void take(const char *name, size_t name_len, const char *value,
 		options.print_suppressions = truth(value, len);
 	else if (apb_glue_is(name, name_len, "allocator_may_return_null"))
 		options.may_return_null = truth(value, len);
+	else if (apb_glue_is(name, name_len, "new_delete_type_mismatch"))
+		options.new_delete_mismatch = truth(value, len);
 	else if (apb_glue_is(name, name_len, "exitcode"))
 		options.exitcode = (int)strtol(value, NULL, 0);
 	else if (apb_glue_is(name, name_len, "max_leaks"))
@@ -60,6 +62,7 @@ APB_RAW void apb_leak_read_options(void)
 		.detect = true,
 		.at_exit = true,
 		.print_suppressions = true,
+		.new_delete_mismatch = true,
 		.exitcode = __asan_init ? 1 : 23,
 	};
 	if (__asan_init && __asan_default_options)

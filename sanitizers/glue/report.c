@@ -295,11 +295,42 @@ static const char *say_refused(const struct refused *r, char *text, size_t size)
 			 "supported size (thread T%u)",
 			 r->size, thread);
 		return "allocation-size-too-big";
+	case APB_GLUE_MEMORY:
+		snprintf(text, size,
+			 "out of memory: allocator is trying to allocate "
+			 "0x%zx bytes",
+			 r->size);
+		return "out-of-memory";
+	case APB_GLUE_PVALLOC:
+		snprintf(
+			text, size,
+			"pvalloc parameters overflow: size 0x%zx rounded up to "
+			"system page size cannot be represented in type size_t "
+			"(thread T%u)",
+			r->size, thread);
+		return "pvalloc-overflow";
+	case APB_GLUE_MEMALIGN:
+		snprintf(text, size,
+			 "invalid allocation alignment: %zu, alignment must be "
+			 "a power of two (thread T%u)",
+			 r->n, thread);
+		return "invalid-allocation-alignment";
+	case APB_GLUE_POSIX_MEMALIGN:
+		snprintf(text, size,
+			 "invalid alignment requested in posix_memalign: %zu, "
+			 "alignment must be a power of two and a multiple of "
+			 "sizeof(void*) == %zu (thread T%u)",
+			 r->n, sizeof(void *), thread);
+		return "invalid-posix-memalign-alignment";
 	default:
 		snprintf(text, size,
 			 "invalid alignment requested in aligned_alloc: %zu, "
-			 "alignment must be a power of two (thread T%u)",
-			 r->n, thread);
+			 "alignment must be a power of two%s (thread T%u)",
+			 r->n,
+			 r->n & (r->n - 1) || !r->n ?
+				 "" :
+				 " and the requested size a multiple of it",
+			 thread);
 		return "invalid-aligned-alloc-alignment";
 	}
 }
@@ -324,12 +355,13 @@ static void print_refused(void *arg)
 	apb_glue_say("SUMMARY: " TOOL_NAME ": %s %s", summary, text);
 }
 
-void apb_glue_refused(enum apb_glue_refusal kind, size_t n, size_t size,
-		      uint32_t stack)
+/* Not seen by the tool: ThreadSanitizer has the stack without it. */
+APB_RAW void apb_glue_refused(enum apb_glue_refusal kind, size_t n, size_t size,
+			      uint32_t stack)
 {
 	struct refused refused = {kind, n, size, stack};
 
-	if (TOOL_REFUSES && !tool_may_return_null())
+	if (tool_refuse(kind, n, size, stack))
 		report(print_refused, &refused);
 }
 

@@ -35,6 +35,11 @@
  *   tool_announce(thread)        "Thread T1 created by T0 here:" if it can
  *   tool_listen()                from now on, call apb_glue_reported() at the
  *                                end of each of its reports
+ *   tool_refuse(kind, n, size, stack)  a request is refused: report that, if
+ *                                it does so; or true: the layer is to report
+ *                                it; only where there is TOOL_REFUSES
+ *   tool_compares_sizes()        whether a free with a wrong size is to be
+ *                                reported; only where there is TOOL_COMPARES
  *   tool_report(print, arg)      make a report: @print says it; then end as
  *                                after any report, or return if the tool goes
  *                                on; one at a time
@@ -74,15 +79,25 @@
 #endif
 
 #ifndef TOOL_REFUSES
-#define TOOL_REFUSES 0 /* 1: requests that cannot be served are reported */
-static inline bool tool_may_return_null(void)
+static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
+			       size_t size, uint32_t stack)
 {
-	return true;
+	(void)stack;
+	(void)kind;
+	(void)n;
+	(void)size;
+	return false;
 }
 #endif
 #ifndef TOOL_OPTIONS
 #define TOOL_OPTIONS "APB_TOOL_OPTIONS" /* it has none of its own */
 #define TOOL_DEFAULTS apb_tool_default_options
+#endif
+#ifndef TOOL_COMPARES
+static inline bool tool_compares_sizes(void)
+{
+	return true;
+}
 #endif
 #ifndef TOOL_LARGEST
 #define TOOL_LARGEST SIZE_MAX

@@ -30,7 +30,8 @@
 #define TOOL_DEFAULTS __asan_default_options
 #define TOOL_STACKS 1
 #define TOOL_QUARANTINE ((size_t)256 << 20)
-#define TOOL_REFUSES 1
+#define TOOL_REFUSES
+#define TOOL_COMPARES
 
 #ifdef __clang__
 #define TOOL_CLOSED_HEADER 1
@@ -502,11 +503,34 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	close(fd);
 }
 
-/* Asked when there is something to report, which may be before all else. */
-static inline bool tool_may_return_null(void)
+/* Its own malloc is not asked whether there is memory: it fills its shadow. */
+static inline bool asan_has_memory(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return false;
+	munmap(p, size);
+	return true;
+}
+
+/* The options are read here, as this may be before all else. */
+static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
+			       size_t size, uint32_t stack)
+{
+	(void)stack;
+	(void)n;
+	if (kind == APB_GLUE_MEMORY && asan_has_memory(size))
+		return false;
+	apb_leak_read_options();
+	return !apb_leak_options()->may_return_null;
+}
+
+static inline bool tool_compares_sizes(void)
 {
 	apb_leak_read_options();
-	return apb_leak_options()->may_return_null;
+	return apb_leak_options()->new_delete_mismatch;
 }
 
 static inline void tool_bad_free(const struct apb_glue_free *bad)

@@ -24,12 +24,14 @@
 #define APB_GLUE_TOOL_TSAN_H
 
 #include "glue/glue.h"
+#include "glue/real.h"
 #include "glue/tool_common.h"
 
 #define TOOL_NAME "ThreadSanitizer"
 #define TOOL_OPTIONS "TSAN_OPTIONS"
 #define TOOL_DEFAULTS __tsan_default_options
 #define TOOL_STACKS 1
+#define TOOL_REFUSES
 #define TOOL_QUARANTINE ((size_t)0)
 #define TOOL_CLOSED_HEADER 0
 #define TOOL_BEFORE "before"
@@ -233,6 +235,21 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	__tsan_mutex_pre_unlock(&mutex, 0);
 	__tsan_mutex_post_unlock(&mutex, 0);
 	tool_loud();
+}
+
+TSAN_INLINE bool tool_refuse(enum apb_glue_refusal kind, size_t n, size_t size,
+			     uint32_t stack)
+{
+	const uintptr_t *pcs;
+	bool caller = apb_stack_get(stack, &pcs) > 1;
+
+	/* its own stack does not have who called apb */
+	if (caller)
+		__tsan_func_entry((void *)pcs[1]);
+	apb_real_refuse(kind, n, size);
+	if (caller)
+		apb_tsan_exit(NULL);
+	return false;
 }
 
 static inline void tool_bad_free(const struct apb_glue_free *bad)

@@ -16,6 +16,7 @@
 #define APB_GLUE_TOOL_VALGRIND_H
 
 #include "glue/glue.h"
+#include "glue/real.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 
 #define TOOL_NAME "valgrind"
 #define TOOL_STACKS 0
+#define TOOL_REFUSES
 #define TOOL_QUARANTINE ((size_t)20 << 20)
 #define TOOL_CLOSED_HEADER 0
 /* An address 16 bytes from a block is told to be of it: of one block only. */
@@ -173,6 +175,16 @@ static inline void tool_bad_free(const struct apb_glue_free *bad)
 		apb_glue_report_free(bad);
 	else
 		VALGRIND_FREELIKE_BLOCK(bad->addr, 0);
+}
+
+/* memcheck wonders at sizes that would be negative, and at nothing else. */
+static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
+			       size_t size, uint32_t stack)
+{
+	(void)stack;
+	if (kind == APB_GLUE_SIZE && size > PTRDIFF_MAX)
+		apb_real_refuse(kind, n, size);
+	return false;
 }
 
 #endif /* APB_GLUE_TOOL_VALGRIND_H */

@@ -34,6 +34,7 @@ extern const struct scene bounds_scenes[];
 extern const struct scene dead_scenes[];
 extern const struct scene free_scenes[];
 extern const struct scene init_scenes[];
+extern const struct scene refused_scenes[];
 extern const struct scene leak_scenes[];
 extern const struct scene race_scenes[];
 extern const struct scene correct_scenes[];

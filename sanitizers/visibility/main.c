@@ -6,8 +6,9 @@
 #include "client.h"
 
 static const struct scene *const all[] = {
-	bounds_scenes, dead_scenes, free_scenes,    init_scenes,
-	leak_scenes,   race_scenes, correct_scenes, correct_thread_scenes,
+	bounds_scenes,	dead_scenes,	       free_scenes,
+	init_scenes,	leak_scenes,	       race_scenes,
+	correct_scenes, correct_thread_scenes, refused_scenes,
 };
 
 static void list(void)

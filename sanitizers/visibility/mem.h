@@ -21,6 +21,8 @@
 #define CALLOC(n, size) apb_calloc(n, size)
 #define REALLOC(p, size) apb_realloc(p, size)
 #define ALIGNED(align, size) apb_aligned_alloc(align, size)
+#define ARRAY(p, n, size) apb_reallocarray(p, n, size)
+#define C_ALIGNED(align, size) apb_aligned_alloc(align, size)
 #define FREE(p) apb_free(p)
 #define SIZED(size) apb_malloc(size)
 #define FREE_SIZED(p, size) apb_free_sized(p, size)
@@ -41,6 +43,8 @@ size_t apb_san_leak_check(void) __attribute__((weak));
 #include <malloc.h>
 #include <valgrind/memcheck.h>
 
+/* only with _GNU_SOURCE in a header */
+void *reallocarray(void *p, size_t n, size_t size);
 void *plain_new(size_t size) __asm__("_Znwm");
 void *plain_new_aligned(size_t size,
 			size_t align) __asm__("_ZnwmSt11align_val_t");
@@ -52,6 +56,8 @@ void plain_delete_aligned(void *p, size_t size,
 #define CALLOC(n, size) calloc(n, size)
 #define REALLOC(p, size) realloc(p, size)
 #define ALIGNED(align, size) memalign(align, size)
+#define ARRAY(p, n, size) reallocarray(p, n, size)
+#define C_ALIGNED(align, size) aligned_alloc(align, size)
 #define FREE(p) free(p)
 #define SIZED(size) plain_new(size)
 #define FREE_SIZED(p, size) plain_delete(p, size)

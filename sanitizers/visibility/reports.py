@@ -194,6 +194,9 @@ PARSERS = {"Address": asan, "Memory": msan, "Thread": tsan}
 # What apb reports in all of them in AddressSanitizer's words.
 FREES = ("double-free", "bad-free", "new-delete-type-mismatch",
          "bad-malloc_usable_size")
+# What all of them report in the same words.
+REFUSED = ("calloc-overflow", "reallocarray-overflow", "out-of-memory",
+           "allocation-size-too-big", "invalid-aligned-alloc-alignment")
 
 
 def crashed(lines, fields):
@@ -215,7 +218,7 @@ def sanitizer(text, fields):
         crashed(lines, fields)
     elif kinds:
         tool, kind = kinds[0]
-        if kind in FREES:
+        if kind in FREES + REFUSED:
             asan(lines, fields, kind)
         elif tool in PARSERS and kind != "SEGV":
             PARSERS[tool](lines, fields, kind.replace(" ", "-"))
@@ -248,6 +251,7 @@ ERRORS = (
     (r"(Source and destination overlap)", "overlap"),
     (r"Possible data race during (read|write) of size (\d+) .* by "
      r"thread #(\d+)", "data-race"),
+    (r"(Argument '\w+' of function \w+ has a fishy)", "fishy-size"),
     (r"(Process terminating with default action)", "crash"),
 )
 

@@ -121,16 +121,28 @@ size_t __wrap_malloc_usable_size(void *ptr)
 
 /* ---- alignment -------------------------------------------------------- */
 
+/* What kind of request that is refused, by the function that this is in. */
+#define REFUSE(kind, n, size, fn) \
+	apb_wrap_refuse(kind, n, size, fn, __builtin_frame_address(0))
+
+/* The tools want a size that is a multiple, as C11 did. */
 void *__wrap_aligned_alloc(size_t align, size_t size)
 {
+	if (align && (size & (align - 1)) &&
+	    REFUSE(APB_GLUE_ALIGN, align, size, __wrap_aligned_alloc)) {
+		errno = EINVAL;
+		return NULL;
+	}
 	return apb_aligned_alloc(align, size);
 }
 
-/* glibc takes the next power of two. */
+/* glibc takes the next power of two, which to the tools is a mistake. */
 void *__wrap_memalign(size_t align, size_t size)
 {
 	size_t power = 1;
 
+	if (align & (align - 1))
+		REFUSE(APB_GLUE_MEMALIGN, align, size, __wrap_memalign);
 	while (power < align && power <= SIZE_MAX / 2)
 		power *= 2;
 	return apb_aligned_alloc(power, size);
@@ -141,8 +153,12 @@ int __wrap_posix_memalign(void **out, size_t align, size_t size)
 	int saved_errno = errno;
 	void *p;
 
-	if (!align || align % sizeof(void *) || (align & (align - 1)))
+	if (!align || align % sizeof(void *) || (align & (align - 1))) {
+		REFUSE(APB_GLUE_POSIX_MEMALIGN, align, size,
+		       __wrap_posix_memalign);
+		errno = saved_errno;
 		return EINVAL;
+	}
 	p = apb_aligned_alloc(align, size);
 	errno = saved_errno;
 	if (!p)
@@ -166,6 +182,7 @@ void *__wrap_pvalloc(size_t size)
 	size_t mask = page_size() - 1;
 
 	if (size > SIZE_MAX - mask) {
+		REFUSE(APB_GLUE_PVALLOC, 1, size, __wrap_pvalloc);
 		errno = ENOMEM;
 		return NULL;
 	}

@@ -18,14 +18,16 @@ CXX_FLAVOURS = ("release", "san-address", "test")
 FLAVOURS = CXX_FLAVOURS + ("san-memory", "san-thread", "san-valgrind")
 
 
-def run(flavour, *words):
+def run(flavour, *words, more=""):
     """Without a bug asked for, all goes that goes without a tool."""
-    options = "detect_leaks=1:exitcode=86"
+    options = "exitcode=86" + more
     if len(words) == 1:
         options += ":allocator_may_return_null=1"
+    env = {tool + "_OPTIONS": options for tool in ("MSAN", "TSAN")}
+    env["ASAN_OPTIONS"] = options + ":detect_leaks=1"
     done = subprocess.run(
         [os.path.join(ROOT, "build", flavour, words[0]), *words[1:]],
-        env=dict(os.environ, ASAN_OPTIONS=options),
+        env=dict(os.environ, **env),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False)
     return done.returncode, done.stdout
@@ -81,17 +83,34 @@ class Bugs(unittest.TestCase):
         self.assertIn("realpath", report.born[0])
 
     def test_refused(self):
-        for name, kind in (("calloc", "calloc-overflow"),
-                           ("reallocarray", "reallocarray-overflow"),
-                           ("malloc", "allocation-size-too-big"),
-                           ("aligned", "invalid-aligned-alloc-alignment")):
+        for name, kind in (
+                ("calloc", "calloc-overflow"),
+                ("reallocarray", "reallocarray-overflow"),
+                ("malloc", "allocation-size-too-big"),
+                ("aligned", "invalid-aligned-alloc-alignment"),
+                ("aligned-size", "invalid-aligned-alloc-alignment"),
+                ("memalign", "invalid-allocation-alignment"),
+                ("posix", "invalid-posix-memalign-alignment"),
+                ("pvalloc", "pvalloc-overflow")):
             status, output = run("san-address", "wrap-whole",
                                  name + "-refused")
             self.assertEqual(status, 86, output)
             self.assertRegex(output, r"==ERROR: AddressSanitizer: .*\n"
-                             r"    #0 0x\w+ in apb_\w+ .*\n"
+                             r"    #0 0x\w+ in (apb|__wrap)_\w+ .*\n"
                              r"    #1 0x\w+ in ask_for_too_much .*\n")
             self.assertIn("SUMMARY: AddressSanitizer: %s " % kind, output)
+
+    def test_refused_by_other_tools(self):
+        """Their own malloc says it."""
+        for flavour, tool, kind in (
+                ("san-memory", "MemorySanitizer", "posix-memalign"),
+                ("san-thread", "ThreadSanitizer", "aligned-alloc")):
+            status, output = run(flavour, "wrap-whole", "%s-refused" % (
+                kind.replace("-memalign", "").replace("-alloc", "")))
+            self.assertEqual(status, 86, output)
+            self.assertIn("SUMMARY: %s: invalid-%s-alignment " % (tool, kind),
+                          output)
+            self.assertIn(" ask_for_too_much ", output)
 
     def test_delete_of_another_size(self):
         status, output = run("san-address", "wrap-whole-cxx", "delete-size")
@@ -99,6 +118,9 @@ class Bugs(unittest.TestCase):
         self.assertIn("new-delete-type-mismatch", output)
         self.assertIn("size of the deallocated type: 24 bytes", output)
         self.assertIn("delete_as", output)
+        self.assertEqual((0, ""), run("san-address", "wrap-whole-cxx",
+                                      "delete-size",
+                                      more=":new_delete_type_mismatch=0"))
 
     def test_new(self):
         report = self.report("wrap-whole-cxx", "overflow")

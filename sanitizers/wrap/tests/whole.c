@@ -160,7 +160,7 @@ static void __attribute__((noinline)) spoil(char *p)
 static void __attribute__((noinline)) ask_for_too_much(const char *how)
 {
 	volatile size_t huge = SIZE_MAX / 2, odd = 48;
-	void *p;
+	void *p, *q = NULL;
 
 	if (!strcmp(how, "calloc-refused"))
 		p = calloc(huge, 4);
@@ -168,8 +168,18 @@ static void __attribute__((noinline)) ask_for_too_much(const char *how)
 		p = reallocarray(NULL, huge, 4);
 	else if (!strcmp(how, "malloc-refused"))
 		p = malloc(huge);
+	else if (!strcmp(how, "aligned-refused"))
+		p = aligned_alloc(odd, 96);
+	else if (!strcmp(how, "aligned-size-refused"))
+		p = aligned_alloc(64, odd);
+	else if (!strcmp(how, "memalign-refused"))
+		p = memalign(odd, 100);
+	else if (!strcmp(how, "posix-refused"))
+		p = posix_memalign(&q, odd, 100) ? NULL : q;
+	else if (!strcmp(how, "pvalloc-refused"))
+		p = pvalloc(2 * huge);
 	else
-		p = aligned_alloc(odd, 100);
+		exit(2);
 	if (p)
 		abort();
 	NOT_LAST();
