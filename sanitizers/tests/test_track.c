@@ -13,6 +13,7 @@
 #include "glue/glue.h"
 #include "glue/tool.h"
 #include "marks.h"
+#include "tracked/nulls.h"
 #include "track/region.h"
 #include "track/track.h"
 
@@ -23,14 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What cannot be had is NULL here. */
-__attribute__((visibility("default"))) const char *__asan_default_options(void);
-
-const char *__asan_default_options(void)
-{
-	return "allocator_may_return_null=1";
-}
 
 /* Sizes around all that is a border, up to some large ones. */
 static size_t next_size(size_t size)

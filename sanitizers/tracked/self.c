@@ -7,6 +7,7 @@
  * own layer for faults; between inputs it is checked and reset.
  */
 #include "foreign/any.h"
+#include "tracked/nulls.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +32,6 @@ struct target target = {
 	.hooked = true,
 };
 const char *target_history;
-
-/* What cannot be had is NULL here. */
-__attribute__((visibility("default"))) const char *__asan_default_options(void);
-
-const char *__asan_default_options(void)
-{
-	return "allocator_may_return_null=1";
-}
 
 static size_t usable_size(void *ptr)
 {
