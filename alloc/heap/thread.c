@@ -282,6 +282,9 @@ void apb_threads_trim(void)
 {
 	struct apb_heap **link = &apb_state.heaps.idle, *heap;
 
+	/* fork() has locked them, and will unlock them */
+	if (apb_forking)
+		return;
 	apb_lock(&apb_heaps_lock);
 	while ((heap = *link)) {
 		if (!is_unused(heap)) {
