@@ -265,7 +265,8 @@ size_t apb_threads_reset(void)
 /*
  * Whether @heap, idle, can go.  Nobody sends a block to a heap without pools
  * (one that is in a batch keeps its pool in use), but somebody may be on his
- * way out of having emptied its queue.
+ * way out of having emptied its queue.  Its thread may just have ended: what is
+ * warm has bins.
  */
 static bool is_unused(struct apb_heap *heap)
 {
@@ -273,6 +274,7 @@ static bool is_unused(struct apb_heap *heap)
 
 	if (!is_mapped(heap) || !apb_trylock(&heap->lock))
 		return false;
+	apb_heap_empty(heap);
 	unused = !heap->pools;
 	apb_unlock(&heap->lock);
 	return unused;
