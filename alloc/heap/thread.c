@@ -139,6 +139,19 @@ static struct apb_heap *without_heap(void)
 	return NULL;
 }
 
+static struct apb_heap *get_heap(void)
+{
+	struct apb_heap *heap = heaps()->idle;
+
+	if (heap)
+		heaps()->idle = heap->next_idle;
+	else
+		heap = new_heap();
+	if (heap)
+		heap->attached = true;
+	return heap;
+}
+
 struct apb_heap *apb_thread_attach(void)
 {
 	struct apb_heap *heap;
@@ -147,15 +160,10 @@ struct apb_heap *apb_thread_attach(void)
 	if (is_over || apb_junk())
 		return without_heap();
 	apb_lock(&apb_heaps_lock);
-	heap = heaps()->idle;
-	if (heap)
-		heaps()->idle = heap->next_idle;
-	else
-		heap = new_heap();
-	if (heap)
-		heap->attached = true;
 	if (!key_made)
 		key_made = !pthread_key_create(&key, thread_over);
+	/* without a key its end would not be seen, but for the main thread's */
+	heap = key_made || apb_single_threaded() ? get_heap() : NULL;
 	apb_unlock(&apb_heaps_lock);
 	if (!heap)
 		return without_heap();
