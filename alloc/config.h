@@ -239,7 +239,8 @@ static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_STATES_OFFSET &&
 			      APB_META_BYTES,
 	      "metadata does not overlap");
 static_assert(APB_STATES_PAGES * (APB_PAGE / APB_GROUP_BYTES - 1) - 1 >=
-		      APB_MAX_POOLS - (APB_META_BYTES >> APB_POOL_SHIFT_SMALL),
+		      APB_MAX_POOLS -
+			      (APB_META_BYTES >> APB_POOL_SHIFT_SMALL),
 	      "there is a group for each pool, and one for solid ones");
 static_assert(APB_PAGE / APB_CACHE_LINE * sizeof(uint64_t) == APB_GROUP_BYTES,
 	      "bitmaps of a page's lines take the place of a group");

@@ -151,8 +151,7 @@ static bool is_shared(void)
 static bool is_copy(const struct apb_flat_entry *entry,
 		    const struct apb_pool *pool)
 {
-	return entry->owner == owner_of(pool) &&
-	       entry->inverse == pool->inverse &&
+	return entry->owner == owner_of(pool) && entry->inverse == pool->inverse &&
 	       entry->states == states_of(pool) &&
 	       entry->count == pool->count && entry->rotate == pool->rotate &&
 	       entry->cls == pool->cls;

@@ -61,8 +61,8 @@
  *   pool.state         a block in the pool is not LIVE; those that are out
  *                      and in no list are LIVE
  *   pool.partial       on its heap's partial list exactly if it has a block
- *   pool.solid         one that is solid, or might become so (heap.h), has no
- *                      block and never was put one into; it is one or the other
+ *   pool.solid         one that is solid was never put a block into, and its
+ *                      heap does not think of making it solid
  */
 #ifndef APB_POOL_H
 #define APB_POOL_H

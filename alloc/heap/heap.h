@@ -26,7 +26,7 @@
  *                 is out and not live, and in no list twice
  *   bin.array     base is no entry, base <= top <= limit <= base + room
  *   bin.class0    bin 0 is empty: a request of 0 bytes takes the slow path
- *   heap.filled   such a pool is one of the heap's, and of that class
+ *   heap.filled   such a pool has no block left, and never was put one into
  *   heap.partial  every pool on a class's partial list is of that class
  *   heap.queue    the queue has as many batches as its word says, all for bins
  *                 of this heap; the blocks in them are as those in bins
