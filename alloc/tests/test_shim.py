@@ -68,7 +68,7 @@ def environment(preload=None, options=None, **more):
     env = {name: value for name, value in os.environ.items()
            if name not in ("LD_PRELOAD", "APB_OPTIONS")}
     if preload:
-        env["LD_PRELOAD"] = preload
+        env["LD_PRELOAD"] = ":".join(map(proc.plain, preload.split(":")))
     if options is not None:
         env["APB_OPTIONS"] = options
     env.update(more)

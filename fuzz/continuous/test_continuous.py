@@ -31,7 +31,7 @@ import status       # noqa: E402
 import store as stores  # noqa: E402
 import torture      # noqa: E402
 
-FOLDER = os.path.join(proc.ROOT, "build", "test-continuous")
+FOLDER = os.path.join(proc.ROOT, "build", "test continuous")
 BUILD = os.path.join(proc.ROOT, "build")
 CONFIG = "libfuzzer-release-long"
 

@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 
 import seeds
 from encode import SIZE_MAX, SLOTS, class_size
-from launch import ROOT
+from launch import ROOT, plain
 
 BIG = (1 << 63) - 1 + 10
 CLIPPED = (1 << 27) - 4096
@@ -50,8 +50,8 @@ def same(got, want, what):
 
 class Tools:
     def __init__(self, build):
-        self.lib = os.path.join(build, "libapb-record.so")
-        self.next = os.path.join(build, "record", "next.so")
+        self.lib = plain(os.path.join(build, "libapb-record.so"))
+        self.next = plain(os.path.join(build, "record", "next.so"))
         self.calls = os.path.join(build, "record", "calls")
         self.dump = os.path.join(build, "record", "ops-dump")
         for path in (self.lib, self.next, self.calls, self.dump):
