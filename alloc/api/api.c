@@ -92,33 +92,6 @@ static void *large_alloc(size_t size, size_t align, bool zero)
 	return p;
 }
 
-static void *resize_once(struct apb_large *large, size_t size)
-{
-	bool copy;
-	void *p;
-
-	apb_enter();
-	p = apb_large_resize(large, size, &copy);
-	apb_leave();
-	if (!p || !copy)
-		return p;
-	/* that may be much: others need not wait for it */
-	memcpy(p, (void *)large->addr, large->size);
-	apb_enter();
-	apb_large_free(large);
-	apb_leave();
-	return p;
-}
-
-static void *large_resize(struct apb_large *large, size_t size)
-{
-	void *p = resize_once(large, size);
-
-	if (likely(p))
-		return p;
-	return after_reclaim(reclaim() ? resize_once(large, size) : NULL);
-}
-
 /* ---- allocation ------------------------------------------------------- */
 
 /* A block of class @cls by the slow path. */
@@ -448,6 +421,38 @@ void apb_free_aligned_sized(void *ptr, size_t align, size_t size)
 
 /* ---- realloc, usable size --------------------------------------------- */
 
+static void *resize_once(void *ptr, size_t size, const char *call)
+{
+	struct apb_large *large;
+	bool copy = false;
+	void *p = NULL;
+	size_t old = 0;
+
+	apb_enter();
+	/* as in free_large() */
+	large = apb_large_find((uintptr_t)ptr);
+	if (likely(large)) {
+		old = large->size;
+		p = apb_large_resize(large, size, &copy);
+	}
+	apb_leave();
+	if (!p || !copy)
+		return p;
+	/* that may be much: others need not wait for it */
+	memcpy(p, ptr, old);
+	free_large(ptr, call);
+	return p;
+}
+
+static void *large_resize(void *ptr, size_t size, const char *call)
+{
+	void *p = resize_once(ptr, size, call);
+
+	if (likely(p))
+		return p;
+	return after_reclaim(reclaim() ? resize_once(ptr, size, call) : NULL);
+}
+
 static void *realloc_target(const struct target *t, void *ptr, size_t size,
 			    const char *call)
 {
@@ -458,7 +463,7 @@ static void *realloc_target(const struct target *t, void *ptr, size_t size,
 		return ptr;
 	if (t->large && size > APB_MAX_POOLED &&
 	    size <= PTRDIFF_MAX - APB_ARENA)
-		return large_resize(t->large, size);
+		return large_resize(ptr, size, call);
 	p = apb_malloc(size);
 	if (!p)
 		return NULL;

@@ -72,8 +72,11 @@ static void after_fork(void)
  */
 static void in_child(void)
 {
-	if (locked)
+	if (locked) {
 		apb_threads_orphan();
+		/* nor is anybody in the midst of apb_trim() */
+		apb_state.arenas.purge_later = false;
+	}
 	after_fork();
 }
 

@@ -520,6 +520,60 @@ static void test_while_a_lock_is_held(void **ctx)
 	assert_all_given_back();
 }
 
+/* ---- a thread is in apb_trim() ----------------------------------------- */
+
+static void *waits(void *arg)
+{
+	pthread_barrier_wait(arg);
+	return NULL;
+}
+
+/* Whether what is freed here goes back, as it has to. */
+static bool gives_back(void)
+{
+	static void *p[20000];
+	struct apb_stats stats;
+	size_t i;
+
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = apb_malloc(500);
+	for (i = 0; i < NR_OF(p); i++)
+		apb_free(p[i]);
+	apb_settle();
+	apb_stats(&stats);
+	return stats.dirty_bytes <= stats.dirty_limit;
+}
+
+/* Between two of its steps: there is nobody in the child who would finish. */
+static void test_from_the_midst_of_a_trim(void **ctx)
+{
+	pthread_barrier_t barrier;
+	pthread_t other;
+	int status = 0;
+	pid_t pid;
+
+	(void)ctx;
+	fresh_kernel();
+	pthread_barrier_init(&barrier, NULL, 2);
+	assert_int_equal(pthread_create(&other, NULL, waits, &barrier), 0);
+	/* as apb_trim() has left it when it lets go of the locks for a while */
+	apb_enter();
+	apb_state.arenas.purge_later = true;
+	apb_leave();
+	pid = fork();
+	if (!pid)
+		_exit(gives_back() ? 0 : 17);
+	apb_enter();
+	apb_state.arenas.purge_later = false;
+	apb_leave();
+	pthread_barrier_wait(&barrier);
+	pthread_join(other, NULL);
+	pthread_barrier_destroy(&barrier);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(gives_back());
+}
+
 /* ---- programs started ------------------------------------------------- */
 
 extern char **environ;
@@ -648,6 +702,7 @@ int main(void)
 		cmocka_unit_test(test_with_one_thread),
 		cmocka_unit_test(test_from_several_threads),
 		cmocka_unit_test(test_while_a_lock_is_held),
+		cmocka_unit_test(test_from_the_midst_of_a_trim),
 		cmocka_unit_test(test_vfork_and_spawn),
 		cmocka_unit_test(test_handlers_of_earlier_libraries),
 		cmocka_unit_test(test_handlers_that_allocate),

@@ -537,6 +537,31 @@ static void test_freed_while_copied(void **ctx)
 	end_two();
 }
 
+/*
+ * Nor a large one: its second free is that at the end of the copy.  Before
+ * there is anything to copy the block is not there any more.
+ */
+static void test_large_freed_while_resized(void **ctx)
+{
+	unsigned int at;
+	void *p = NULL;
+
+	(void)ctx;
+	for (at = 1; at <= 3; at++) {
+		play_two();
+		apb_free(apb_malloc(800 * KIB));
+		shared = apb_malloc(100 * KIB);
+		meanwhile.fn = free_shared;
+		meanwhile.lock = &apb_state_lock;
+		meanwhile.at = at;
+		LOCKS(p = apb_realloc(shared, 450 * KIB));
+		assert_int_equal(!p, at < 3);
+		assert_int_equal(nr_ignored, at != 2);
+		apb_free(p);
+		end_two();
+	}
+}
+
 /* A block that has just been handed out again is no misuse. */
 static void test_allocated_meanwhile(void **ctx)
 {
@@ -742,6 +767,7 @@ int main(void)
 		cmocka_unit_test_setup(test_large_freed_meanwhile, setup),
 		cmocka_unit_test_setup(test_large_taken_meanwhile, setup),
 		cmocka_unit_test_setup(test_freed_while_copied, setup),
+		cmocka_unit_test_setup(test_large_freed_while_resized, setup),
 		cmocka_unit_test_setup(test_allocated_meanwhile, setup),
 		cmocka_unit_test_setup(test_mapped_meanwhile, setup),
 		cmocka_unit_test_setup(test_freed_meanwhile, setup),

@@ -10,6 +10,7 @@
 #include "expect.h"
 
 #define NR_FORKS 40
+#define NR_SHORT 8
 
 int handlers_called(void);
 
@@ -24,6 +25,27 @@ static void *busy(void *arg)
 		free(malloc(seed >> 16 & 0x1fff));
 	}
 	return arg;
+}
+
+static void *brief(void *barrier)
+{
+	free(malloc(10));
+	pthread_barrier_wait(barrier);
+	return NULL;
+}
+
+/* What these threads had is nobody's when they have ended. */
+static void short_threads(void)
+{
+	pthread_barrier_t barrier;
+	pthread_t id[NR_SHORT];
+	int i;
+
+	EXPECT(!pthread_barrier_init(&barrier, NULL, NR_SHORT));
+	for (i = 0; i < NR_SHORT; i++)
+		EXPECT(!pthread_create(&id[i], NULL, brief, &barrier));
+	for (i = 0; i < NR_SHORT; i++)
+		EXPECT(!pthread_join(id[i], NULL));
 }
 
 static void *forker(void *arg)
@@ -46,6 +68,8 @@ int main(void)
 	pthread_t busy_id, id;
 	int i;
 
+	forker(NULL);
+	short_threads();
 	forker(NULL);
 	EXPECT(!pthread_create(&busy_id, NULL, busy, NULL));
 	for (i = 0; i < NR_FORKS; i++) {

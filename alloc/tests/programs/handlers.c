@@ -2,8 +2,9 @@
 /*
  * A library that registers handlers for fork() in its constructor, which runs
  * before that of a preloaded library: in fork() they run when the allocator
- * has prepared itself, and allocate.
+ * has prepared itself, and allocate, and give back.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -28,6 +29,7 @@ static void handler(void)
 	for (i = 0; i < NR; i++)
 		free(blocks[i]);
 	free(malloc(100000));
+	malloc_trim(0);
 	called++;
 }
 
