@@ -20,6 +20,10 @@ from xml.etree import ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "fuzz"))
+
+import proc  # noqa: E402  (fuzz/ has to be in the path first)
+
 BUILD = os.path.join(ROOT, "build")
 # A folder with programs of which only those that are linked with the archive
 # are run, NAME-archive.

@@ -20,7 +20,8 @@ sys.dont_write_bytecode = True
 
 import seeds
 from encode import SIZE_MAX, SLOTS, class_size
-from launch import ROOT, plain
+import launch
+from launch import ROOT
 
 BIG = (1 << 63) - 1 + 10
 CLIPPED = (1 << 27) - 4096
@@ -50,8 +51,8 @@ def same(got, want, what):
 
 class Tools:
     def __init__(self, build):
-        self.lib = plain(os.path.join(build, "libapb-record.so"))
-        self.next = plain(os.path.join(build, "record", "next.so"))
+        self.lib = launch.plain(os.path.join(build, "libapb-record.so"))
+        self.next = launch.plain(os.path.join(build, "record", "next.so"))
         self.calls = os.path.join(build, "record", "calls")
         self.dump = os.path.join(build, "record", "ops-dump")
         for path in (self.lib, self.next, self.calls, self.dump):
