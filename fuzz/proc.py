@@ -242,6 +242,7 @@ def usage(text):
 
 
 DIGITS = 18  # of a number from outside, at most
+SHOWN = 80  # of what is none
 
 
 def whole(value, least, largest):
@@ -255,8 +256,8 @@ def number(name, default, largest):
     value = os.environ.get(name, str(default))
     if not whole(value, 1, largest):
         usage("%s=%s: must be a whole number from 1 to %d"
-              % (name, value if len(value) <= DIGITS else
-                 value[:DIGITS] + "...", largest))
+              % (name, value if len(value) <= SHOWN else
+                 value[:SHOWN] + "...", largest))
     return int(value)
 
 
