@@ -26,6 +26,7 @@
  *                 is out and not live, and in no list twice
  *   bin.array     base is no entry, base <= top <= limit <= base + room
  *   bin.class0    bin 0 is empty: a request of 0 bytes takes the slow path
+ *   heap.filled   such a pool is one of the heap's, and of that class
  *   heap.partial  every pool on a class's partial list is of that class
  *   heap.queue    the queue has as many batches as its word says, all for bins
  *                 of this heap; the blocks in them are as those in bins
@@ -96,6 +97,7 @@ struct apb_heap {
 	uint64_t recovered;
 	uint64_t trims; /* of the process, that it has seen */
 	size_t pools; /* that are its own */
+	struct apb_pool *filled[APB_NR_SOLID]; /* might become solid */
 	struct apb_pool *sparse[APB_NR_SPARSE]; /* ring; see sparse.h */
 	unsigned int next_sparse;
 	uint64_t sweeps; /* that it has followed */
@@ -151,7 +153,11 @@ static inline bool apb_bin_pop(struct apb_bin *bin, struct apb_entry *entry)
 	return true;
 }
 
-/* Whether there was room. */
+/*
+ * Whether there was room; then the block is not live any more.  Its state is
+ * written as late as may be: the address is known last, and stores wait for
+ * those before them.
+ */
 static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 {
 	struct apb_entry *top = bin->top;
@@ -160,6 +166,8 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 		return false;
 	__builtin_prefetch(entry.block, 1);
 	top[1] = entry;
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	apb_block_died(entry);
 	/*
 	 * In this order for one that looks on from outside the thread's order
 	 * of execution: the child of a fork() by another thread.
