@@ -161,10 +161,10 @@ static inline uint8_t *apb_pool_state(const struct apb_pool *pool,
 /* ---- entries ---------------------------------------------------------- */
 
 /*
- * An entry names a free block in a bin or batch, and its state byte, so that
- * malloc finds the byte without the pool.  Two words rather than one that is
- * packed: what malloc returns does then not wait for the division by which
- * free found the byte.
+ * An entry names a free block in a bin, and its state byte, so that malloc
+ * finds the byte without the pool.  Two words rather than one that is packed:
+ * what malloc returns does then not wait for the division by which free found
+ * the byte.
  */
 struct apb_entry {
 	void *block; /* NULL: no entry */
@@ -189,8 +189,8 @@ static_assert(APB_META_BYTES <= (size_t)1 << (64 - APB_WORD_SHIFT) &&
 #if APB_CHECKS
 static inline uintptr_t apb_entry_pack(struct apb_entry entry)
 {
-	return (uintptr_t)entry.block |
-	       (uintptr_t)entry.state << APB_WORD_SHIFT;
+	return (uintptr_t)entry.block | (uintptr_t)entry.state
+						<< APB_WORD_SHIFT;
 }
 
 static inline struct apb_entry apb_entry_unpack(uintptr_t word)
@@ -199,8 +199,7 @@ static inline struct apb_entry apb_entry_unpack(uintptr_t word)
 
 	return (struct apb_entry){
 		(void *)addr,
-		(uint8_t *)((addr & ~(APB_ARENA - 1)) |
-			    word >> APB_WORD_SHIFT),
+		(uint8_t *)((addr & ~(APB_ARENA - 1)) | word >> APB_WORD_SHIFT),
 	};
 }
 

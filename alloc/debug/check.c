@@ -123,7 +123,8 @@ static void see_batch(struct check *c, const char *invariant,
 {
 	uint32_t i;
 
-	expect(c, batch->first <= APB_BATCH_MAX &&
+	expect(c,
+	       batch->first <= APB_BATCH_MAX &&
 		       n <= APB_BATCH_MAX - batch->first,
 	       invariant, batch, "%u blocks from %u on", n, batch->first);
 	for (i = 0; i < n && !c->failed; i++)

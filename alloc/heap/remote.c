@@ -171,8 +171,8 @@ void apb_remote_flush(struct apb_heap *heap)
 
 	for (i = 0; i < APB_NR_OUT; i++)
 		if (heap->out[i].next)
-			post(heap, &heap->out[i],
-			     apb_out_count(&heap->out[i]), false);
+			post(heap, &heap->out[i], apb_out_count(&heap->out[i]),
+			     false);
 	while ((batch = heap->batches)) {
 		heap->batches = batch->next;
 		heap->nr_batches--;

@@ -131,7 +131,8 @@ DAMAGE(bin_has_live, bin_names(entry_of(sc.full, 3)))
 DAMAGE(bin_live, POKE(*bin()->top->state, APB_STATE_LIVE))
 DAMAGE(bin_has_pools, bin_names(entry_of(sc.partial, index_in(sc.partial))))
 DAMAGE(bin_has_another_class, bin_names(entry_of(sc.medium, 0)))
-DAMAGE(bin_has_batched, bin_names(apb_entry_unpack(*word_of(apb_out_batch(sc.out), 0))))
+DAMAGE(bin_has_batched,
+       bin_names(apb_entry_unpack(*word_of(apb_out_batch(sc.out), 0))))
 
 DAMAGE(no_bottom, POKE(info()->base->block, sc.block))
 DAMAGE(top_below, POKE(bin()->top, info()->base - 1))
@@ -230,9 +231,8 @@ DAMAGE(out_twice, POKE(*word_of(apb_out_batch(sc.out), 0),
 DAMAGE(out_live,
        POKE(*apb_entry_unpack(*word_of(apb_out_batch(sc.out), 0)).state,
 	    APB_STATE_LIVE))
-DAMAGE(out_not_of_the_bin,
-       POKE(*word_of(apb_out_batch(sc.out), 0),
-	    apb_entry_pack(entry_of(sc.binned, 0))))
+DAMAGE(out_not_of_the_bin, POKE(*word_of(apb_out_batch(sc.out), 0),
+				apb_entry_pack(entry_of(sc.binned, 0))))
 DAMAGE(batches_more, POKE(own()->nr_batches, own()->nr_batches + 1))
 
 /* thread.h */
