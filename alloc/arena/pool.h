@@ -189,8 +189,9 @@ static_assert(APB_META_BYTES <= (size_t)1 << (64 - APB_WORD_SHIFT) &&
 #if APB_CHECKS
 static inline uintptr_t apb_entry_pack(struct apb_entry entry)
 {
-	return (uintptr_t)entry.block | (uintptr_t)entry.state
-						<< APB_WORD_SHIFT;
+	uint16_t state = (uint16_t)(uintptr_t)entry.state;
+
+	return (uintptr_t)entry.block | (uintptr_t)state << APB_WORD_SHIFT;
 }
 
 static inline struct apb_entry apb_entry_unpack(uintptr_t word)
