@@ -153,7 +153,7 @@
 /* Batches that wait for their bins to be empty; beyond, blocks go to pools. */
 #define APB_ARRIVED_MAX 128
 
-/* Memory for heaps, arrays and batches: powers of two, carved from chunks. */
+/* Memory for arrays and batches: powers of two, carved from chunks. */
 #define APB_META_MIN_SHIFT 10
 #define APB_META_MAX_SHIFT 16
 #define APB_META_CHUNK ((size_t)128 << 10)

@@ -345,8 +345,8 @@ static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
 /* A live block for @bin, of the thread's own heap. */
 static inline void free_live(struct apb_entry entry, struct apb_bin *bin)
 {
-	if (unlikely(!apb_bin_push(bin, apb_block_died(entry))))
-		overflow_slow(bin, entry);
+	if (unlikely(!apb_bin_push(bin, entry)))
+		overflow_slow(bin, apb_block_died(entry));
 }
 
 /* Whether that was a live block for @bin, of the thread's own heap. */

@@ -47,7 +47,8 @@ struct apb_flat {
 	uint64_t open[APB_FLAT_BYTES_MAX / APB_FLAT_CHUNK / 64]; /* writable */
 };
 
-extern struct apb_flat apb_flat;
+/* hidden: read without a way round over the global offset table */
+extern struct apb_flat apb_flat __attribute__((visibility("hidden")));
 
 /*
  * The entry of @addr.  The mask is acquire, against the release when the table

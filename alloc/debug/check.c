@@ -4,8 +4,9 @@
  *
  * Lists are walked before the pools: each entry is tagged in its block's state
  * byte, so that a block that stands in two lists is seen, and counted in its
- * pool's scratch word, so that no block can get lost between them.  While other threads run, their bins and batches
- * cannot be looked at; what is out may then be there as well.
+ * pool's scratch word, so that no block can get lost between them.  While other
+ * threads run, their bins and batches cannot be looked at; what is out may then
+ * be there as well.
  */
 #include "uninstrumented.h"
 

@@ -8,8 +8,9 @@
 #include "arena/pool.h"
 
 /*
- * What @ptr, passed to @call, is; stops all threads to find out.  Fills @m with kind and place and the text;
- * true if it is a misuse, false if @ptr is a live block's start.
+ * What @ptr, passed to @call, is; stops all threads to find out.  Fills @m with
+ * kind and place and the text; true if it is a misuse, false if @ptr is a live
+ * block's start.
  */
 bool apb_misuse_find(struct apb_misuse *m, const void *ptr, const char *call);
 

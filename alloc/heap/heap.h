@@ -154,7 +154,11 @@ static inline bool apb_bin_pop(struct apb_bin *bin, struct apb_entry *entry)
 	return true;
 }
 
-/* Whether there was room. */
+/*
+ * Whether there was room; then the block is not live any more.  Its state is
+ * written as late as may be: the address is known last, and stores wait for
+ * those before them.
+ */
 static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 {
 	struct apb_entry *top = bin->top;
@@ -163,6 +167,8 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 		return false;
 	__builtin_prefetch(entry.block, 1);
 	top[1] = entry;
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	apb_block_died(entry);
 	/*
 	 * In this order for one that looks on from outside the thread's order
 	 * of execution: the child of a fork() by another thread.

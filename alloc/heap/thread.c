@@ -139,6 +139,19 @@ static struct apb_heap *without_heap(void)
 	return NULL;
 }
 
+static struct apb_heap *get_heap(void)
+{
+	struct apb_heap *heap = heaps()->idle;
+
+	if (heap)
+		heaps()->idle = heap->next_idle;
+	else
+		heap = new_heap();
+	if (heap)
+		heap->attached = true;
+	return heap;
+}
+
 struct apb_heap *apb_thread_attach(void)
 {
 	struct apb_heap *heap;
@@ -147,15 +160,10 @@ struct apb_heap *apb_thread_attach(void)
 	if (is_over || apb_junk())
 		return without_heap();
 	apb_lock(&apb_heaps_lock);
-	heap = heaps()->idle;
-	if (heap)
-		heaps()->idle = heap->next_idle;
-	else
-		heap = new_heap();
-	if (heap)
-		heap->attached = true;
 	if (!key_made)
 		key_made = !pthread_key_create(&key, thread_over);
+	/* without a key its end would not be seen, but for the main thread's */
+	heap = key_made || apb_single_threaded() ? get_heap() : NULL;
 	apb_unlock(&apb_heaps_lock);
 	if (!heap)
 		return without_heap();
@@ -265,7 +273,8 @@ size_t apb_threads_reset(void)
 /*
  * Whether @heap, idle, can go.  Nobody sends a block to a heap without pools
  * (one that is in a batch keeps its pool in use), but somebody may be on his
- * way out of having emptied its queue.
+ * way out of having emptied its queue.  Its thread may just have ended: what is
+ * warm has bins.
  */
 static bool is_unused(struct apb_heap *heap)
 {
@@ -273,6 +282,7 @@ static bool is_unused(struct apb_heap *heap)
 
 	if (!is_mapped(heap) || !apb_trylock(&heap->lock))
 		return false;
+	apb_heap_empty(heap);
 	unused = !heap->pools;
 	apb_unlock(&heap->lock);
 	return unused;

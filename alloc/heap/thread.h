@@ -2,12 +2,14 @@
 /*
  * Threads and their heaps.  A thread gets a heap at its first allocation (or
  * free): one that no thread has, as its thread has ended, with all that is in
- * it; else a new one.  When a thread ends, its heap is settled and waits for
- * the next; a trim unmaps it if it owns no pool.
+ * it; else a new one.  When a thread ends, its heap waits for the next, those
+ * of the last few as they are, others settled; a trim settles all of them, and
+ * unmaps what owns no pool then.
  *
  * A thread that is about to end may go on allocating after its heap is gone
  * (other destructors run after ours); it then uses the common heap, under its
- * lock, as does one for which there was no memory.
+ * lock, as does one for which there was no memory, or whose end would not be
+ * seen, as the process has no key for thread-specific data left.
  *
  * Invariant (checked by apb_check()):
  *   heaps.idle   every heap is on the list; those without a thread, and only

@@ -6,8 +6,9 @@
  *
  * Mappings come in geometric steps of pages, eight to a doubling but 64 MiB at
  * most, so that similar sizes can take each other's place and a block that
- * grows by little at a time is resized seldom.  What is mapped beyond the pages asked for is
- * *slack*: not usable, and, unless the block has been larger, never touched.
+ * grows by little at a time is resized seldom.  What is mapped beyond the pages
+ * asked for is *slack*: not usable, and, unless the block has been larger, never
+ * touched.
  *
  * The mapping of a freed block is *cached* for a next one of its size, or one
  * down to half of that; of a larger one the front is taken, in whole MiBs, and
@@ -20,9 +21,9 @@
  * cache is does not tell how much of it is needed: that is the most that was
  * cached since, and with, a mapping that was then used.  A mapping that is made
  * was missed only if one of its size had been given back: not the next one of a
- * table that doubles.  A cached mapping keeps
- * its place in the address map, with a kind of its own: the address leads to no
- * block, but the range is known to be taken.
+ * table that doubles.  A cached mapping keeps its place in the address map, with
+ * a kind of its own: the address leads to no block, but the range is known to be
+ * taken.
  *
  * Invariants (checked by apb_check()):
  *   large.kind    the map's byte at addr is APB_KIND_LARGE, for what is in the

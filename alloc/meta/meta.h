@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory for the allocator's own structures beyond those in arenas: heaps,
- * the bins' arrays, batches.  Pieces are powers of two, from 1 KiB to
+ * Memory for the allocator's own structures beyond those in arenas: the bins'
+ * arrays, batches.  Pieces are powers of two, from 1 KiB to
  * 64 KiB, split from chunks of 128 KiB and kept by size when they are free.
  * A trim gives back the chunks of which nothing is in use.  All of it under
  * the state lock.

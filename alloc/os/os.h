@@ -11,7 +11,7 @@
  * Invariants (checked by apb_check()):
  *   os.mapped  what the table has handed out and not got back: arenas, large
  *              blocks with their slack, the large cache, leaves of the map,
- *              and orphans
+ *              heaps, chunks of metadata, and orphans
  */
 #ifndef APB_OS_H
 #define APB_OS_H

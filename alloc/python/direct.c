@@ -62,8 +62,10 @@ static inline void fast_free(void *ptr)
 	if (unlikely(top >= bin->limit) ||
 	    unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		goto slow;
-	top[1] = apb_block_died(entry);
-	/* for the child of a fork() by another thread, see apb_bin_push() */
+	top[1] = entry;
+	/* in the order of apb_bin_push(), for its reasons */
+	__atomic_signal_fence(__ATOMIC_RELEASE);
+	apb_block_died(entry);
 	__atomic_signal_fence(__ATOMIC_RELEASE);
 	bin->top = top + 1;
 	return;

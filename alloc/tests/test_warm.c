@@ -5,7 +5,7 @@
  */
 #include "testlib.h"
 
-#include "heap/heap.h"
+#include "heap/remote.h"
 
 #define THREADS (APB_WARM_HEAPS + 3)
 
@@ -144,6 +144,38 @@ static void test_no_memory_for_a_heap(void **ctx)
 	assert_whole();
 }
 
+/*
+ * One that ended when a trim had settled all others is warm, and may own no
+ * block but still the arrays of its bins.
+ */
+static void test_warm_heap_without_blocks(void **ctx)
+{
+	struct apb_heap *mine, *heap;
+	void *p[1000];
+	size_t n = 0;
+
+	(void)ctx;
+	fresh_sim(7, 0);
+	apb_free(apb_malloc(1));
+	mine = begin();
+	do {
+		assert_in_range(n, 0, NR_OF(p) - 1);
+		p[n++] = apb_malloc(112);
+	} while (apb_tls->info[7].room < APB_BIN_GROWN || bin_length(7));
+	heap = apb_thread_swap(mine);
+	while (n)
+		apb_free(p[--n]);
+	apb_remote_flush(mine);
+	end(heap);
+	assert_true(heap->warm);
+	assert_int_equal(heap->pools, 0);
+	assert_true(heap->info[7].room >= APB_BIN_GROWN);
+	apb_thread_swap(mine);
+	apb_threads_trim();
+	assert_int_equal(apb_state.heaps.nr_mapped, 0);
+	assert_whole();
+}
+
 static void test_heap_that_holds_much(void **ctx)
 {
 	struct apb_heap *heap;
@@ -203,6 +235,7 @@ int main(void)
 		cmocka_unit_test(test_warm_heaps_are_not_lost),
 		cmocka_unit_test(test_lack_empties_warm_heaps),
 		cmocka_unit_test(test_no_memory_for_a_heap),
+		cmocka_unit_test(test_warm_heap_without_blocks),
 		cmocka_unit_test(test_heap_that_holds_much),
 		cmocka_unit_test(test_heap_that_holds_enough),
 	};

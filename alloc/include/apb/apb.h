@@ -58,8 +58,9 @@ APB_API void *apb_calloc(size_t n, size_t size)
  * @size: new size; 0 is served as 1, so NULL always means failure
  *
  * The content is kept up to the smaller of both sizes.  The block stays where
- * it is exactly if its size class does not change (for large blocks: if the
- * mapping can be resized where it stands).  A block from apb_aligned_alloc()
+ * it is exactly if its size class does not change; a large one that stays large
+ * moves only to grow: if its mapping cannot be resized where it stands, or if
+ * one that is kept for reuse has room for it.  A block from apb_aligned_alloc()
  * that has to move is moved to one with the alignment of apb_malloc().
  *
  * Return: the block, or NULL with errno ENOMEM; @ptr is then left alone.  A
@@ -131,8 +132,8 @@ APB_API void apb_free_aligned_sized(void *ptr, size_t align, size_t size);
  *
  * All of the usable size may be read and written (but a compiler that checks
  * object sizes, _FORTIFY_SOURCE=3, knows only the size that was asked for).
- * For pooled blocks it is the size of the class, for large ones that of the
- * mapping.
+ * For pooled blocks it is the size of the class, for large ones the size that
+ * was asked for, in whole pages.
  *
  * Return: the usable size; 0 for NULL, and after a reported misuse.
  */
@@ -317,16 +318,18 @@ enum apb_option {
 	/*
 	 * 1: fill blocks with 0xa5 when they are made and 0x5a when they are
 	 * freed, and see that these are still there when they are handed out
-	 * again.  Slow.  Only before the first allocation.
+	 * again; large blocks are only filled when they are made.  Slow.  Only
+	 * before the first allocation.
 	 */
 	APB_OPT_JUNK,
 	/* Transparent huge pages, for what is mapped from now on. */
 	APB_OPT_THP,
 	/*
 	 * Tracking builds only (ENOTSUP elsewhere): bytes of freed blocks, 8
-	 * more counted for each, that are held back from reuse, in the order in which they were freed.  A
-	 * use of such a block is reported as what it is.  Default: 256 MiB with
-	 * AddressSanitizer, 20 MiB under valgrind, else 0.
+	 * more counted for each, that are held back from reuse, in the order in
+	 * which they were freed.  A use of such a block is reported as what it
+	 * is.  Default: 256 MiB with AddressSanitizer, 20 MiB under valgrind,
+	 * else 0.
 	 */
 	APB_OPT_QUARANTINE,
 	APB_OPT_NR
@@ -346,19 +349,20 @@ enum apb_thp {
  * @value: to what
  *
  * Return: 0, or -1 with errno EINVAL for an unknown option or a value out of
- * range, EBUSY for APB_OPT_JUNK once a thread has allocated.
+ * range, EBUSY for APB_OPT_JUNK once a thread has allocated, ENOTSUP for
+ * APB_OPT_QUARANTINE in other than tracking builds.
  */
 APB_API int apb_set_option(enum apb_option opt, size_t value);
 
 /* ---- misuse ----------------------------------------------------------- */
 
 enum apb_misuse_kind {
-	APB_MISUSE_DOUBLE_FREE, /* block is free (freed, or not handed out yet) */
+	APB_MISUSE_DOUBLE_FREE, /* block was freed, and not handed out again */
 	APB_MISUSE_INTERIOR, /* not the start of a block */
-	APB_MISUSE_NEVER_ALLOCATED, /* block was never used */
+	APB_MISUSE_NEVER_ALLOCATED, /* block was not handed out yet */
 	APB_MISUSE_UNUSED_POOL, /* pool is empty: it has no blocks now */
 	APB_MISUSE_METADATA, /* the arena's header */
-	APB_MISUSE_FOREIGN, /* no mapping of ours */
+	APB_MISUSE_FOREIGN, /* no mapping of ours, or one of a freed large block */
 	APB_MISUSE_WRONG_SIZE, /* sized free, size of another class */
 	APB_MISUSE_WRONG_ALIGN, /* sized free, alignment it does not have */
 	APB_MISUSE_CORRUPT, /* free block was written to (APB_OPT_JUNK) */
