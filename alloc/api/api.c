@@ -243,19 +243,14 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 /* ---- free ------------------------------------------------------------- */
 
 /* A live block goes to the bin of @pool, whosever it is. */
-static void free_pooled(struct apb_pool *pool, void *ptr, uint64_t index)
+static void free_pooled(const struct apb_pool *pool, void *ptr, uint64_t index)
 {
 	/* first: who has a free block in hand has a heap, as apb_check() sees */
 	struct apb_heap *heap = apb_thread_heap();
 	struct apb_bin *bin = (struct apb_bin *)pool->owner;
-	struct apb_entry entry;
+	struct apb_entry entry =
+		apb_block_died(apb_entry_make(pool, (uintptr_t)ptr, index));
 
-	if (apb_pool_solid(pool)) {
-		apb_enter();
-		apb_pool_soften(pool);
-		apb_leave();
-	}
-	entry = apb_block_died(apb_entry_make(pool, (uintptr_t)ptr, index));
 	if (unlikely(!heap)) {
 		apb_remote_direct(pool->owner, entry);
 	} else if (unlikely(!apb_heap_owns(heap, pool->owner))) {
@@ -326,7 +321,7 @@ static noinline void foreign_slow(void *ptr, const struct apb_flat_entry *at)
 	struct apb_heap *heap = apb_tls;
 	struct apb_entry entry;
 
-	if (likely(owner > APB_FLAT_SOLID) && likely(heap != &apb_empty_heap) &&
+	if (likely(owner) && likely(heap != &apb_empty_heap) &&
 	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		apb_remote_free(heap, owner, apb_block_died(entry));
 	else

@@ -33,7 +33,6 @@ struct check {
 	size_t sparse_bytes;
 	size_t pools;
 	size_t listed_pools; /* that have to be on a partial list */
-	size_t filled; /* pools */
 	size_t meta; /* bytes of metadata in use */
 	size_t kinds; /* bytes of the map that have to be set */
 };
@@ -332,7 +331,7 @@ static bool is_bin(uintptr_t owner, unsigned int cls)
 static void check_pool(struct apb_pool *pool, void *arg)
 {
 	struct check *c = arg;
-	bool partial = apb_pool_has(pool), filled;
+	bool partial = apb_pool_has(pool);
 
 	if (c->failed)
 		return;
@@ -360,11 +359,6 @@ static void check_pool(struct apb_pool *pool, void *arg)
 			apb_heap_of(pool->owner)->sparse[pool->sparse - 1] ==
 				pool),
 	       "heap.sparse", pool, "not in place %u", pool->sparse - 1);
-	filled = pool->cls < APB_NR_SOLID &&
-		 apb_heap_of(pool->owner)->filled[pool->cls] == pool;
-	c->filled += filled;
-	expect(c, filled + apb_pool_solid(pool) < 1 + !(partial || pool->worn),
-	       "pool.solid", pool, "filled, solid, partial or worn: two");
 	expect(c, pool->used, "pool.used", pool, "no block out");
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
@@ -549,9 +543,8 @@ static void check_sparse(struct check *c, const struct apb_heap *heap)
 static void check_heaps(struct check *c)
 {
 	const struct apb_heaps *hs = &apb_state.heaps;
-	size_t nr = 0, mapped = 0, idle = 0, partial = 0, pools = 0, filled = 0;
+	size_t nr = 0, mapped = 0, idle = 0, partial = 0, pools = 0;
 	const struct apb_heap *heap;
-	unsigned int cls;
 	struct apb_node *node;
 
 	for (heap = hs->idle; heap && idle <= hs->nr; heap = heap->next_idle) {
@@ -567,16 +560,12 @@ static void check_heaps(struct check *c)
 		mapped += heap != &apb_state.main && heap != &apb_state.common;
 		idle -= !heap->attached && heap != &apb_state.common;
 		check_partial(c, heap, &partial);
-		for (cls = 0; cls < APB_NR_SOLID; cls++)
-			filled += heap->filled[cls] != NULL;
 	}
 	expect(c, !idle, "heaps.idle", hs, "%zu idle too many", idle);
 	expect(c, nr == hs->nr && mapped == hs->nr_mapped, "heaps.idle", hs,
 	       "%zu heaps, %zu mapped", nr, mapped);
 	expect(c, pools == c->pools, "heaps.idle", hs, "%zu pools, not %zu",
 	       pools, c->pools);
-	expect(c, filled == c->filled, "heap.filled", hs, "%zu, not %zu",
-	       filled, c->filled);
 	expect(c, partial == c->listed_pools, "heap.partial", hs,
 	       "%zu listed, not %zu", partial, c->listed_pools);
 }

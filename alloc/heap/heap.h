@@ -26,7 +26,6 @@
  *                 is out and not live, and in no list twice
  *   bin.array     base is no entry, base <= top <= limit <= base + room
  *   bin.class0    bin 0 is empty: a request of 0 bytes takes the slow path
- *   heap.filled   such a pool is one of the heap's, and of that class
  *   heap.partial  every pool on a class's partial list is of that class
  *   heap.queue    the queue has as many batches as its word says, all for bins
  *                 of this heap; the blocks in them are as those in bins
@@ -100,7 +99,6 @@ struct apb_heap {
 	uint64_t recovered;
 	uint64_t trims; /* of the process, that it has seen */
 	size_t pools; /* that are its own */
-	struct apb_pool *filled[APB_NR_SOLID]; /* might become solid */
 	struct apb_pool *sparse[APB_NR_SPARSE]; /* ring; see sparse.h */
 	unsigned int next_sparse;
 	uint64_t sweeps; /* that it has followed */
