@@ -52,22 +52,18 @@
 
 /*
  * The first slots of an arena hold metadata, never blocks: the header and the
- * descriptors on the first page; then pages of groups of lines for the state
- * bytes, a group for each pool there can be and one for solid pools (pool.h).
- * In the place of the first group of a page are the bitmaps, a word for each
- * line of it, so that who needs few state bytes touches one page for both.
- * An arena of larger pools has few, of few blocks each: there it is a line for
- * the state bytes of each pool, and all of it is on the first page.
+ * descriptors; the pools' bitmaps; and groups of lines for the state bytes, one
+ * for each pool there can be.  An arena of larger pools has few, of few blocks
+ * each: there it is a line for the state bytes of each pool, and all of it is
+ * on the first page.
  */
 #define APB_MAX_POOLS (APB_ARENA >> APB_POOL_SHIFT_SMALL)
 #define APB_META_BYTES ((size_t)48 << 10)
 #define APB_SLOT_SHIFT 6
+#define APB_BITS_OFFSET APB_PAGE
 #define APB_BITS_WORDS 8
-#define APB_STATES_OFFSET APB_PAGE
-#define APB_STATES_PAGES 9
+#define APB_STATES_OFFSET (2 * APB_PAGE)
 #define APB_GROUP_LINES 8
-#define APB_GROUP_BYTES ((size_t)APB_GROUP_LINES * APB_CACHE_LINE)
-#define APB_SOLID_OFFSET (APB_STATES_OFFSET + APB_GROUP_BYTES)
 #define APB_FEW_POOLS (APB_ARENA >> APB_POOL_SHIFT_MEDIUM)
 #define APB_FEW_BLOCKS APB_CACHE_LINE
 #define APB_FEW_BITS_OFFSET (APB_FEW_POOLS << APB_SLOT_SHIFT)
@@ -128,17 +124,6 @@
 #define APB_BIN_STEP_MAX 127
 #define APB_BIN_GROWN 127 /* the first that is not in the heap */
 
-/*
- * Solid pools (arena/pool.h) are of classes below this: with one line of state
- * bytes in each there is nothing to be gained.
- */
-#define APB_NR_SOLID 16u
-/*
- * 0: there are none.  In tracking builds blocks are not the program's only, and
- * memory is of less concern.
- */
-#define APB_SOLID (APB_CHECKS && !APB_TRACK)
-
 /* Sparse pools that a heap remembers before it gives back their pages. */
 #define APB_NR_SPARSE 32
 #define APB_SPARSE_MAX 4 /* blocks out of such a pool */
@@ -160,7 +145,7 @@
  * times as many they wait for it.
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
-#define APB_BATCH_MAX 62
+#define APB_BATCH_MAX 125
 #ifndef APB_QUEUE_MAX /* small: where all schedules are gone through */
 #define APB_QUEUE_MAX 256
 #endif
@@ -234,15 +219,12 @@ static_assert(APB_MIN_ALIGN == (size_t)1 << APB_CLASS_STEP_SHIFT,
 static_assert(APB_META_BYTES % ((size_t)1 << APB_POOL_SHIFT_SMALL) == 0 &&
 		      APB_META_BYTES <= (size_t)1 << APB_POOL_SHIFT_MEDIUM,
 	      "metadata fills whole slots of the smallest pools");
-static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_STATES_OFFSET &&
-		      APB_STATES_OFFSET + APB_STATES_PAGES * APB_PAGE <=
+static_assert((APB_MAX_POOLS << APB_SLOT_SHIFT) <= APB_BITS_OFFSET &&
+		      APB_BITS_OFFSET + APB_MAX_POOLS * APB_BITS_WORDS * 8 <=
+			      APB_STATES_OFFSET &&
+		      APB_STATES_OFFSET + APB_MAX_POOLS * APB_MAX_BLOCKS <=
 			      APB_META_BYTES,
 	      "metadata does not overlap");
-static_assert(APB_STATES_PAGES * (APB_PAGE / APB_GROUP_BYTES - 1) - 1 >=
-		      APB_MAX_POOLS - (APB_META_BYTES >> APB_POOL_SHIFT_SMALL),
-	      "there is a group for each pool, and one for solid ones");
-static_assert(APB_PAGE / APB_CACHE_LINE * sizeof(uint64_t) == APB_GROUP_BYTES,
-	      "bitmaps of a page's lines take the place of a group");
 static_assert(APB_BITS_WORDS * 8 <= 1 << APB_SLOT_SHIFT &&
 		      APB_FEW_STATES_OFFSET + APB_FEW_POOLS * APB_FEW_BLOCKS <=
 			      APB_PAGE,

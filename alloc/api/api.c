@@ -243,19 +243,14 @@ static bool find_target(struct target *t, const void *ptr, const char *call,
 /* ---- free ------------------------------------------------------------- */
 
 /* A live block goes to the bin of @pool, whosever it is. */
-static void free_pooled(struct apb_pool *pool, void *ptr, uint64_t index)
+static void free_pooled(const struct apb_pool *pool, void *ptr, uint64_t index)
 {
 	/* first: who has a free block in hand has a heap, as apb_check() sees */
 	struct apb_heap *heap = apb_thread_heap();
 	struct apb_bin *bin = (struct apb_bin *)pool->owner;
-	struct apb_entry entry;
+	struct apb_entry entry =
+		apb_block_died(apb_entry_make(pool, (uintptr_t)ptr, index));
 
-	if (apb_pool_solid(pool)) {
-		apb_enter();
-		apb_pool_soften(pool);
-		apb_leave();
-	}
-	entry = apb_block_died(apb_entry_make(pool, (uintptr_t)ptr, index));
 	if (unlikely(!heap)) {
 		apb_remote_direct(pool->owner, entry);
 	} else if (unlikely(!apb_heap_owns(heap, pool->owner))) {
@@ -319,18 +314,32 @@ static noinline void overflow_slow(struct apb_bin *bin, struct apb_entry entry)
 	errno = saved_errno;
 }
 
-/* Free a pointer into a pool that is not of the thread's heap, or into none. */
-static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
+/* The same when there is no batch for it with room for more than that. */
+static noinline void foreign_slow(void *ptr, const struct apb_flat_entry *at)
 {
 	uintptr_t owner = apb_flat_owner(at);
 	struct apb_heap *heap = apb_tls;
 	struct apb_entry entry;
 
-	if (likely(owner > APB_FLAT_SOLID) && likely(heap != &apb_empty_heap) &&
+	if (likely(owner) && likely(heap != &apb_empty_heap) &&
 	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		apb_remote_free(heap, owner, apb_block_died(entry));
 	else
 		free_slow(ptr);
+}
+
+/* Free a pointer into a pool that is not of the thread's heap, or into none. */
+static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
+{
+	uintptr_t owner = apb_flat_owner(at);
+	struct apb_out *out = apb_remote_out(apb_tls, owner);
+	struct apb_entry entry;
+
+	if (likely(apb_out_takes(out, owner)) &&
+	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)))
+		apb_out_put(out, apb_block_died(entry));
+	else
+		foreign_slow(ptr, at);
 }
 
 /* A live block for @bin, of the thread's own heap. */

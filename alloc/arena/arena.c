@@ -397,8 +397,6 @@ static void cut(struct apb_arena *arena, unsigned int kind)
 	arena->nr_unused = (uint8_t)__builtin_popcountll(arena->unused);
 	for (slot = 1; slot < apb_first_slot(kind); slot++)
 		memset((union apb_slot *)arena + slot, 0, APB_CACHE_LINE);
-	if (!kind)
-		apb_pool_cut(arena);
 	for (; slot < apb_arena_slots(arena); slot++) {
 		apb_arena_pool(arena, slot)->owner = 0;
 		apb_arena_pool(arena, slot)->idle = 0;

@@ -3,7 +3,7 @@
  * Arenas: 1 MiB, aligned to their size, cut into pools of one size.
  *
  *	+----------------- first slots ----------------+- slot -+- slot -+ ...
- *	| header | descriptors | bitmaps, state bytes |  pool  |  pool  |
+ *	| header | descriptors | bitmaps | state bytes |  pool  |  pool  |
  *	+----------------------------------------------+--------+--------+ ...
  *
  * The first 48 KiB hold the metadata: three slots of 16 KiB, one of the larger
@@ -113,17 +113,18 @@ static inline struct apb_pool *apb_arena_pool(struct apb_arena *arena,
 	return &((union apb_slot *)arena + slot)->pool;
 }
 
-/* The bitmap of a pool. */
+/* The pools' bitmaps, and that of a pool. */
+static inline uint64_t *apb_arena_bits(const struct apb_arena *arena)
+{
+	return (uint64_t *)((uintptr_t)arena + (arena->kind ?
+							APB_FEW_BITS_OFFSET :
+							APB_BITS_OFFSET));
+}
+
 static inline uint64_t *apb_pool_bits(const struct apb_pool *pool)
 {
-	struct apb_arena *arena = apb_arena_of((uintptr_t)pool);
-	uintptr_t states = (uintptr_t)apb_pool_state(pool, 0);
-
-	if (arena->kind)
-		return (uint64_t *)((uintptr_t)arena + APB_FEW_BITS_OFFSET) +
-		       apb_pool_slot(pool) * APB_BITS_WORDS;
-	return (uint64_t *)(states & ~(APB_PAGE - 1)) +
-	       states % APB_PAGE / APB_CACHE_LINE;
+	return apb_arena_bits(apb_arena_of((uintptr_t)pool)) +
+	       apb_pool_slot(pool) * APB_BITS_WORDS;
 }
 
 /*

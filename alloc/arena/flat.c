@@ -83,18 +83,6 @@ static int32_t states_of(const struct apb_pool *pool)
 	return (int32_t)((uintptr_t)pool->states - pool->base);
 }
 
-static uintptr_t owner_of(const struct apb_pool *pool)
-{
-	return apb_pool_solid(pool) ? APB_FLAT_SOLID : pool->owner;
-}
-
-/* What changes while a pool has an entry. */
-static void set_owner(struct apb_flat_entry *entry, const struct apb_pool *pool)
-{
-	__atomic_store_n(&entry->states, states_of(pool), __ATOMIC_RELAXED);
-	__atomic_store_n(&entry->owner, owner_of(pool), __ATOMIC_RELEASE);
-}
-
 void apb_flat_set(const struct apb_pool *pool)
 {
 	struct apb_flat_entry *entry, *end;
@@ -111,21 +99,14 @@ void apb_flat_set(const struct apb_pool *pool)
 				 __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->inverse, pool->inverse,
 				 __ATOMIC_RELAXED);
+		__atomic_store_n(&entry->states, states_of(pool),
+				 __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->count, pool->count, __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->rotate, pool->rotate,
 				 __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->cls, pool->cls, __ATOMIC_RELAXED);
-		set_owner(entry, pool);
+		__atomic_store_n(&entry->owner, pool->owner, __ATOMIC_RELAXED);
 	}
-}
-
-/* Only the smallest pools do, and those have one entry. */
-void apb_flat_change(const struct apb_pool *pool)
-{
-	struct apb_flat_entry *entry = entry_at(apb_pool_start(pool));
-
-	if (is_of(entry, pool))
-		set_owner(entry, pool);
 }
 
 void apb_flat_clear(const struct apb_pool *pool)
@@ -151,8 +132,7 @@ static bool is_shared(void)
 static bool is_copy(const struct apb_flat_entry *entry,
 		    const struct apb_pool *pool)
 {
-	return entry->owner == owner_of(pool) &&
-	       entry->inverse == pool->inverse &&
+	return entry->owner == pool->owner && entry->inverse == pool->inverse &&
 	       entry->states == states_of(pool) &&
 	       entry->count == pool->count && entry->rotate == pool->rotate &&
 	       entry->cls == pool->cls;

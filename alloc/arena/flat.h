@@ -15,14 +15,11 @@
  * Entries are written under the state lock.  Their accesses are atomic, as a
  * free of a block that shares an entry may read it while it is written; relaxed,
  * as who frees a block of the pool has the block from one who saw the pool set
- * up, and any mixture of two pools' words fails the comparison of the base.  But
- * the owner is written last, with release, and read first, with acquire: a pool
- * that was solid is made soft by one thread while another frees, which, if it
- * sees the owner, is to see the state bytes.
+ * up, and any mixture of two pools' words fails the comparison of the base.
  *
  * Invariant:
  *   flat.entry  an entry with an owner is as the descriptor of a pool in use
- *               has it (APB_FLAT_SOLID: of a solid one); a pool in use has its entries unless another has them
+ *               has it; a pool in use has its entries unless another has them
  */
 #ifndef APB_FLAT_H
 #define APB_FLAT_H
@@ -53,9 +50,6 @@ struct apb_flat {
 /* hidden: read without a way round over the global offset table */
 extern struct apb_flat apb_flat __attribute__((visibility("hidden")));
 
-/* The owner of a solid pool, as far as the flat map is concerned: nobody. */
-#define APB_FLAT_SOLID ((uintptr_t)1)
-
 /*
  * The entry of @addr.  The mask is acquire, against the release when the table
  * is there: who sees the mask sees the table.
@@ -73,7 +67,7 @@ static inline const struct apb_flat_entry *apb_flat_at(uintptr_t addr)
 
 static inline uintptr_t apb_flat_owner(const struct apb_flat_entry *entry)
 {
-	return __atomic_load_n(&entry->owner, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&entry->owner, __ATOMIC_RELAXED);
 }
 
 static inline unsigned int apb_flat_class(const struct apb_flat_entry *entry)
@@ -121,9 +115,6 @@ static inline bool apb_flat_live(const struct apb_flat_entry *at,
 /* A pool was set up, or is put back. */
 void apb_flat_set(const struct apb_pool *pool);
 void apb_flat_clear(const struct apb_pool *pool);
-
-/* It became solid, or soft. */
-void apb_flat_change(const struct apb_pool *pool);
 
 /* Get ready for arenas at @addr, as the first pool there does; for harnesses that
  * want every input to find the same. */

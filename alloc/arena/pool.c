@@ -67,48 +67,27 @@ static size_t colour_offset(size_t pool_bytes, size_t size, unsigned int colour)
  *
  * Larger pools have a line each.  The smallest take 1, 2, 4 or 8 lines of a
  * group, aligned to their number; the lowest group that has them, so that few
- * pages are touched.  There are as many groups as pools: one is always free, as
+ * pages are touched.  There are as many groups as slots: one is always free, as
  * each other pool is in one at most.  Masks of the lines in use are where the
- * slots of metadata would have their descriptors; those of the group of solid
- * pools, and of the one on each page that is bitmaps, are in use for good.
+ * slots of metadata would have their descriptors, those of 32 groups in each.
  */
 #define GROUPS_IN_SLOT sizeof(((union apb_slot *)0)->meta.groups)
-#define GROUPS_ON_PAGE (APB_PAGE / APB_GROUP_BYTES)
-#define NR_GROUPS (APB_STATES_PAGES * GROUPS_ON_PAGE)
-#define SOLID_GROUP ((APB_SOLID_OFFSET - APB_STATES_OFFSET) / APB_GROUP_BYTES)
 
 static_assert((APB_META_BYTES >> APB_POOL_SHIFT_SMALL) - 1 >=
-		      (NR_GROUPS + GROUPS_IN_SLOT - 1) / GROUPS_IN_SLOT,
+		      APB_MAX_POOLS / GROUPS_IN_SLOT,
 	      "there are slots of metadata for the masks of all groups");
 
-static uint8_t *group_mask(struct apb_arena *arena, size_t group)
+static uint8_t *group_mask(const struct apb_pool *pool, unsigned int group)
 {
-	union apb_slot *slot = (union apb_slot *)arena + 1;
+	union apb_slot *slot = (union apb_slot *)arena_of(pool) + 1;
 
 	return &slot[group / GROUPS_IN_SLOT]
 			.meta.groups[group % GROUPS_IN_SLOT];
 }
 
-static uint8_t *groups_start(struct apb_arena *arena)
+static uint8_t *groups_start(const struct apb_pool *pool)
 {
-	return (uint8_t *)arena + APB_STATES_OFFSET;
-}
-
-static uint8_t *solid_states(struct apb_arena *arena)
-{
-	return (uint8_t *)arena + APB_SOLID_OFFSET;
-}
-
-void apb_pool_cut(struct apb_arena *arena)
-{
-	size_t group;
-
-	for (group = 0; group < NR_GROUPS; group += GROUPS_ON_PAGE)
-		*group_mask(arena, group) = UINT8_MAX;
-	*group_mask(arena, SOLID_GROUP) = UINT8_MAX;
-	memset(solid_states(arena), APB_STATE_LIVE, APB_GROUP_BYTES);
-	memset(groups_start(arena) + SOLID_GROUP * APB_CACHE_LINE, 0,
-	       APB_CACHE_LINE);
+	return (uint8_t *)arena_of(pool) + APB_STATES_OFFSET;
 }
 
 static unsigned int lines_of(size_t count)
@@ -122,15 +101,13 @@ static unsigned int lines_of(size_t count)
 
 static uint8_t *get_states(const struct apb_pool *pool, size_t count)
 {
-	struct apb_arena *arena = arena_of(pool);
-	unsigned int lines = lines_of(count), line;
-	size_t group;
+	unsigned int lines = lines_of(count), group, line;
 
-	if (arena->kind)
-		return (uint8_t *)arena + APB_FEW_STATES_OFFSET +
+	if (arena_of(pool)->kind)
+		return (uint8_t *)arena_of(pool) + APB_FEW_STATES_OFFSET +
 		       apb_pool_slot(pool) * APB_FEW_BLOCKS;
 	for (group = 0;; group++) {
-		uint8_t *in_use = group_mask(arena, group);
+		uint8_t *in_use = group_mask(pool, group);
 
 		for (line = 0; line < APB_GROUP_LINES; line += lines) {
 			unsigned int mask = ((1u << lines) - 1) << line;
@@ -138,54 +115,23 @@ static uint8_t *get_states(const struct apb_pool *pool, size_t count)
 			if (*in_use & mask)
 				continue;
 			*in_use |= (uint8_t)mask;
-			return groups_start(arena) + group * APB_GROUP_BYTES +
-			       line * APB_CACHE_LINE;
+			return groups_start(pool) + (group * APB_GROUP_LINES +
+						     line) * APB_CACHE_LINE;
 		}
 	}
 }
 
-static void put_states(const struct apb_pool *pool)
-{
-	unsigned int lines = lines_of(pool->count), line;
-	struct apb_arena *arena = arena_of(pool);
-
-	if (arena->kind)
-		return;
-	line = (unsigned int)(pool->states - groups_start(arena)) /
-	       APB_CACHE_LINE;
-	*group_mask(arena, line / APB_GROUP_LINES) &=
-		(uint8_t)~(((1u << lines) - 1) << line % APB_GROUP_LINES);
-}
-
 void apb_pool_fini(struct apb_pool *pool)
 {
+	unsigned int line, lines = lines_of(pool->count);
+
 	apb_flat_clear(pool);
-	put_states(pool);
-}
-
-void apb_pool_harden(struct apb_pool *pool)
-{
-	uint8_t *solid = solid_states(arena_of(pool));
-
-	if (memcmp(pool->states, solid, pool->count) != 0)
+	if (arena_of(pool)->kind)
 		return;
-	put_states(pool);
-	pool->states = solid;
-	apb_flat_change(pool);
-}
-
-void apb_pool_soften(struct apb_pool *pool)
-{
-	uint8_t *states;
-
-	if (!apb_pool_solid(pool))
-		return;
-	states = get_states(pool, pool->count);
-	memset(states, APB_STATE_LIVE, pool->count);
-	__atomic_store_n(&pool->states, states, __ATOMIC_RELEASE);
-	memset(apb_pool_bits(pool), 0,
-	       (pool->count + 63u) / 64 * sizeof(uint64_t));
-	apb_flat_change(pool);
+	line = (unsigned int)(pool->states - groups_start(pool)) /
+	       APB_CACHE_LINE;
+	*group_mask(pool, line / APB_GROUP_LINES) &=
+		(uint8_t)~(((1u << lines) - 1) << line % APB_GROUP_LINES);
 }
 
 /* The first @count bits of the bitmap set. */
@@ -218,7 +164,6 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	pool->used = 0;
 	pool->node.pprev = NULL;
 	pool->hint = 0;
-	pool->worn = false;
 	pool->sparse = 0;
 	pool->swept = 0;
 	pool->idle = 0;
@@ -265,7 +210,7 @@ static unsigned int take_from(struct apb_pool *pool, struct apb_entry *to,
 		}
 		bits[word] = some | (bits[word] & below);
 		if (!from)
-			pool->hint = (uint8_t)word;
+			pool->hint = (uint16_t)word;
 	}
 	return (unsigned int)(end - to);
 }
@@ -300,7 +245,7 @@ size_t apb_pool_put(struct apb_pool *pool, const struct apb_entry *entry,
 		if (i / 64 < hint)
 			hint = i / 64;
 	} while (++k < n && ((uintptr_t)entry[k].block ^ start) < bytes);
-	pool->hint = (uint8_t)hint;
+	pool->hint = (uint16_t)hint;
 	pool->used = (uint16_t)(pool->used - k);
 	return k;
 }

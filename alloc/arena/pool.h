@@ -29,19 +29,6 @@
  * orders nothing, the block itself is handed from thread to thread by the
  * program.
  *
- * A pool whose blocks are all live can be *solid*: it has no state bytes of its
- * own then, but all such pools of an arena share a group that says LIVE and is
- * never written, and its bits, of which none is set.  As long as a program only
- * builds up, nearly all of its pools are.  The first free of a block makes the
- * pool soft: it has state bytes again, of which there are enough for all pools,
- * so that cannot fail.  In the flat map a solid pool has an owner that is
- * nobody's, so the fast paths see nothing of all that.  A pool becomes solid
- * once at most since it was set up, and only while the process has a single
- * thread: in none is there a free that has found the state byte, and not yet
- * written it.  Soft it becomes under the state lock, whoever frees; others may
- * do so, too, hence @states is written and read as atomics, release and
- * acquire, where the pool may be solid.
- *
  * The owner word is the address of the bin that the pool's blocks go to: one
  * load and one comparison answer whose a block is and where it goes.
  *
@@ -61,8 +48,6 @@
  *   pool.state         a block in the pool is not LIVE; those that are out
  *                      and in no list are LIVE
  *   pool.partial       on its heap's partial list exactly if it has a block
- *   pool.solid         one that is solid, or might become so (heap.h), has no
- *                      block and never was put one into; it is one or the other
  */
 #ifndef APB_POOL_H
 #define APB_POOL_H
@@ -71,7 +56,6 @@
 #include "list.h"
 
 struct apb_heap;
-struct apb_arena;
 
 #define APB_ARENA_GUARD UINT64_C(0x616e657261627061) /* not a bin */
 
@@ -93,8 +77,7 @@ struct apb_pool {
 	uint16_t used; /* blocks that are out */
 	uint16_t swept; /* heap/sparse.h: how many were out then, or 0 */
 	struct apb_node node; /* in the heap's partial list */
-	uint8_t hint; /* words of the bitmap below have no bit */
-	bool worn; /* a block was put into it since it was set up */
+	uint16_t hint; /* words of the bitmap below have no bit */
 	uint16_t scratch; /* of apb_check(): blocks in lists */
 	uint16_t start; /* the block taken first, until all from it on were */
 	uint8_t sparse; /* heap/sparse.h: place in the ring, from 1 up, or 0 */
@@ -115,7 +98,7 @@ union apb_slot {
 	struct apb_pool pool;
 	struct {
 		uintptr_t owner;
-		uint8_t groups[48];
+		uint8_t groups[APB_CACHE_LINE / 2];
 	} meta;
 	char line[APB_CACHE_LINE];
 };
@@ -172,23 +155,16 @@ static inline void apb_state_set(uint8_t *state, uint8_t value)
 static inline uint8_t *apb_pool_state(const struct apb_pool *pool,
 				      uint64_t index)
 {
-	return __atomic_load_n(&pool->states, __ATOMIC_ACQUIRE) + index;
-}
-
-/* Whether it has no state bytes of its own. */
-static inline bool apb_pool_solid(const struct apb_pool *pool)
-{
-	return APB_SOLID && ((uintptr_t)apb_pool_state(pool, 0) &
-			     (APB_ARENA - 1)) == APB_SOLID_OFFSET;
+	return pool->states + index;
 }
 
 /* ---- entries ---------------------------------------------------------- */
 
 /*
- * An entry names a free block in a bin or batch, and its state byte, so that
- * malloc finds the byte without the pool.  Two words rather than one that is
- * packed: what malloc returns does then not wait for the division by which
- * free found the byte.
+ * An entry names a free block in a bin, and its state byte, so that malloc
+ * finds the byte without the pool.  Two words rather than one that is packed:
+ * what malloc returns does then not wait for the division by which free found
+ * the byte.
  */
 struct apb_entry {
 	void *block; /* NULL: no entry */
@@ -197,9 +173,37 @@ struct apb_entry {
 #endif
 };
 
+/*
+ * In a batch an entry is one word, as that moves between the caches of two
+ * processors: the address, and above it the low 16 bits of that of its state
+ * byte, which stands in the first 64 KiB of the same arena.
+ */
+#define APB_WORD_SHIFT 48
+
+static_assert(APB_META_BYTES <= (size_t)1 << (64 - APB_WORD_SHIFT) &&
+		      APB_ADDR_BITS <= APB_WORD_SHIFT,
+	      "an entry fits a word");
+
 /* ---- what the misuse checks need -------------------------------------- */
 
 #if APB_CHECKS
+static inline uintptr_t apb_entry_pack(struct apb_entry entry)
+{
+	uint16_t state = (uint16_t)(uintptr_t)entry.state;
+
+	return (uintptr_t)entry.block | (uintptr_t)state << APB_WORD_SHIFT;
+}
+
+static inline struct apb_entry apb_entry_unpack(uintptr_t word)
+{
+	uintptr_t addr = word & APB_ADDR_MASK;
+
+	return (struct apb_entry){
+		(void *)addr,
+		(uint8_t *)((addr & ~(APB_ARENA - 1)) | word >> APB_WORD_SHIFT),
+	};
+}
+
 static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
 					      uintptr_t addr, uint64_t index)
 {
@@ -261,6 +265,16 @@ static inline uint64_t apb_entry_index(const struct apb_pool *pool,
 }
 #else
 /* Blocks that are out count as live, entries are addresses. */
+static inline uintptr_t apb_entry_pack(struct apb_entry entry)
+{
+	return (uintptr_t)entry.block;
+}
+
+static inline struct apb_entry apb_entry_unpack(uintptr_t word)
+{
+	return (struct apb_entry){(void *)word};
+}
+
 static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
 					      uintptr_t addr, uint64_t index)
 {
@@ -314,9 +328,6 @@ static inline uint64_t apb_entry_index(const struct apb_pool *pool,
 
 /* ---- slow paths ------------------------------------------------------- */
 
-/* Set up what the pools of an arena of the smallest ones have in common. */
-void apb_pool_cut(struct apb_arena *arena);
-
 /*
  * Under the state lock: set up an unused pool for class @cls (@colour is any
  * number), and give back what that took.
@@ -324,13 +335,6 @@ void apb_pool_cut(struct apb_arena *arena);
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 		   unsigned int cls, unsigned int colour);
 void apb_pool_fini(struct apb_pool *pool);
-
-/*
- * Under the state lock.  Make a pool solid, if all of its blocks are live; only
- * while the process has a single thread.  Make one soft, if it is solid.
- */
-void apb_pool_harden(struct apb_pool *pool);
-void apb_pool_soften(struct apb_pool *pool);
 
 /* First address and size of a pool, from where its descriptor is. */
 uintptr_t apb_pool_start(const struct apb_pool *pool);

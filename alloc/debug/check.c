@@ -33,7 +33,6 @@ struct check {
 	size_t sparse_bytes;
 	size_t pools;
 	size_t listed_pools; /* that have to be on a partial list */
-	size_t filled; /* pools */
 	size_t meta; /* bytes of metadata in use */
 	size_t kinds; /* bytes of the map that have to be set */
 };
@@ -121,15 +120,17 @@ static void see_entry(struct check *c, const char *invariant,
 }
 
 static void see_batch(struct check *c, const char *invariant,
-		      const struct apb_batch *batch)
+		      const struct apb_batch *batch, uint32_t n)
 {
 	uint32_t i;
 
-	expect(c, batch->n <= batch->max && batch->max <= APB_BATCH_MAX,
-	       invariant, batch, "%u blocks of %u", batch->n, batch->max);
-	for (i = 0; i < batch->n && !c->failed; i++)
+	expect(c,
+	       batch->first <= APB_BATCH_MAX &&
+		       n <= APB_BATCH_MAX - batch->first,
+	       invariant, batch, "%u blocks from %u on", n, batch->first);
+	for (i = 0; i < n && !c->failed; i++)
 		see_entry(c, invariant, (struct apb_bin *)batch->owner,
-			  batch->entry[i]);
+			  apb_entry_unpack(batch->word[batch->first + i]));
 	c->meta += APB_BATCH_SIZE;
 }
 
@@ -142,7 +143,7 @@ static void see_queue(struct check *c, struct apb_heap *heap)
 	for (; batch && n <= apb_queue_length(queue); batch = batch->next) {
 		expect(c, apb_heap_of(batch->owner) == heap, "heap.queue",
 		       batch, "of another heap");
-		see_batch(c, "heap.queue", batch);
+		see_batch(c, "heap.queue", batch, batch->n);
 		n++;
 	}
 	expect(c, n == apb_queue_length(queue), "heap.queue", heap,
@@ -159,7 +160,7 @@ static void see_arrived(struct check *c, struct apb_heap *heap)
 		for (; batch && n <= heap->nr_arrived; batch = batch->next) {
 			expect(c, batch->owner == (uintptr_t)&heap->bin[cls],
 			       "heap.arrived", batch, "of another bin");
-			see_batch(c, "heap.arrived", batch);
+			see_batch(c, "heap.arrived", batch, batch->n);
 			n++;
 		}
 	}
@@ -201,7 +202,7 @@ static void see_arrays(struct check *c, const struct apb_heap *heap)
 /* What only a heap's thread may look at. */
 static void see_own(struct check *c, const struct apb_heap *heap)
 {
-	const struct apb_batch *batch = heap->batches;
+	const struct apb_batch *batch;
 	unsigned int i, cls, n = 0;
 
 	expect(c,
@@ -213,13 +214,15 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	for (i = 0; i < APB_NR_OUT && !c->failed; i++) {
 		const struct apb_out *out = &heap->out[i];
 
+		batch = apb_out_batch(out);
 		expect(c,
-		       out->owner == (out->batch ? out->batch->owner : 0) ||
-			       (!out->owner && apb_state.heaps.torn),
+		       out->owner == (batch ? batch->owner : 0) ||
+			       (!batch && apb_state.heaps.torn),
 		       "heap.out", out, "of another bin");
-		if (out->batch)
-			see_batch(c, "heap.out", out->batch);
+		if (batch)
+			see_batch(c, "heap.out", batch, apb_out_count(out));
 	}
+	batch = heap->batches;
 	for (; batch && n <= heap->nr_batches; batch = batch->next, n++)
 		c->meta += APB_BATCH_SIZE;
 	expect(c, n == heap->nr_batches || apb_state.heaps.torn, "heap.out",
@@ -328,7 +331,7 @@ static bool is_bin(uintptr_t owner, unsigned int cls)
 static void check_pool(struct apb_pool *pool, void *arg)
 {
 	struct check *c = arg;
-	bool partial = apb_pool_has(pool), filled;
+	bool partial = apb_pool_has(pool);
 
 	if (c->failed)
 		return;
@@ -356,11 +359,6 @@ static void check_pool(struct apb_pool *pool, void *arg)
 			apb_heap_of(pool->owner)->sparse[pool->sparse - 1] ==
 				pool),
 	       "heap.sparse", pool, "not in place %u", pool->sparse - 1);
-	filled = pool->cls < APB_NR_SOLID &&
-		 apb_heap_of(pool->owner)->filled[pool->cls] == pool;
-	c->filled += filled;
-	expect(c, filled + apb_pool_solid(pool) < 1 + !(partial || pool->worn),
-	       "pool.solid", pool, "filled, solid, partial or worn: two");
 	expect(c, pool->used, "pool.used", pool, "no block out");
 	expect(c, partial == apb_node_listed(&pool->node), "pool.partial", pool,
 	       "%s on the partial list", partial ? "not" : "wrongly");
@@ -545,9 +543,8 @@ static void check_sparse(struct check *c, const struct apb_heap *heap)
 static void check_heaps(struct check *c)
 {
 	const struct apb_heaps *hs = &apb_state.heaps;
-	size_t nr = 0, mapped = 0, idle = 0, partial = 0, pools = 0, filled = 0;
+	size_t nr = 0, mapped = 0, idle = 0, partial = 0, pools = 0;
 	const struct apb_heap *heap;
-	unsigned int cls;
 	struct apb_node *node;
 
 	for (heap = hs->idle; heap && idle <= hs->nr; heap = heap->next_idle) {
@@ -563,16 +560,12 @@ static void check_heaps(struct check *c)
 		mapped += heap != &apb_state.main && heap != &apb_state.common;
 		idle -= !heap->attached && heap != &apb_state.common;
 		check_partial(c, heap, &partial);
-		for (cls = 0; cls < APB_NR_SOLID; cls++)
-			filled += heap->filled[cls] != NULL;
 	}
 	expect(c, !idle, "heaps.idle", hs, "%zu idle too many", idle);
 	expect(c, nr == hs->nr && mapped == hs->nr_mapped, "heaps.idle", hs,
 	       "%zu heaps, %zu mapped", nr, mapped);
 	expect(c, pools == c->pools, "heaps.idle", hs, "%zu pools, not %zu",
 	       pools, c->pools);
-	expect(c, filled == c->filled, "heap.filled", hs, "%zu, not %zu",
-	       filled, c->filled);
 	expect(c, partial == c->listed_pools, "heap.partial", hs,
 	       "%zu listed, not %zu", partial, c->listed_pools);
 }

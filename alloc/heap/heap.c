@@ -159,16 +159,18 @@ static void want_more(struct apb_bin_info *info, unsigned int cls,
 }
 
 unsigned int apb_bin_fill(struct apb_heap *heap, unsigned int cls,
-			  const struct apb_entry *entry, unsigned int n)
+			  const uintptr_t *word, unsigned int n)
 {
 	struct apb_bin *bin = &heap->bin[cls];
+	unsigned int i;
 
 	if ((size_t)(bin->limit - bin->top) < n) {
 		want_more(&heap->info[cls], cls, n);
 		adjust(heap, cls);
 	}
 	n = clamp(n, 0, (unsigned int)(bin->limit - bin->top));
-	memcpy(bin->top + 1, entry, n * sizeof(*entry));
+	for (i = 0; i < n; i++)
+		bin->top[1 + i] = apb_entry_unpack(word[i]);
 	/* as in apb_bin_push() */
 	atomic_signal_fence(memory_order_release);
 	bin->top += n;
@@ -186,46 +188,11 @@ void apb_heap_apply_period(struct apb_heap *heap)
 	}
 }
 
-/* ---- solid pools ------------------------------------------------------ */
-
-/* All blocks of @pool are out: is it worth a look? */
-static void note_filled(struct apb_heap *heap, struct apb_pool *pool)
-{
-	if (APB_SOLID && pool->cls < APB_NR_SOLID && !pool->worn)
-		heap->filled[pool->cls] = pool;
-}
-
-/* A block was put into it for the first time. */
-static void wear(struct apb_heap *heap, struct apb_pool *pool)
-{
-	pool->worn = true;
-	if (pool->cls < APB_NR_SOLID && heap->filled[pool->cls] == pool)
-		heap->filled[pool->cls] = NULL;
-}
-
-/*
- * Bin @cls is empty: the blocks of a pool that had filled it are likely to be
- * live now.
- */
-static void harden_filled(struct apb_heap *heap, unsigned int cls)
-{
-	struct apb_pool *pool;
-
-	if (cls >= APB_NR_SOLID || !heap->filled[cls])
-		return;
-	pool = heap->filled[cls];
-	heap->filled[cls] = NULL;
-	if (apb_single_threaded())
-		apb_pool_harden(pool);
-}
-
 /* ---- settling --------------------------------------------------------- */
 
 /* Blocks were put into @pool. */
 static void was_put(struct apb_heap *heap, struct apb_pool *pool)
 {
-	if (!pool->worn)
-		wear(heap, pool);
 	if (!pool->used) {
 		if (apb_node_listed(&pool->node))
 			apb_node_del(&pool->node);
@@ -450,17 +417,14 @@ bool apb_heap_refill(struct apb_heap *heap, unsigned int cls,
 	apb_remote_refill(heap, cls);
 	if (apb_bin_pop(bin, entry))
 		return true;
-	harden_filled(heap, cls);
 	pool = some_pool(heap, cls);
 	if (!pool)
 		return false;
 	/* may move the array */
 	n = refill_size(heap, cls);
 	n = apb_pool_take(pool, info->base + 1, n);
-	if (!apb_pool_has(pool)) {
+	if (!apb_pool_has(pool))
 		apb_node_del(&pool->node);
-		note_filled(heap, pool);
-	}
 	if (pool->used * 2u > pool->count)
 		apb_sparse_forget(heap, pool);
 	bin->top = info->base + n;

@@ -8,8 +8,6 @@
 
 #include "arena/pool.h"
 
-#include <sys/single_threaded.h>
-
 #define NR 4000
 
 static char *block[NR];
@@ -105,26 +103,20 @@ static void test_behind_the_last_block(void **ctx)
  */
 static void test_places_of_states(void **ctx)
 {
-	/*
-	 * 512, 341, 256, 204, 102, 64 blocks: 8, 8, 4, 4, 2, 1 lines.  The
-	 * first 8 of a page are bits, the next ones in all of solid pools.
-	 */
+	/* 512, 341, 256, 204, 102, 64 blocks: 8, 8, 4, 4, 2, 1 lines */
 	static const struct {
 		size_t size;
 		unsigned int line;
 	} places[] = {
-		{16, 16},   {48, 24}, {64, 32}, {80, 36},  {160, 40},
-		{160, 42},  {64, 44}, {16, 48}, {256, 56}, {160, 58},
-		{1024, 57}, {80, 60}, {32, 72},
+		{16, 0},    {48, 8},  {64, 16}, {80, 20},  {160, 24},
+		{160, 26},  {64, 28}, {16, 32}, {256, 40}, {160, 42},
+		{1024, 41}, {80, 44}, {32, 48},
 	};
 	struct apb_pool *pools[NR_OF(places)];
-	char was = __libc_single_threaded;
 	unsigned int i, j;
 
 	(void)ctx;
 	fresh_sim(1, 0);
-	/* so that no pool gives its lines back */
-	__libc_single_threaded = 0;
 	for (i = 0; i < NR_OF(places); i++) {
 		/* up to the first block of another pool */
 		do {
@@ -136,7 +128,6 @@ static void test_places_of_states(void **ctx)
 			(uintptr_t)pools[i]->states - arena_at(pools[i]),
 			APB_STATES_OFFSET + places[i].line * APB_CACHE_LINE);
 	}
-	__libc_single_threaded = was;
 	assert_whole();
 }
 

@@ -133,25 +133,8 @@ static bool in_heap(uintptr_t addr, char *buf, size_t len)
 
 /* ---- arenas ----------------------------------------------------------- */
 
-/* Whether @addr is among the state bytes or the bits of @pool. */
-static bool say_state(const struct apb_pool *pool, unsigned int slot,
-		      uintptr_t addr, char *buf, size_t len)
-{
-	size_t state = addr - (uintptr_t)apb_pool_state(pool, 0);
-	size_t word = (addr - (uintptr_t)apb_pool_bits(pool)) / 8;
-
-	if (state < pool->count)
-		snprintf(buf, len, "state of block %zu in pool %u (%zu bytes)",
-			 state, slot, apb_class_size(pool->cls));
-	else if (word < (pool->count + 63u) / 64)
-		snprintf(buf, len, "word %zu of pool %u's bitmap", word, slot);
-	else
-		return false;
-	return true;
-}
-
-static void say_states(const struct apb_arena *arena, uintptr_t addr, char *buf,
-		       size_t len)
+static void say_state(const struct apb_arena *arena, uintptr_t addr, char *buf,
+		      size_t len)
 {
 	for (unsigned int slot = 1; slot < apb_arena_slots(arena); slot++) {
 		const struct apb_pool *pool = apb_pool_of(
@@ -159,8 +142,13 @@ static void say_states(const struct apb_arena *arena, uintptr_t addr, char *buf,
 					    << apb_kind_shift(arena->kind)),
 			apb_kind_shift(arena->kind));
 
-		if (pool->owner && say_state(pool, slot, addr, buf, len))
-			return;
+		if (!pool->owner ||
+		    addr - (uintptr_t)pool->states >= pool->count)
+			continue;
+		snprintf(buf, len, "state of block %zu in pool %u (%zu bytes)",
+			 addr - (uintptr_t)pool->states, slot,
+			 apb_class_size(pool->cls));
+		return;
 	}
 	snprintf(buf, len, "states, of no pool");
 }
@@ -169,6 +157,7 @@ static void say_arena(uintptr_t addr, unsigned int shift, char *buf, size_t len)
 {
 	const struct apb_arena *arena = apb_arena_of(addr);
 	size_t pools = apb_arena_slots(arena), at = addr - (uintptr_t)arena;
+	size_t bits = (uintptr_t)apb_arena_bits(arena) - (uintptr_t)arena;
 	char name[40];
 
 	if (at < sizeof(*arena)) {
@@ -178,8 +167,11 @@ static void say_arena(uintptr_t addr, unsigned int shift, char *buf, size_t len)
 			 at >> APB_SLOT_SHIFT);
 		say_member(pool_members, name,
 			   at & ((1u << APB_SLOT_SHIFT) - 1), buf, len);
+	} else if (at >= bits && at < bits + pools * APB_BITS_WORDS * 8) {
+		snprintf(buf, len, "pool %zu's bitmap",
+			 (at - bits) / (APB_BITS_WORDS * 8));
 	} else if (at < APB_META_BYTES) {
-		say_states(arena, addr, buf, len);
+		say_state(arena, addr, buf, len);
 	} else {
 		snprintf(buf, len, "memory of pool %zu", at >> shift);
 	}
