@@ -145,7 +145,7 @@
  * times as many they wait for it.
  */
 #define APB_BATCH_BYTES ((size_t)16 * 1024)
-#define APB_BATCH_MAX 62
+#define APB_BATCH_MAX 125
 #ifndef APB_QUEUE_MAX /* small: where all schedules are gone through */
 #define APB_QUEUE_MAX 256
 #endif

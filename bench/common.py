@@ -14,6 +14,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
+sys.path.append(os.path.join(ROOT, "fuzz"))
+
+from proc import plain  # noqa: E402  (fuzz/ has to be in the path first)
+
 LIBDIRS = (
     "/usr/lib/%s-linux-gnu" % platform.machine(),
     "/lib/%s-linux-gnu" % platform.machine(),
@@ -60,7 +64,7 @@ class Allocator:
 
     def settings(self, behind=()):
         """What a measured program has in its environment."""
-        return {"LD_PRELOAD": ":".join([self.library, *behind]),
+        return {"LD_PRELOAD": ":".join(map(plain, [self.library, *behind])),
                 "GLIBC_TUNABLES": STATIC_TLS,
                 "APB_BENCH_EXPECT": self.library}
 
@@ -226,6 +230,17 @@ def positive(text):
     if value < 1:
         raise ValueError
     return value
+
+
+def run_main(main):
+    """main() of a runner: what the system refuses is one line."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as err:
+        fail("%s%s" % ("%s: " % err.filename if err.filename else "",
+                       err.strerror))
 
 
 def parse(parser):

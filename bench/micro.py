@@ -74,7 +74,8 @@ def linked(build):
     nochecks = common.need(os.path.join(build, "libapb-nochecks.so"),
                            "bench-build")
     found.append(Subject("nochecks", "form", program=program,
-                         settings={"LD_PRELOAD": nochecks}, expect=nochecks))
+                         settings={"LD_PRELOAD": common.plain(nochecks)},
+                         expect=nochecks))
     return found
 
 

@@ -42,8 +42,8 @@ def record(args, name, command, settings, stdin):
     pattern = os.path.join(args.scratch, "%s.%%p.rec" % name)
     words = [os.path.join(build, "bench", "launch"), "--out", "/dev/null",
              "--in", stdin or "/dev/null",
-             "--set", "LD_PRELOAD=" + os.path.join(
-                 build, "bench", "libbench-record.so"),
+             "--set", "LD_PRELOAD=" + common.plain(os.path.join(
+                 build, "bench", "libbench-record.so")),
              "--set", "APB_RECORD_OUT=" + pattern,
              "--set", "APB_RECORD_MAX=%d" % MAX_OPS]
     for pair in settings.items():

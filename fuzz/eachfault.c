@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "files.h"
+#include "number.h"
 #include "run.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +145,21 @@ static bool next_run(struct progress *p)
 	return f->call++ < p->calls;
 }
 
+/* Whoever ends us, what we have started does not go on. */
+static pid_t fork_with_us(void)
+{
+	pid_t us = getpid(), pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != us)
+			_exit(2);
+	}
+	return pid;
+}
+
 __attribute__((noreturn)) static void child(const struct input *in,
 					    struct progress *p)
 {
@@ -198,11 +215,9 @@ static bool each_fault(const struct input *in, struct progress *p)
 
 	*p = (struct progress){.hit = APB_OS_NR};
 	while (!p->done && findings < FINDINGS_MAX) {
-		pid_t pid = fork();
+		pid_t pid = fork_with_us();
 		int status;
 
-		if (pid < 0)
-			die("fork");
 		if (!pid)
 			child(in, p);
 		status = wait_for(pid);
@@ -262,24 +277,37 @@ static void note_done(const struct input *in, const struct progress *p)
 	close(fd);
 }
 
-/* Leave out what is done; its pairs count. */
+static void leave_out(uint64_t key, unsigned long pairs)
+{
+	for (size_t i = 0; i < set.nr; i++) {
+		if (set.inputs[i].key != key || !set.inputs[i].path)
+			continue;
+		set.inputs[i].path = NULL;
+		atomic_fetch_add(&shared->inputs, 1);
+		atomic_fetch_add(&shared->pairs, pairs);
+	}
+}
+
+/* Leave out what is done; its pairs count.  A line that is not whole, for lack
+ * of room, says nothing. */
 static void leave_out_done(void)
 {
-	FILE *f = set.done ? fopen(set.done, "r") : NULL;
 	unsigned long key, pairs;
+	char *line = NULL, end;
+	size_t room = 0;
+	FILE *f;
 
-	if (!f && set.done && errno != ENOENT)
+	if (!set.done)
+		return;
+	f = fopen(set.done, "a+");
+	if (!f)
 		die(set.done);
-	while (f && fscanf(f, "%lx %lu", &key, &pairs) == 2)
-		for (size_t i = 0; i < set.nr; i++) {
-			if (set.inputs[i].key != key || !set.inputs[i].path)
-				continue;
-			set.inputs[i].path = NULL;
-			atomic_fetch_add(&shared->inputs, 1);
-			atomic_fetch_add(&shared->pairs, pairs);
-		}
-	if (f)
-		fclose(f);
+	while (getline(&line, &room, f) > 0)
+		if (sscanf(line, "%16lx %lu%c", &key, &pairs, &end) == 3 &&
+		    end == '\n')
+			leave_out(key, pairs);
+	free(line);
+	fclose(f);
 }
 
 /* ---- all inputs ------------------------------------------------------- */
@@ -317,6 +345,10 @@ static void watch_workers(void)
 
 		if (pid > 0) {
 			left--;
+			if (WIFSIGNALED(status))
+				fprintf(stderr,
+					"apb-replay: a worker was ended: %s\n",
+					strsignal(WTERMSIG(status)));
 			if (status)
 				exit(2);
 			continue;
@@ -335,14 +367,9 @@ static int run_all(void)
 	char end[64];
 
 	leave_out_done();
-	for (unsigned long i = 0; i < set.jobs; i++) {
-		pid_t pid = fork();
-
-		if (pid < 0)
-			die("fork");
-		if (!pid)
+	for (unsigned long i = 0; i < set.jobs; i++)
+		if (!fork_with_us())
 			worker(&shared->progress[i]);
-	}
 	watch_workers();
 	snprintf(end, sizeof(end), ", %.1f s   \n", clock_seconds() - begin);
 	say(end);
@@ -363,9 +390,7 @@ static int run_one(void)
 	p->fault = set.only;
 	p->fault.from = set.from;
 	fflush(NULL);
-	pid = fork();
-	if (pid < 0)
-		die("fork");
+	pid = fork_with_us();
 	if (!pid) {
 		run_once(&set.inputs[0], p, true);
 		fflush(NULL);
@@ -389,13 +414,11 @@ __attribute__((noreturn)) static void usage(void)
 	exit(2);
 }
 
-static unsigned long number(const char *text, unsigned long most, char **end)
+static unsigned long number(const char *text, unsigned long most)
 {
 	unsigned long n;
 
-	errno = 0;
-	n = strtoul(text, end, 10);
-	if (errno || *end == text || *text == '-' || !n || n > most) {
+	if (!number_read(text, 1, most, &n)) {
 		fprintf(stderr, "apb-replay: not a number from 1 to %lu: %s\n",
 			most, text);
 		exit(2);
@@ -427,7 +450,7 @@ static void parse(int argc, char **argv)
 		{"call", required_argument, NULL, 'c'},
 		{0},
 	};
-	char *end = "";
+	char *late;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -436,23 +459,20 @@ static void parse(int argc, char **argv)
 			set.from = true;
 			break;
 		case 'j':
-			set.jobs = number(optarg, JOBS_MAX, &end);
+			set.jobs = number(optarg, JOBS_MAX);
 			break;
 		case 'd':
 			set.done = optarg;
 			break;
 		case 'c':
-			set.only.call = number(optarg, ULONG_MAX, &end);
-			set.only.late = !strcmp(end, ",late");
-			end += set.only.late ? strlen(end) : 0;
+			late = strchr(optarg, ',');
+			set.only.late = late && !strcmp(late, ",late");
+			if (set.only.late)
+				*late = '\0';
+			set.only.call = number(optarg, ULONG_MAX);
 			break;
 		default:
 			usage();
-		}
-		if (*end) {
-			fprintf(stderr, "apb-replay: not a number: %s\n",
-				optarg);
-			exit(2);
 		}
 	}
 }
@@ -460,13 +480,19 @@ static void parse(int argc, char **argv)
 int each_fault_main(int argc, char **argv)
 {
 	uint64_t program;
+	bool files;
 	char *bad;
 
 	parse(argc, argv);
+	files = optind < argc;
 	program = hash_program();
 	for (; optind < argc; optind++)
 		if (files_walk(argv[optind], add_input, &program, &bad))
 			die(bad);
+	if (!set.nr && files) {
+		fputs("apb-replay: no inputs\n", stderr);
+		return 2;
+	}
 	if (!set.nr || (set.only.call && set.nr != 1))
 		usage();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,

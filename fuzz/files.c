@@ -65,11 +65,21 @@ static int write_all(const char *path, const uint8_t *data, size_t size)
 	return fclose(f) || !ok ? -1 : 0;
 }
 
+/* What is renamed takes the place of a link or a device: these are written to. */
+static bool replaceable(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+}
+
 int file_write(const char *path, const uint8_t *data, size_t size)
 {
 	char *name;
 	int err;
 
+	if (!replaceable(path))
+		return write_all(path, data, size);
 	if (asprintf(&name, "%s.tmp-%d", path, (int)getpid()) < 0)
 		return -1;
 	err = write_all(name, data, size);

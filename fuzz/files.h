@@ -20,7 +20,7 @@ void file_free(struct file *file);
 
 /*
  * Write a file, whole or not at all: 0, or -1 with errno set and what was there
- * before.
+ * before.  A device, or what a link leads to, is written as it is.
  */
 int file_write(const char *path, const uint8_t *data, size_t size);
 

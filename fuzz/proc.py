@@ -8,8 +8,11 @@ process behind).  SIGINT, SIGTERM and SIGHUP
 set a flag that all waiting here looks at: see stopping().
 """
 
+import atexit
 import ctypes
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,11 +241,59 @@ def usage(text):
     leave(2)
 
 
+DIGITS = 18  # of a number from outside, at most
+SHOWN = 80  # of what is none
+
+
+def whole(value, least, largest):
+    """Whether a text is a whole number from @least to @largest, in digits."""
+    return re.fullmatch("[0-9]{1,%d}" % DIGITS, value) and \
+        least <= int(value) <= largest
+
+
 def number(name, default, largest):
     """A whole number from 1 to @largest out of the environment."""
     value = os.environ.get(name, str(default))
-    if not (value.isascii() and value.isdigit()
-            and 1 <= int(value) <= largest):
+    if not whole(value, 1, largest):
         usage("%s=%s: must be a whole number from 1 to %d"
-              % (name, value, largest))
+              % (name, value if len(value) <= SHOWN else
+                 value[:SHOWN] + "...", largest))
     return int(value)
+
+
+def run_main(main):
+    """main() of a script: what the system refuses is one line, exit status 2."""
+    try:
+        main()
+    except BrokenPipeError:  # nobody is listening any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave(2)
+    except OSError as error:
+        where = error.filename
+        if isinstance(where, str) and os.path.isabs(where):
+            where = os.path.relpath(where, ROOT) \
+                if where.startswith(ROOT + "/") else where
+        usage("%s%s" % ("%s: " % where if where else "", error.strerror))
+
+
+# ---- names ------------------------------------------------------------------
+
+PLAIN = re.compile(r"[\w@%+=,./-]*")
+_links = {}  # by path
+
+
+def plain(path):
+    """A name of @path that neither a shell splits (libFuzzer's merge starts
+    itself by one) nor LD_PRELOAD: its own, or that of a link to it."""
+    if PLAIN.fullmatch(path):
+        return path
+    if path not in _links:
+        base = tempfile.gettempdir()
+        folder = tempfile.mkdtemp(
+            prefix="apb-", dir=base if PLAIN.fullmatch(base) else "/tmp")
+        atexit.register(shutil.rmtree, folder, True)
+        os.chmod(folder, 0o755)  # servers give up root
+        _links[path] = os.path.join(
+            folder, re.sub(r"[^\w@%+=,.-]", "_", os.path.basename(path)) or "_")
+        os.symlink(os.path.abspath(path), _links[path])
+    return _links[path]

@@ -6,6 +6,7 @@
 #include "child.h"
 #include "eachfault.h"
 #include "files.h"
+#include "number.h"
 #include "ops.h"
 #include "reproduce.h"
 #include "run.h"
@@ -17,6 +18,8 @@
 #include <time.h>
 
 #define REPLAY_TIMEOUT 300 /* seconds for an input */
+#define SECONDS_MAX 1000000
+#define BENCH_MAX (1ul << 40)
 #define BENCH_OPS 64
 #define BENCH_WARM_UP 1000 /* inputs */
 
@@ -134,6 +137,10 @@ static int replay(struct settings *s, char **paths)
 	for (; *paths; paths++)
 		if (files_walk(*paths, replay_file, s, &bad))
 			die(bad);
+	if (!s->inputs) {
+		fputs("apb-replay: no inputs\n", stderr);
+		return 2;
+	}
 	printf("%zu input%s, %zu finding%s\n", s->inputs,
 	       s->inputs == 1 ? "" : "s", s->findings,
 	       s->findings == 1 ? "" : "s");
@@ -215,16 +222,15 @@ __attribute__((noreturn)) static void usage(FILE *to, int status)
 	exit(status);
 }
 
-static unsigned long number(const char *text, const char *option)
+static unsigned long number(const char *text, const char *option,
+			    unsigned long most)
 {
-	char *end;
 	unsigned long n;
 
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || end == text || *end || *text == '-' || !n) {
-		fprintf(stderr, "apb-replay: %s: not a number: %s\n", option,
-			text);
+	if (!number_read(text, 1, most, &n)) {
+		fprintf(stderr,
+			"apb-replay: %s: not a number from 1 to %lu: %s\n",
+			option, most, text);
 		exit(2);
 	}
 	return n;
@@ -232,9 +238,9 @@ static unsigned long number(const char *text, const char *option)
 
 static unsigned int threads_number(const char *text)
 {
-	unsigned long n = number(text, "--threads");
+	unsigned long n;
 
-	if (n > OPS_THREADS || (n & (n - 1))) {
+	if (!number_read(text, 1, OPS_THREADS, &n) || (n & (n - 1))) {
 		fprintf(stderr,
 			"apb-replay: --threads: must be 1, 2, 4 or 8: %s\n",
 			text);
@@ -307,13 +313,15 @@ static void parse(struct settings *s, int argc, char **argv)
 			s->program.kernel = kernel_name(optarg);
 			break;
 		case OPT_SECONDS:
-			s->seconds = (unsigned int)number(optarg, "--seconds");
+			s->seconds = (unsigned int)number(optarg, "--seconds",
+							  SECONDS_MAX);
 			break;
 		case OPT_TIMEOUT:
-			s->timeout = (unsigned int)number(optarg, "--timeout");
+			s->timeout = (unsigned int)number(optarg, "--timeout",
+							  SECONDS_MAX);
 			break;
 		case OPT_BENCH:
-			s->bench = number(optarg, "--bench");
+			s->bench = number(optarg, "--bench", BENCH_MAX);
 			break;
 		case OPT_THREADS:
 			s->threads = threads_number(optarg);

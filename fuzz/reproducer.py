@@ -143,7 +143,7 @@ def shows(build, source):
         preload = build.preload()
         status, output = proc.run(
             [program], timeout=RUN_SECONDS, env=proc.environment(
-                LD_PRELOAD=preload) if preload else None)
+                LD_PRELOAD=proc.plain(preload)) if preload else None)
     return None if status == 0 else says(output, status)
 
 

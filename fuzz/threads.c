@@ -6,6 +6,7 @@
  */
 #include "clock.h"
 #include "files.h"
+#include "number.h"
 #include "worker.h"
 
 #include <apb/apb.h>
@@ -19,7 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define HANG_SECONDS 120 /* for a round */
+#define HANG_SECONDS 120 /* for a round, and one for each SLOW operations */
+#define SLOW 1000
+#define OPS_MOST (1ul << 30)
 #define FORK_SECONDS 5 /* for a child */
 #define PIECES 64
 #define STATUS_SECONDS 1.0
@@ -153,7 +156,7 @@ static void run_round(const struct settings *s, size_t index, struct totals *t)
 	round_start(&r);
 	for (unsigned long i = 0; i < s->forks; i++, t->forks++)
 		fork_once(pieces, r.faults);
-	round_join(&r, HANG_SECONDS);
+	round_join(&r, (unsigned int)(HANG_SECONDS + r.ops / SLOW));
 	apb_fault_set(NULL);
 	round_free(&r);
 	if (s->forks)
@@ -175,9 +178,12 @@ static void say(const struct totals *t, double seconds)
 
 static volatile sig_atomic_t stopped;
 
+/* The round is played to its end; the next signal does not wait for that. */
 static void on_signal(int sig)
 {
 	(void)sig;
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	stopped = 1;
 }
 
@@ -206,13 +212,9 @@ static void run(const struct settings *s)
 static unsigned long number(const char *text, const char *option,
 			    unsigned long least, unsigned long most)
 {
-	char *end;
 	unsigned long n;
 
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	if (errno || end == text || *end || *text == '-' || n < least ||
-	    n > most) {
+	if (!number_read(text, least, most, &n)) {
 		fprintf(stderr,
 			"apb-threads: --%s: not a number from %lu to %lu: %s\n",
 			option, least, most, text);
@@ -225,9 +227,13 @@ static int add_file(const char *path, void *arg)
 {
 	struct settings *s = arg;
 
-	if (s->nr_files < FILES_MAX)
-		s->files[s->nr_files++] = strdup(path);
-	return 0;
+	if (s->nr_files == FILES_MAX) {
+		fprintf(stderr, "apb-threads: more than %d inputs\n",
+			FILES_MAX);
+		exit(2);
+	}
+	s->files[s->nr_files] = strdup(path);
+	return s->files[s->nr_files++] ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -244,7 +250,8 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	char *bad;
+	char *bad = NULL;
+	bool named;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -262,7 +269,7 @@ int main(int argc, char **argv)
 			s.threads = number(optarg, "threads", 1, WORKERS_MAX);
 			break;
 		case 'o':
-			s.ops = number(optarg, "ops", 1, 1ul << 40);
+			s.ops = number(optarg, "ops", 1, OPS_MOST);
 			break;
 		case 'f':
 			s.forks = number(optarg, "forks", 0, 1ul << 30);
@@ -275,12 +282,17 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	named = optind < argc;
 	for (; optind < argc; optind++) {
 		if (files_walk(argv[optind], add_file, &s, &bad)) {
-			fprintf(stderr, "apb-threads: %s: %s\n", bad,
-				strerror(errno));
+			fprintf(stderr, "apb-threads: %s: %s\n",
+				bad ? bad : argv[optind], strerror(errno));
 			return 2;
 		}
+	}
+	if (named && !s.nr_files) {
+		fputs("apb-threads: no inputs\n", stderr);
+		return 2;
 	}
 	run(&s);
 	return 0;

@@ -40,7 +40,9 @@ FINDINGS = "build/findings"
 NOT_SHOWN = "not-reproduced"
 REPLAY_SECONDS = 60
 TIMEOUT_SECONDS = 20
+SIGNATURE_KEYS = ("oracle", "op", "frames")
 SIGNATURE = re.compile(r"^SIGNATURE: (.*?) \| (.*?) \| (.*)$", re.M)
+SEEN = re.compile(r"(\d+\.?\d*) ([0-9a-f]{40}) (.*)")
 RAW = re.compile(r"(crash|timeout|oom|leak|afl)-")
 NAME_LENGTH = 70
 
@@ -99,7 +101,7 @@ class Replayed:
             match = SIGNATURE.search(output)
             if status == 0 or not match:
                 continue
-            signature = dict(zip(("oracle", "op", "frames"), match.groups()))
+            signature = dict(zip(SIGNATURE_KEYS, match.groups()))
             if build.target:
                 signature["target"] = os.path.basename(build.target["name"])
                 signature["frames"] = ""  # the harness's: it has no others
@@ -134,10 +136,18 @@ class Finding:
         return os.path.exists(self.path(name))
 
     def _read_meta(self):
+        """What something else wrote says nothing: it is made anew."""
         try:
-            return json.loads(contents(self.path("meta.json")))
-        except (FileNotFoundError, ValueError):
-            return {}
+            meta = json.loads(contents(self.path("meta.json")))
+            signature = meta.get("signature", {})
+            target = meta.get("target") or {"name": "", "rules": ""}
+            if all(isinstance(signature.get(key, ""), str)
+                   for key in SIGNATURE_KEYS) and \
+                    target.keys() == {"name", "rules"}:
+                return meta
+        except (FileNotFoundError, ValueError, AttributeError):
+            pass
+        return {}
 
     def save(self, **changes):
         self.meta.update(changes)
@@ -146,18 +156,24 @@ class Finding:
 
     @property
     def signature(self):
-        return self.meta.get("signature",
-                             {"oracle": self.name, "op": "", "frames": ""})
+        return {"oracle": self.name, "op": "", "frames": "",
+                **self.meta.get("signature", {})}
 
     def seen(self):
-        """[(when, digest, origin)], oldest first."""
+        """[(when, digest, origin)], oldest first.  Of an input that was kept
+        when a kill came before its line: when it was kept."""
         try:
-            lines = contents(self.path("seen")).decode().splitlines()
+            lines = contents(self.path("seen")).decode(
+                errors="replace").splitlines()
         except FileNotFoundError:
-            return []
-        rows = [line.split(" ", 2) for line in lines]
-        return sorted((float(row[0]), row[1], row[2])
-                      for row in rows if len(row) == 3)
+            lines = []
+        rows = [(float(row[1]), row[2], row[3]) for line in lines if (
+            row := SEEN.fullmatch(line))]
+        known = {row[1] for row in rows}
+        rows += [(os.path.getmtime(path), os.path.basename(path), "unknown")
+                 for path in self.inputs()
+                 if os.path.basename(path) not in known]
+        return sorted(rows)
 
     @property
     def count(self):
@@ -267,8 +283,8 @@ class Store:
     def findings(self):
         found = [Finding(os.path.join(self.folder, name))
                  for name in sorted(os.listdir(path_of(self.folder)))
-                 if os.path.exists(path_of(self.folder, name, "seen"))]
-        return sorted(found, key=lambda finding: finding.name)
+                 if os.path.isdir(path_of(self.folder, name))]
+        return [finding for finding in found if finding.seen()]
 
     def builds_of(self, finding):
         """Those in which a finding is looked for: the target's own, if it is
@@ -439,4 +455,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    proc.run_main(main)

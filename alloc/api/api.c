@@ -314,8 +314,8 @@ static noinline void overflow_slow(struct apb_bin *bin, struct apb_entry entry)
 	errno = saved_errno;
 }
 
-/* Free a pointer into a pool that is not of the thread's heap, or into none. */
-static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
+/* The same when there is no batch for it with room for more than that. */
+static noinline void foreign_slow(void *ptr, const struct apb_flat_entry *at)
 {
 	uintptr_t owner = apb_flat_owner(at);
 	struct apb_heap *heap = apb_tls;
@@ -326,6 +326,20 @@ static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
 		apb_remote_free(heap, owner, apb_block_died(entry));
 	else
 		free_slow(ptr);
+}
+
+/* Free a pointer into a pool that is not of the thread's heap, or into none. */
+static noinline void free_foreign(void *ptr, const struct apb_flat_entry *at)
+{
+	uintptr_t owner = apb_flat_owner(at);
+	struct apb_out *out = apb_remote_out(apb_tls, owner);
+	struct apb_entry entry;
+
+	if (likely(apb_out_takes(out, owner)) &&
+	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)))
+		apb_out_put(out, apb_block_died(entry));
+	else
+		foreign_slow(ptr, at);
 }
 
 /* A live block for @bin, of the thread's own heap. */

@@ -161,10 +161,10 @@ static inline uint8_t *apb_pool_state(const struct apb_pool *pool,
 /* ---- entries ---------------------------------------------------------- */
 
 /*
- * An entry names a free block in a bin or batch, and its state byte, so that
- * malloc finds the byte without the pool.  Two words rather than one that is
- * packed: what malloc returns does then not wait for the division by which
- * free found the byte.
+ * An entry names a free block in a bin, and its state byte, so that malloc
+ * finds the byte without the pool.  Two words rather than one that is packed:
+ * what malloc returns does then not wait for the division by which free found
+ * the byte.
  */
 struct apb_entry {
 	void *block; /* NULL: no entry */
@@ -173,9 +173,37 @@ struct apb_entry {
 #endif
 };
 
+/*
+ * In a batch an entry is one word, as that moves between the caches of two
+ * processors: the address, and above it the low 16 bits of that of its state
+ * byte, which stands in the first 64 KiB of the same arena.
+ */
+#define APB_WORD_SHIFT 48
+
+static_assert(APB_META_BYTES <= (size_t)1 << (64 - APB_WORD_SHIFT) &&
+		      APB_ADDR_BITS <= APB_WORD_SHIFT,
+	      "an entry fits a word");
+
 /* ---- what the misuse checks need -------------------------------------- */
 
 #if APB_CHECKS
+static inline uintptr_t apb_entry_pack(struct apb_entry entry)
+{
+	uint16_t state = (uint16_t)(uintptr_t)entry.state;
+
+	return (uintptr_t)entry.block | (uintptr_t)state << APB_WORD_SHIFT;
+}
+
+static inline struct apb_entry apb_entry_unpack(uintptr_t word)
+{
+	uintptr_t addr = word & APB_ADDR_MASK;
+
+	return (struct apb_entry){
+		(void *)addr,
+		(uint8_t *)((addr & ~(APB_ARENA - 1)) | word >> APB_WORD_SHIFT),
+	};
+}
+
 static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
 					      uintptr_t addr, uint64_t index)
 {
@@ -237,6 +265,16 @@ static inline uint64_t apb_entry_index(const struct apb_pool *pool,
 }
 #else
 /* Blocks that are out count as live, entries are addresses. */
+static inline uintptr_t apb_entry_pack(struct apb_entry entry)
+{
+	return (uintptr_t)entry.block;
+}
+
+static inline struct apb_entry apb_entry_unpack(uintptr_t word)
+{
+	return (struct apb_entry){(void *)word};
+}
+
 static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
 					      uintptr_t addr, uint64_t index)
 {

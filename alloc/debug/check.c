@@ -120,15 +120,17 @@ static void see_entry(struct check *c, const char *invariant,
 }
 
 static void see_batch(struct check *c, const char *invariant,
-		      const struct apb_batch *batch)
+		      const struct apb_batch *batch, uint32_t n)
 {
 	uint32_t i;
 
-	expect(c, batch->n <= batch->max && batch->max <= APB_BATCH_MAX,
-	       invariant, batch, "%u blocks of %u", batch->n, batch->max);
-	for (i = 0; i < batch->n && !c->failed; i++)
+	expect(c,
+	       batch->first <= APB_BATCH_MAX &&
+		       n <= APB_BATCH_MAX - batch->first,
+	       invariant, batch, "%u blocks from %u on", n, batch->first);
+	for (i = 0; i < n && !c->failed; i++)
 		see_entry(c, invariant, (struct apb_bin *)batch->owner,
-			  batch->entry[i]);
+			  apb_entry_unpack(batch->word[batch->first + i]));
 	c->meta += APB_BATCH_SIZE;
 }
 
@@ -141,7 +143,7 @@ static void see_queue(struct check *c, struct apb_heap *heap)
 	for (; batch && n <= apb_queue_length(queue); batch = batch->next) {
 		expect(c, apb_heap_of(batch->owner) == heap, "heap.queue",
 		       batch, "of another heap");
-		see_batch(c, "heap.queue", batch);
+		see_batch(c, "heap.queue", batch, batch->n);
 		n++;
 	}
 	expect(c, n == apb_queue_length(queue), "heap.queue", heap,
@@ -158,7 +160,7 @@ static void see_arrived(struct check *c, struct apb_heap *heap)
 		for (; batch && n <= heap->nr_arrived; batch = batch->next) {
 			expect(c, batch->owner == (uintptr_t)&heap->bin[cls],
 			       "heap.arrived", batch, "of another bin");
-			see_batch(c, "heap.arrived", batch);
+			see_batch(c, "heap.arrived", batch, batch->n);
 			n++;
 		}
 	}
@@ -200,7 +202,7 @@ static void see_arrays(struct check *c, const struct apb_heap *heap)
 /* What only a heap's thread may look at. */
 static void see_own(struct check *c, const struct apb_heap *heap)
 {
-	const struct apb_batch *batch = heap->batches;
+	const struct apb_batch *batch;
 	unsigned int i, cls, n = 0;
 
 	expect(c,
@@ -212,13 +214,15 @@ static void see_own(struct check *c, const struct apb_heap *heap)
 	for (i = 0; i < APB_NR_OUT && !c->failed; i++) {
 		const struct apb_out *out = &heap->out[i];
 
+		batch = apb_out_batch(out);
 		expect(c,
-		       out->owner == (out->batch ? out->batch->owner : 0) ||
-			       (!out->owner && apb_state.heaps.torn),
+		       out->owner == (batch ? batch->owner : 0) ||
+			       (!batch && apb_state.heaps.torn),
 		       "heap.out", out, "of another bin");
-		if (out->batch)
-			see_batch(c, "heap.out", out->batch);
+		if (batch)
+			see_batch(c, "heap.out", batch, apb_out_count(out));
 	}
+	batch = heap->batches;
 	for (; batch && n <= heap->nr_batches; batch = batch->next, n++)
 		c->meta += APB_BATCH_SIZE;
 	expect(c, n == heap->nr_batches || apb_state.heaps.torn, "heap.out",

@@ -159,16 +159,18 @@ static void want_more(struct apb_bin_info *info, unsigned int cls,
 }
 
 unsigned int apb_bin_fill(struct apb_heap *heap, unsigned int cls,
-			  const struct apb_entry *entry, unsigned int n)
+			  const uintptr_t *word, unsigned int n)
 {
 	struct apb_bin *bin = &heap->bin[cls];
+	unsigned int i;
 
 	if ((size_t)(bin->limit - bin->top) < n) {
 		want_more(&heap->info[cls], cls, n);
 		adjust(heap, cls);
 	}
 	n = clamp(n, 0, (unsigned int)(bin->limit - bin->top));
-	memcpy(bin->top + 1, entry, n * sizeof(*entry));
+	for (i = 0; i < n; i++)
+		bin->top[1 + i] = apb_entry_unpack(word[i]);
 	/* as in apb_bin_push() */
 	atomic_signal_fence(memory_order_release);
 	bin->top += n;

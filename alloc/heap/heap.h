@@ -32,7 +32,7 @@
  *   heap.arrived  the same of those that have arrived; each is on the list of
  *                 its class
  *   heap.out      a slot has an owner exactly if it has a batch, which is for
- *                 that bin; blocks as in bins
+ *                 that bin and not full; blocks as in bins
  */
 #ifndef APB_HEAP_H
 #define APB_HEAP_H
@@ -56,24 +56,27 @@ struct apb_bin_info {
 	bool was_full; /* since it was empty */
 };
 
-/* A batch of blocks on their way to the bin that owns them. */
+/*
+ * A batch of blocks on their way to the bin that owns them; one that is to
+ * have fewer starts later, so that the last one is always at the end.
+ */
 struct apb_batch {
 	struct apb_batch *next;
 	uintptr_t owner; /* the bin */
-	uint32_t n;
-	uint32_t max;
-	struct apb_entry entry[APB_BATCH_MAX];
+	uint32_t first;
+	uint32_t n; /* when it was posted */
+	uintptr_t word[APB_BATCH_MAX]; /* entries, packed */
 };
 
 #define APB_BATCH_SIZE ((size_t)1 << APB_META_MIN_SHIFT)
 
-static_assert(sizeof(struct apb_batch) <= APB_BATCH_SIZE,
-	      "a batch is the smallest piece of metadata");
+static_assert(sizeof(struct apb_batch) == APB_BATCH_SIZE,
+	      "a batch is the smallest piece of metadata, and ends with it");
 
 /* A slot of the cache of batches that are being filled. */
 struct apb_out {
 	uintptr_t owner; /* 0: there is no batch */
-	struct apb_batch *batch;
+	uintptr_t *next; /* in its batch; or NULL */
 };
 
 /* Entries of all bins' first arrays, and one below each. */
@@ -216,9 +219,12 @@ void apb_heap_reclaim(struct apb_heap *heap);
 /* Apply a changed option to all bins. */
 void apb_heap_apply_period(struct apb_heap *heap);
 
-/* Put @n blocks into a bin that is empty; returns how many it had room for. */
+/*
+ * Put the @n blocks of a batch into a bin that is empty; returns how many it had
+ * room for.
+ */
 unsigned int apb_bin_fill(struct apb_heap *heap, unsigned int cls,
-			  const struct apb_entry *entry, unsigned int n);
+			  const uintptr_t *word, unsigned int n);
 
 /* If there was a trim since the last time, all that its thread can give. */
 void apb_heap_follow_trim(struct apb_heap *heap);

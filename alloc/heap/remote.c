@@ -82,21 +82,23 @@ static void help(struct apb_heap *owner, bool waits)
 	apb_unlock(&owner->lock);
 }
 
-/* @waits: the caller holds no lock. */
-static void post(struct apb_heap *heap, struct apb_out *out, bool waits)
+/* Send off the batch of @out, of @n blocks.  @waits: the caller holds no lock. */
+static void post(struct apb_heap *heap, struct apb_out *out, uint32_t n,
+		 bool waits)
 {
 	int saved_errno = errno;
-	struct apb_batch *batch = out->batch;
+	struct apb_batch *batch = apb_out_batch(out);
 	struct apb_heap *owner = apb_heap_of(batch->owner);
 	unsigned int length;
 	uintptr_t old, new;
 
 	help(owner, waits);
 	errno = saved_errno;
+	batch->n = n;
 	/* first: a child forked between must not have the batch twice */
-	out->owner = 0;
+	out->next = NULL;
 	atomic_signal_fence(memory_order_release);
-	out->batch = NULL;
+	out->owner = 0;
 	atomic_signal_fence(memory_order_release);
 	heap->posted++;
 	old = atomic_load_explicit(&owner->queue, memory_order_relaxed);
@@ -111,11 +113,6 @@ static void post(struct apb_heap *heap, struct apb_out *out, bool waits)
 		memory_order_relaxed));
 }
 
-void apb_remote_post(struct apb_heap *heap, struct apb_out *out)
-{
-	post(heap, out, true);
-}
-
 /* A slot's batch for @owner, after posting what it had; or NULL. */
 static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
 				    uintptr_t owner)
@@ -123,29 +120,37 @@ static struct apb_batch *open_batch(struct apb_heap *heap, struct apb_out *out,
 	int saved_errno = errno;
 	struct apb_batch *batch;
 
-	if (out->batch)
-		post(heap, out, true);
+	if (out->next)
+		post(heap, out, apb_out_count(out), true);
 	batch = get_batch(heap);
 	errno = saved_errno;
 	if (!batch)
 		return NULL;
 	batch->owner = owner;
-	batch->n = 0;
-	batch->max = batch_max(owner);
-	out->batch = batch;
-	/* as in apb_bin_push() */
-	atomic_signal_fence(memory_order_release);
+	batch->first = APB_BATCH_MAX - batch_max(owner);
 	out->owner = owner;
+	/* a child forked between may have an owner without a batch, no more */
+	atomic_signal_fence(memory_order_release);
+	out->next = &batch->word[batch->first];
 	return batch;
 }
 
-void apb_remote_open(struct apb_heap *heap, struct apb_out *out,
-		     uintptr_t owner, struct apb_entry entry)
+void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
+		     struct apb_entry entry)
 {
-	if (open_batch(heap, out, owner))
-		apb_remote_free(heap, owner, entry);
-	else
+	struct apb_out *out = apb_remote_out(heap, owner);
+
+	if ((out->owner != owner || !out->next) &&
+	    !open_batch(heap, out, owner)) {
 		apb_remote_direct(owner, entry);
+		return;
+	}
+	if (apb_out_takes(out, owner)) {
+		apb_out_put(out, entry);
+		return;
+	}
+	*out->next = apb_entry_pack(entry);
+	post(heap, out, apb_out_count(out) + 1, true);
 }
 
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
@@ -165,8 +170,9 @@ void apb_remote_flush(struct apb_heap *heap)
 	unsigned int i;
 
 	for (i = 0; i < APB_NR_OUT; i++)
-		if (heap->out[i].batch)
-			post(heap, &heap->out[i], false);
+		if (heap->out[i].next)
+			post(heap, &heap->out[i], apb_out_count(&heap->out[i]),
+			     false);
 	while ((batch = heap->batches)) {
 		heap->batches = batch->next;
 		heap->nr_batches--;
@@ -176,9 +182,25 @@ void apb_remote_flush(struct apb_heap *heap)
 
 /* ---- the owner -------------------------------------------------------- */
 
+/* Put the blocks of @batch from number @from on into their pools. */
+static void give_back(struct apb_heap *heap, const struct apb_batch *batch,
+		      unsigned int from)
+{
+	const uintptr_t *word = batch->word + batch->first;
+	struct apb_entry some[32];
+
+	while (from < batch->n) {
+		unsigned int n = 0;
+
+		while (n < sizeof(some) / sizeof(some[0]) && from < batch->n)
+			some[n++] = apb_entry_unpack(word[from++]);
+		apb_heap_give_back(heap, some, n);
+	}
+}
+
 static void settle_batch(struct apb_heap *heap, struct apb_batch *batch)
 {
-	apb_heap_give_back(heap, batch->entry, batch->n);
+	give_back(heap, batch, 0);
 	free_batch(batch);
 }
 
@@ -233,8 +255,8 @@ void apb_remote_refill(struct apb_heap *heap, unsigned int cls)
 		return;
 	heap->arrived[cls] = batch->next;
 	heap->nr_arrived--;
-	n = apb_bin_fill(heap, cls, batch->entry, batch->n);
-	apb_heap_give_back(heap, batch->entry + n, batch->n - n);
+	n = apb_bin_fill(heap, cls, batch->word + batch->first, batch->n);
+	give_back(heap, batch, n);
 	keep_batch(heap, batch);
 }
 

@@ -28,45 +28,60 @@
 static inline struct apb_out *apb_remote_out(struct apb_heap *heap,
 					     uintptr_t owner)
 {
-	return &heap->out[(owner / sizeof(struct apb_bin) ^
-			   owner / APB_HEAP_ALIGN) %
-			  APB_NR_OUT];
+	/* in bytes: a slot is as large as bins are apart, so no shift is left */
+	uintptr_t at = (owner ^ owner / (APB_HEAP_ALIGN / sizeof(*heap->out))) %
+		       sizeof(heap->out);
+
+	return (struct apb_out *)((char *)heap->out +
+				  at / sizeof(*heap->out) * sizeof(*heap->out));
 }
 
-/* For a block that does not fit into what @out has. */
-void apb_remote_open(struct apb_heap *heap, struct apb_out *out,
-		     uintptr_t owner, struct apb_entry entry);
+static_assert(sizeof(struct apb_out) == sizeof(struct apb_bin),
+	      "slots are as far apart as bins");
 
-/* Send off the batch of @out, which has one; the caller holds no lock. */
-void apb_remote_post(struct apb_heap *heap, struct apb_out *out);
+/* The batch of a slot, or NULL, and how many blocks are in it. */
+static inline struct apb_batch *apb_out_batch(const struct apb_out *out)
+{
+	return (struct apb_batch *)((uintptr_t)out->next &
+				    ~(APB_BATCH_SIZE - 1));
+}
+
+static inline uint32_t apb_out_count(const struct apb_out *out)
+{
+	const struct apb_batch *batch = apb_out_batch(out);
+
+	return (uint32_t)(out->next - batch->word) - batch->first;
+}
 
 /*
- * Send a free block to the bin @owner of another heap; @heap is the caller's.
- * Keeps errno, as does apb_remote_direct().  Inline, as an entry that is passed
- * on may be stored word by word and loaded as a whole, and such a load waits
- * until the stores are out.
+ * Whether the batch of @out takes a block of @owner just like that.  Not if it
+ * would be the last one, with which a batch is posted: none is ever full, as a
+ * fork by another thread may find it; nor if @owner is 0.
  */
-static inline void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
-				   struct apb_entry entry)
+static inline bool apb_out_takes(const struct apb_out *out, uintptr_t owner)
 {
-	struct apb_out *out = apb_remote_out(heap, owner);
-	struct apb_batch *batch = out->batch;
-	uint32_t n;
+	uintptr_t next = (uintptr_t)out->next;
 
-	if (__builtin_expect(out->owner != owner, 0) ||
-	    /* a torn heap may have a full one */
-	    __builtin_expect(batch->n >= batch->max, 0)) {
-		apb_remote_open(heap, out, owner, entry);
-		return;
-	}
-	n = batch->n;
-	batch->entry[n] = entry;
+	return __builtin_expect(out->owner == owner, 1) &&
+	       __builtin_expect(next, 1) &&
+	       __builtin_expect((next + sizeof(*out->next)) % APB_BATCH_SIZE,
+				1);
+}
+
+static inline void apb_out_put(struct apb_out *out, struct apb_entry entry)
+{
+	*out->next = apb_entry_pack(entry);
 	/* as in apb_bin_push() */
 	__atomic_signal_fence(__ATOMIC_RELEASE);
-	batch->n = ++n;
-	if (__builtin_expect(n == batch->max, 0))
-		apb_remote_post(heap, out);
+	out->next++;
 }
+
+/*
+ * Send a free block to the bin @owner of another heap; @heap is the caller's,
+ * which holds no lock.  Keeps errno, as does apb_remote_direct().
+ */
+void apb_remote_free(struct apb_heap *heap, uintptr_t owner,
+		     struct apb_entry entry);
 
 /* The same for a thread without heap; takes the owner's lock. */
 void apb_remote_direct(uintptr_t owner, struct apb_entry entry);

@@ -88,13 +88,13 @@ static void play_threads(void)
 	sc.queued = apb_queue_first(sc.played->queue);
 	sc.arrived = sc.played->arrived[BIG_CLS];
 	for (i = 0; i < APB_NR_OUT; i++)
-		if (mine->out[i].batch)
+		if (mine->out[i].next)
 			sc.out = &mine->out[i];
 	assert_non_null(sc.queued);
 	assert_int_equal(sc.played->nr_arrived, 1);
 	assert_int_equal(sc.arrived->n, 1);
 	assert_int_equal(sc.queued->n, 1);
-	assert_int_equal(sc.out->batch->n, 2);
+	assert_int_equal(apb_out_count(sc.out), 2);
 	assert_ptr_equal(apb_state.heaps.idle, sc.idle);
 }
 

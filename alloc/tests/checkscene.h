@@ -76,6 +76,12 @@ static inline struct apb_arenas *as(void)
 	return &apb_state.arenas;
 }
 
+/* The entry number @i of @batch, packed. */
+static inline uintptr_t *word_of(struct apb_batch *batch, unsigned int i)
+{
+	return &batch->word[batch->first + i];
+}
+
 /* The entry of block @i of @pool. */
 static inline struct apb_entry entry_of(const struct apb_pool *pool,
 					unsigned int i)

@@ -69,7 +69,7 @@ static uint8_t *live_state(const struct apb_pool *pool)
 DAMAGE(neither_live_nor_listed, POKE(*live_state(sc.full), APB_STATE_FREED))
 DAMAGE(never_out, POKE(*live_state(sc.full), APB_STATE_NEVER))
 DAMAGE(binned_lost, POKE(bin()->top, bin()->top - 1))
-DAMAGE(batched_lost, POKE(sc.out->batch->n, sc.out->batch->n - 1))
+DAMAGE(batched_lost, POKE(sc.out->next, sc.out->next - 1))
 DAMAGE(queued_lost, POKE(sc.queued->n, 0))
 
 DAMAGE(no_state, POKE(*live_state(sc.full), 3))
@@ -131,7 +131,8 @@ DAMAGE(bin_has_live, bin_names(entry_of(sc.full, 3)))
 DAMAGE(bin_live, POKE(*bin()->top->state, APB_STATE_LIVE))
 DAMAGE(bin_has_pools, bin_names(entry_of(sc.partial, index_in(sc.partial))))
 DAMAGE(bin_has_another_class, bin_names(entry_of(sc.medium, 0)))
-DAMAGE(bin_has_batched, bin_names(sc.out->batch->entry[0]))
+DAMAGE(bin_has_batched,
+       bin_names(apb_entry_unpack(*word_of(apb_out_batch(sc.out), 0))))
 
 DAMAGE(no_bottom, POKE(info()->base->block, sc.block))
 DAMAGE(top_below, POKE(bin()->top, info()->base - 1))
@@ -201,10 +202,13 @@ DAMAGE(queued_for_another,
        POKE(sc.queued->owner, (uintptr_t)&own()->bin[apb_class_of(BIG)]))
 DAMAGE(queued_for_another_class,
        POKE(sc.queued->owner, sc.queued->owner + sizeof(struct apb_bin)))
-DAMAGE(queued_too_many, POKE(sc.queued->n, sc.queued->max + 1))
-DAMAGE(queued_live, POKE(*sc.queued->entry[0].state, APB_STATE_LIVE))
+DAMAGE(queued_too_many, POKE(sc.queued->n, 2))
+DAMAGE(queued_live,
+       POKE(*apb_entry_unpack(*word_of(sc.queued, 0)).state, APB_STATE_LIVE))
 DAMAGE(queued_off_block,
-       POKE(sc.queued->entry[0].block, (char *)sc.queued->entry[0].block + 16))
+       POKE(*word_of(sc.queued, 0), *word_of(sc.queued, 0) + 16))
+DAMAGE(queued_wrong_state,
+       POKE(*word_of(sc.queued, 0), *word_of(sc.queued, 0) + (1ul << 48)))
 DAMAGE(queue_lost, queue_is(0))
 
 DAMAGE(arrived_more, POKE(sc.played->nr_arrived, 2))
@@ -213,18 +217,22 @@ DAMAGE(arrived_lost, POKE(sc.played->arrived[BIG_CLS], NULL))
 DAMAGE(arrived_in_a_circle, POKE(sc.arrived->next, sc.arrived))
 DAMAGE(arrived_for_another, POKE(sc.arrived->owner, (uintptr_t)bin()))
 DAMAGE(arrived_elsewhere, POKE(sc.played->arrived[BIG_CLS + 1], sc.arrived))
-DAMAGE(arrived_too_many, POKE(sc.arrived->n, sc.arrived->max + 1))
-DAMAGE(arrived_live, POKE(*sc.arrived->entry[0].state, APB_STATE_LIVE))
+DAMAGE(arrived_too_many, POKE(sc.arrived->n, 2))
+DAMAGE(arrived_live,
+       POKE(*apb_entry_unpack(*word_of(sc.arrived, 0)).state, APB_STATE_LIVE))
 
 DAMAGE(out_for_another,
        POKE(sc.out->owner, sc.out->owner + sizeof(struct apb_bin)))
-DAMAGE(out_for_own, POKE(sc.out->batch->owner, (uintptr_t)bin()))
-DAMAGE(out_too_many, POKE(sc.out->batch->max, APB_BATCH_MAX + 1))
-DAMAGE(out_more_than_it_holds, POKE(sc.out->batch->n, sc.out->batch->max + 1))
-DAMAGE(out_twice, POKE(sc.out->batch->entry[0], sc.out->batch->entry[1]))
-DAMAGE(out_live, POKE(*sc.out->batch->entry[0].state, APB_STATE_LIVE))
-DAMAGE(out_not_of_the_bin,
-       POKE(sc.out->batch->entry[0], entry_of(sc.binned, 0)))
+DAMAGE(out_for_own, POKE(apb_out_batch(sc.out)->owner, (uintptr_t)bin()))
+DAMAGE(out_begins_beyond, POKE(apb_out_batch(sc.out)->first, 126))
+DAMAGE(out_fewer_than_none, POKE(apb_out_batch(sc.out)->first, 3))
+DAMAGE(out_twice, POKE(*word_of(apb_out_batch(sc.out), 0),
+		       *word_of(apb_out_batch(sc.out), 1)))
+DAMAGE(out_live,
+       POKE(*apb_entry_unpack(*word_of(apb_out_batch(sc.out), 0)).state,
+	    APB_STATE_LIVE))
+DAMAGE(out_not_of_the_bin, POKE(*word_of(apb_out_batch(sc.out), 0),
+				apb_entry_pack(entry_of(sc.binned, 0))))
 DAMAGE(batches_more, POKE(own()->nr_batches, own()->nr_batches + 1))
 
 /* thread.h */
@@ -343,21 +351,22 @@ static const struct damage damages[] = {
 	{"heap.queue", "listed twice", queue_in_a_circle},
 	{"heap.queue", "of another heap", queued_for_another},
 	{"heap.queue", "in another's pool", queued_for_another_class},
-	{"heap.queue", "2 blocks of 1", queued_too_many},
+	{"heap.queue", "2 blocks from 124 on", queued_too_many},
 	{"heap.queue", "live", queued_live},
 	{"heap.queue", "no block of class 52", queued_off_block},
+	{"heap.queue", "no block of class 52", queued_wrong_state},
 	{"heap.arrived", "1 batches, not 2", arrived_more},
 	{"heap.arrived", "1 batches, not 0", arrived_fewer},
 	{"heap.arrived", "0 batches, not 1", arrived_lost},
 	{"heap.arrived", "listed twice", arrived_in_a_circle},
 	{"heap.arrived", "of another bin", arrived_for_another},
 	{"heap.arrived", "of another bin", arrived_elsewhere},
-	{"heap.arrived", "2 blocks of 1", arrived_too_many},
+	{"heap.arrived", "2 blocks from 124 on", arrived_too_many},
 	{"heap.arrived", "live", arrived_live},
 	{"heap.out", "of another bin", out_for_another},
 	{"heap.out", "of another bin", out_for_own},
-	{"heap.out", "2 blocks of 63", out_too_many},
-	{"heap.out", "63 blocks of 62", out_more_than_it_holds},
+	{"heap.out", "4294967172 blocks from 126 on", out_begins_beyond},
+	{"heap.out", "4294967295 blocks from 3 on", out_fewer_than_none},
 	{"heap.out", "listed twice", out_twice},
 	{"heap.out", "live", out_live},
 	{"heap.out", "in another's pool", out_not_of_the_bin},

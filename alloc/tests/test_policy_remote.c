@@ -64,7 +64,7 @@ static unsigned int open_slots(struct apb_out **slot)
 	unsigned int i, n = 0;
 
 	for (i = 0; i < APB_NR_OUT; i++) {
-		if (!mine->out[i].batch)
+		if (!mine->out[i].next)
 			continue;
 		n++;
 		if (slot)
@@ -73,16 +73,16 @@ static unsigned int open_slots(struct apb_out **slot)
 	return n;
 }
 
-/* 16 KiB, or 62 blocks, whichever is less; but one at least. */
+/* 16 KiB, or 125 blocks, whichever is less; but one at least. */
 static unsigned int batch_max(unsigned int cls)
 {
 	size_t n = 16 * KIB / SIZE(cls);
 
-	return (unsigned int)(n < 1 ? 1 : n > 62 ? 62 : n);
+	return (unsigned int)(n < 1 ? 1 : n > 125 ? 125 : n);
 }
 
 /* Where a bin's batch is: bins have 16 bytes, heaps are a page apart. */
-static const struct apb_out *slot_of(const struct apb_bin *bin)
+static struct apb_out *slot_of(const struct apb_bin *bin)
 {
 	return &mine->out[((uintptr_t)bin / 16 ^ (uintptr_t)bin / 4096) % 32];
 }
@@ -92,8 +92,10 @@ static const struct apb_out *slot_of(const struct apb_bin *bin)
 static void test_batches_are_filled(void **ctx)
 {
 	struct apb_out *slot = NULL;
+	struct apb_batch *batch;
+	struct apb_entry entry;
 	unsigned int cls, i;
-	void *p[62];
+	void *p[125];
 
 	(void)ctx;
 	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
@@ -112,10 +114,12 @@ static void test_batches_are_filled(void **ctx)
 			assert_int_equal(slot->owner,
 					 (uintptr_t)&other->bin[cls]);
 			assert_ptr_equal(slot, slot_of(&other->bin[cls]));
-			assert_int_equal(slot->batch->owner, slot->owner);
-			assert_int_equal(slot->batch->max, most);
-			assert_int_equal(slot->batch->n, i + 1);
-			assert_ptr_equal(slot->batch->entry[i].block, p[i]);
+			batch = apb_out_batch(slot);
+			assert_int_equal(batch->owner, slot->owner);
+			assert_int_equal(batch->first, 125 - most);
+			assert_int_equal(apb_out_count(slot), i + 1);
+			entry = apb_entry_unpack(batch->word[125 - most + i]);
+			assert_ptr_equal(entry.block, p[i]);
 			if (i % 16 == 0)
 				assert_whole();
 		}
@@ -123,26 +127,26 @@ static void test_batches_are_filled(void **ctx)
 	}
 }
 
-/* One that is full already, as a fork may leave it, takes no more. */
-static void test_full_batch(void **ctx)
+/* A slot that has an owner, but no batch, as a fork may leave it. */
+static void test_torn_slot(void **ctx)
 {
-	struct apb_out *slot = NULL;
-	void *p[10];
+	struct apb_out *slot;
+	void *p[3];
 	unsigned int i;
 
 	(void)ctx;
 	start(1);
-	for (i = 0; i < 10; i++)
+	for (i = 0; i < 3; i++)
 		p[i] = others_block(4);
-	for (i = 0; i < 9; i++)
+	slot = slot_of(&other->bin[4]);
+	slot->owner = (uintptr_t)&other->bin[4];
+	assert_null(slot->next);
+	for (i = 0; i < 3; i++) {
 		apb_free(p[i]);
-	assert_int_equal(open_slots(&slot), 1);
-	slot->batch->max = 9;
-	apb_free(p[9]);
-	assert_int_equal(mine->posted, 1);
-	assert_int_equal(queued(), 1);
-	assert_int_equal(open_slots(&slot), 1);
-	assert_int_equal(slot->batch->n, 1);
+		assert_int_equal(open_slots(&slot), 1);
+		assert_int_equal(apb_out_count(slot), i + 1);
+	}
+	assert_int_equal(mine->posted, 0);
 	finish();
 }
 
@@ -236,7 +240,7 @@ static void *assert_filled(unsigned int cls, unsigned int n)
 static void test_batches_wait_for_bins(void **ctx)
 {
 	static const unsigned int classes[] = {1, 4, 32, 40, 48, 50, 53, 56};
-	static void *p[62], *q[12 * 1024];
+	static void *p[125], *q[12 * 1024];
 	unsigned int c, i, round, n, nr;
 
 	(void)ctx;
@@ -283,16 +287,16 @@ static void test_batches_wait_for_bins(void **ctx)
 static void test_batches_are_used_again(void **ctx)
 {
 	static void *q[1024];
-	void *p[62], *foreign;
+	void *p[125], *foreign;
 	unsigned int i, n = 0;
 	size_t meta;
 
 	(void)ctx;
 	start(5);
 	foreign = apb_malloc(100);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		p[i] = others_block(4);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		apb_free(p[i]);
 	while (queued() || other->nr_arrived)
 		q[n++] = others_block(4);
@@ -315,14 +319,14 @@ static void test_end_empties_queue(void **ctx)
 	struct apb_heap *ended;
 	struct apb_pool *pool;
 	unsigned int i, used;
-	void *p[62];
+	void *p[125];
 
 	(void)ctx;
 	start(11);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		p[i] = others_block(4);
 	pool = pool_of(p[0]);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		apb_free(p[i]);
 	assert_int_equal(queued(), 1);
 	used = pool->used;
@@ -330,7 +334,7 @@ static void test_end_empties_queue(void **ctx)
 	apb_thread_swap(ended);
 	apb_thread_end();
 	assert_int_equal(queued(), 0);
-	assert_int_equal(pool->used, used - 62);
+	assert_int_equal(pool->used, used - 125);
 	assert_true(ended->warm);
 	assert_whole();
 	/* the heap of the next thread */
@@ -420,25 +424,25 @@ static void test_how_many_wait(void **ctx)
 /* The one freed last is taken first. */
 static void test_order(void **ctx)
 {
-	void *p[62], *q[512];
+	void *p[125], *q[512];
 	unsigned int i, n = 0;
 
 	(void)ctx;
 	start(9);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		p[i] = others_block(4);
 	apb_thread_swap(other);
 	while (bin_length(4))
 		q[n++] = apb_malloc(SIZE(4));
 	apb_thread_swap(mine);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		apb_free(p[i]);
 	assert_int_equal(queued(), 1);
 	while (i)
 		assert_ptr_equal(others_block(4), p[--i]);
 	assert_int_equal(other->info[4].ran_empty, true);
 	assert_whole();
-	for (; i < 62; i++)
+	for (; i < 125; i++)
 		apb_free(p[i]);
 	while (n)
 		apb_free(q[--n]);
@@ -450,23 +454,23 @@ static void test_others_leave_bins_alone(void **ctx)
 {
 	unsigned int i, have, used;
 	struct apb_pool *pool;
-	void *p[62];
+	void *p[125];
 	size_t meta;
 
 	(void)ctx;
 	start(10);
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		p[i] = others_block(4);
 	pool = pool_of(p[0]);
 	meta = apb_state.meta.used;
-	for (i = 0; i < 62; i++)
+	for (i = 0; i < 125; i++)
 		apb_free(p[i]);
 	have = (unsigned int)(other->bin[4].top - other->info[4].base);
 	used = pool->used;
 	apb_heaps_drain(NULL);
 	assert_int_equal(queued(), 0);
 	assert_int_equal(other->bin[4].top - other->info[4].base, have);
-	assert_int_equal(pool->used, used - 62);
+	assert_int_equal(pool->used, used - 125);
 	assert_int_equal(other->nr_batches, 0);
 	assert_int_equal(apb_state.meta.used, meta);
 	finish();
@@ -637,7 +641,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batches_are_filled),
-		cmocka_unit_test(test_full_batch),
+		cmocka_unit_test(test_torn_slot),
 		cmocka_unit_test(test_neighbours_have_slots),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_batches_wait_for_bins),

@@ -76,8 +76,8 @@ static unsigned int held_back(unsigned int who)
 	unsigned int i, n = 0;
 
 	for (i = 0; i < APB_NR_OUT; i++)
-		if (h->out[i].batch)
-			n += h->out[i].batch->n;
+		if (h->out[i].next)
+			n += apb_out_count(&h->out[i]);
 	return n;
 }
 
@@ -85,7 +85,7 @@ static unsigned int batch_max(unsigned int cls)
 {
 	size_t n = 16 * KIB / SIZE(cls);
 
-	return n > 62 ? 62 : n ? (unsigned int)n : 1;
+	return n > 125 ? 125 : n ? (unsigned int)n : 1;
 }
 
 #define MANY 40000
@@ -209,24 +209,24 @@ static void test_settling(void **ctx)
 	be(1);
 	alloc_n(200, 64);
 	be(2);
-	free_range(0, 100);
+	free_range(0, 140);
 	assert_int_equal(queued(1), 1);
-	assert_int_equal(held_back(2), 38);
+	assert_int_equal(held_back(2), 15);
 	be(1);
 	apb_settle();
 	assert_int_equal(queued(now), 0);
-	assert_int_equal(held_back(2), 38);
+	assert_int_equal(held_back(2), 15);
 	assert_int_equal(bin_length(4), 0);
-	assert_int_equal(pool_of(p[199])->used, 138);
+	assert_int_equal(pool_of(p[199])->used, 75);
 	assert_whole();
 	be(2);
 	apb_settle();
 	assert_int_equal(held_back(2), 0);
 	assert_int_equal(queued(1), 0);
-	assert_int_equal(pool_of(p[199])->used, 100);
+	assert_int_equal(pool_of(p[199])->used, 60);
 	assert_whole();
 	be(3);
-	free_range(100, 200);
+	free_range(140, 200);
 	finish();
 }
 
@@ -244,12 +244,12 @@ static void test_trim_is_followed(void **ctx)
 	alloc_n(200, 64);
 	free_range(150, 160);
 	be(2);
-	free_range(0, 100);
+	free_range(0, 140);
 	assert_int_equal(queued(1), 1);
 	be(3);
 	apb_trim();
 	assert_int_equal(queued(1), 0);
-	assert_int_equal(held_back(2), 38);
+	assert_int_equal(held_back(2), 15);
 	/* the bins of others are theirs */
 	assert_true(heap[1]->bin[4].top >= heap[1]->info[4].base + 10);
 	assert_whole();
@@ -264,9 +264,9 @@ static void test_trim_is_followed(void **ctx)
 	assert_int_equal(queued(1), 0);
 	assert_int_equal(bin_length(4), 0);
 	assert_int_equal(heap[1]->nr_arrived, 1);
-	assert_int_equal(heap[1]->arrived[4]->n, 38);
+	assert_int_equal(heap[1]->arrived[4]->n, 15);
 	apb_free(p[0]);
-	free_range(100, 150);
+	free_range(140, 150);
 	free_range(160, 200);
 	be(2);
 	apb_free(own[0]);
@@ -319,9 +319,9 @@ static void test_the_freer_ends(void **ctx)
 	be(1);
 	alloc_n(200, 64);
 	be(2);
-	free_range(0, 100);
+	free_range(0, 140);
 	was = apb_tls;
-	assert_int_equal(held_back(2), 38);
+	assert_int_equal(held_back(2), 15);
 	end_thread(2);
 	/* all of it is on its way, and the heap is for the next one */
 	assert_int_equal(queued(1), 2);
@@ -332,7 +332,7 @@ static void test_the_freer_ends(void **ctx)
 	assert_ptr_equal(apb_tls, was);
 	assert_null(apb_state.heaps.idle);
 	be(1);
-	free_range(100, 200);
+	free_range(140, 200);
 	apb_settle();
 	assert_int_equal(stats_now().class_[3].pools, 0);
 	finish();
@@ -345,25 +345,25 @@ static void test_the_owner_ends(void **ctx)
 	(void)ctx;
 	start_fresh(6, 0);
 	be(1);
-	alloc_n(200, 64);
+	alloc_n(256, 64);
 	was = apb_tls;
 	be(2);
-	free_range(0, 62);
+	free_range(0, 125);
 	assert_int_equal(queued(1), 1);
 	end_thread(1);
 	assert_int_equal(apb_queue_length(was->queue), 0);
-	assert_int_equal(pool_of(p[199])->used, 138);
+	assert_int_equal(pool_of(p[255])->used, 131);
 	assert_whole();
 	/* its queue works as before, and a trim empties it */
 	be(2);
-	free_range(62, 124);
+	free_range(125, 250);
 	assert_int_equal(apb_queue_length(was->queue), 1);
 	assert_whole();
 	apb_trim();
 	assert_int_equal(apb_queue_length(was->queue), 0);
-	assert_int_equal(pool_of(p[199])->used, 76);
+	assert_int_equal(pool_of(p[255])->used, 6);
 	/* and when nothing is left the heap goes */
-	free_range(124, 200);
+	free_range(250, 256);
 	apb_trim();
 	assert_int_equal(stats_now().arenas, 0);
 	assert_true(stats_now().heaps <= 2);
@@ -395,16 +395,16 @@ static void test_taking_over(void **ctx)
 	assert_int_equal(pool->used, 150);
 	be(3);
 	apb_free(apb_malloc(48));
-	free_range(50, 112);
+	free_range(50, 175);
 	be(2);
 	assert_int_equal(queued(now), 1);
 	/* own blocks: no batch */
-	apb_free(p[150]);
+	apb_free(p[180]);
 	assert_int_equal(held_back(2), 0);
 	assert_int_equal(bin_length(4), 1);
-	assert_ptr_equal(apb_malloc(64), p[150]);
+	assert_ptr_equal(apb_malloc(64), p[180]);
 	/* then those of the queue, then the pool's */
-	for (i = 112; i-- > 50;)
+	for (i = 175; i-- > 50;)
 		assert_ptr_equal(apb_malloc(64), p[i]);
 	for (i = 0; i < 50; i++) {
 		p[i] = apb_malloc(64);
@@ -474,33 +474,33 @@ static void test_double_frees(void **ctx)
 	apb_free(p[0]);
 	/* in the batch */
 	expect_double(0);
-	free_range(1, 62);
+	free_range(1, 125);
 	assert_int_equal(queued(1), 1);
 	/* in the queue */
-	for (i = 0; i < 62; i += 20)
+	for (i = 0; i < 125; i += 31)
 		expect_double(i);
 	be(1);
 	for (n = 0; bin_length(4); n++)
 		p[250 + n] = apb_malloc(64);
-	assert_ptr_equal(apb_malloc(64), p[61]);
+	assert_ptr_equal(apb_malloc(64), p[124]);
 	/* in the bin of its owner */
-	expect_double(60);
+	expect_double(123);
 	expect_double(0);
 	apb_settle();
 	/* in its pool */
 	expect_double(0);
 	be(2);
-	free_range(62, 100);
+	free_range(125, 150);
 	end_thread(1);
 	/* in a batch for the heap of a thread that is no more */
-	expect_double(62);
+	expect_double(125);
 	be(2);
 	apb_settle();
-	expect_double(62);
+	expect_double(125);
 	expect_double(0);
 	be(2);
-	apb_free(p[61]);
-	free_range(100, 200);
+	apb_free(p[124]);
+	free_range(150, 200);
 	free_range(250, 250 + n);
 	assert_int_equal(stats_now().used_bytes, 0);
 	finish();

@@ -20,6 +20,10 @@ from xml.etree import ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "fuzz"))
+
+import proc  # noqa: E402  (fuzz/ has to be in the path first)
+
 BUILD = os.path.join(ROOT, "build")
 # A folder with programs of which only those that are linked with the archive
 # are run, NAME-archive.
@@ -68,7 +72,7 @@ def environment(preload=None, options=None, **more):
     env = {name: value for name, value in os.environ.items()
            if name not in ("LD_PRELOAD", "APB_OPTIONS")}
     if preload:
-        env["LD_PRELOAD"] = preload
+        env["LD_PRELOAD"] = ":".join(map(proc.plain, preload.split(":")))
     if options is not None:
         env["APB_OPTIONS"] = options
     env.update(more)

@@ -211,4 +211,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    proc.run_main(main)

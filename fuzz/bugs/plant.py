@@ -131,6 +131,8 @@ def sync(source, folder):
 
 def plant(name, built):
     """A copy of alloc/ with the patch; returns the sources to compile."""
+    if proc.stopping():
+        proc.leave(1)
     scratch = path(OUT, "new")
     shutil.rmtree(scratch, ignore_errors=True)
     unused = ["tests", "python", ".*", "*.mk"]

@@ -53,8 +53,11 @@ def build(name):
         "bug-targets", variables=[
             "BUGS=" + name, "BUG_TARGETS=" + " ".join(targets),
             "%s.changed=%s" % (name, " ".join(sources))])
+    if proc.stopping():
+        raise triage.Interrupted
     if status != 0:
-        proc.usage("the build failed:\n" + output[-2000:])
+        print(output[-2000:], file=sys.stderr)
+        proc.usage("the build failed")
 
 
 def failing(name):
@@ -113,9 +116,13 @@ def main():
     names = [name for name in bugs.choose_bugs()
              if not plant.target(name)]
     proc.catch_signals()
+    os.makedirs(plant.path(plant.OUT), exist_ok=True)
     status, output = proc.make("triage-targets")
+    if proc.stopping():
+        proc.leave(1)
     if status != 0:
-        proc.usage("the build failed:\n" + output[-2000:])
+        print(output[-2000:], file=sys.stderr)
+        proc.usage("the build failed")
     plant.say(ROW % ("bug", "oracle", "ops", "left", "cpu", "the C program"))
     shown = 0
     for name in names:
@@ -132,4 +139,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    proc.run_main(main)

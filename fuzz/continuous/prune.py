@@ -14,6 +14,7 @@ import shutil
 
 import durable
 import engines
+import proc
 import slots
 
 MERGE_SECONDS = 1800
@@ -46,7 +47,8 @@ def sift(store, build):
     would each end a worker that reads them."""
     if not os.path.exists(os.path.join(build, RELEASE)):
         return []
-    base = store.path("work", "sift")
+    root, build = proc.plain(store.root), proc.plain(build)
+    base = os.path.join(root, "work", "sift")
     artifacts, kept = (os.path.join(base, name)
                        for name in ("artifacts", "kept"))
     for folder in (artifacts, kept):
@@ -54,14 +56,16 @@ def sift(store, build):
     _status, output = slots.run_marked(
         store, [os.path.join(build, RELEASE), "-merge=1", MAX_LEN,
                 "-timeout=25", "-artifact_prefix=%s/" % artifacts, kept,
-                store.path("seeds"), store.corpus()], MERGE_SECONDS)
+                os.path.join(root, "seeds"), os.path.join(root, "corpus")],
+        MERGE_SECONDS)
     return failing_inputs(artifacts, output)
 
 
 def merge(store, build):
     """(inputs to keep, or None; [(file, reason)] of inputs that fail instead)
     """
-    base = store.path("work", "merge")
+    root, build = proc.plain(store.root), proc.plain(build)
+    base = os.path.join(root, "work", "merge")
     shutil.rmtree(base, ignore_errors=True)
     kept, artifacts = (os.path.join(base, name)
                        for name in ("kept", "artifacts"))
@@ -73,8 +77,8 @@ def merge(store, build):
         status, output = slots.run_marked(
             store, [os.path.join(build, target), "-merge=1", MAX_LEN,
                     "-timeout=25", "-detect_leaks=0",
-                    "-artifact_prefix=%s/" % artifacts, kept, store.corpus()],
-            MERGE_SECONDS, **env)
+                    "-artifact_prefix=%s/" % artifacts, kept,
+                    os.path.join(root, "corpus")], MERGE_SECONDS, **env)
         if failing := failing_inputs(artifacts, output):
             return None, failing
         if status != 0 or not re.search(

@@ -31,7 +31,7 @@ import status       # noqa: E402
 import store as stores  # noqa: E402
 import torture      # noqa: E402
 
-FOLDER = os.path.join(proc.ROOT, "build", "test-continuous")
+FOLDER = os.path.join(proc.ROOT, "build", "test continuous")
 BUILD = os.path.join(proc.ROOT, "build")
 CONFIG = "libfuzzer-release-long"
 
@@ -316,9 +316,10 @@ def features(inputs, folder):
     for name in inputs:
         shutil.copyfile(os.path.join(SEEDS, name),
                         os.path.join(folder, "in", name))
+    folder = proc.plain(folder)
     control = os.path.join(folder, "control")
     subprocess.run(
-        [os.path.join(BUILD, prune.RELEASE), "-merge=1", "-set_cover_merge=1",
+        [os.path.join(proc.plain(BUILD), prune.RELEASE), "-merge=1", "-set_cover_merge=1",
          prune.MAX_LEN, "-merge_control_file=" + control,
          os.path.join(folder, "out"), os.path.join(folder, "in")],
         stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=True)

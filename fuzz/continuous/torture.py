@@ -353,7 +353,9 @@ def pruned_by_others(lines, targets, build):
 def uncovered(root, everything, others, build):
     """(features that nothing of what is left reaches nor of @others, of how
     many, the inputs that reach them)"""
-    merged = os.path.join(os.path.dirname(root), "merged")
+    folder, everything, build = map(
+        proc.plain, (os.path.dirname(root), everything, build))
+    merged = os.path.join(folder, "merged")
     shutil.rmtree(merged, ignore_errors=True)
     os.makedirs(merged)
     for name in ("corpus", "seeds", "parked"):
@@ -366,7 +368,7 @@ def uncovered(root, everything, others, build):
     before = set(durable.names(merged))
     status, output = proc.run(
         [os.path.join(build, prune.RELEASE), "-merge=1", prune.MAX_LEN,
-         "-artifact_prefix=%s/" % os.path.dirname(root), merged, everything],
+         "-artifact_prefix=%s/" % folder, merged, everything],
         timeout=600)
     found = re.search(r"MERGE-OUTER: (\d+) new files with (\d+) new features",
                       output)
@@ -473,4 +475,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    proc.run_main(main)

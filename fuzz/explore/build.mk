@@ -83,14 +83,18 @@ explore-bug-targets: $(EXPLORE_BUGS:%=$(O)/explore/bugs/%/apb-explore)
 
 explore: setup # all schedules of small scenarios: EXPLORE_SECONDS=120
 	@$(MAKE) $(PARALLEL) $(O)/explore/apb-explore
-	@$(O)/explore/apb-explore --seconds $(EXPLORE_SECONDS)
+	@$(O)/explore/apb-explore --seconds "$$EXPLORE_SECONDS"
 
 explore-bugs: setup # find the planted ordering bugs by their schedules
 	+@fuzz/explore/bugs.py
 
+# libFuzzer takes what is no number for no limit.
 explore-fuzz: setup # libFuzzer on inputs with schedules: FUZZ_SECONDS=60
+	@case "$$FUZZ_SECONDS" in ''|0*|*[!0-9]*|?????????*) echo \
+		"apb: FUZZ_SECONDS=$$FUZZ_SECONDS: must be a whole number from 1 on" \
+		>&2; exit 2;; esac
 	@$(MAKE) $(PARALLEL) $(O)/explore/apb-fuzz-explore
 	@mkdir -p $(O)/explore/corpus
-	$(O)/explore/apb-fuzz-explore -max_total_time=$(FUZZ_SECONDS) \
+	$(O)/explore/apb-fuzz-explore -max_total_time="$$FUZZ_SECONDS" \
 		-rss_limit_mb=0 -detect_leaks=0 -max_len=1024 \
 		-artifact_prefix=$(O)/explore/ $(O)/explore/corpus corpus/seeds

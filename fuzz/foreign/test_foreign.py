@@ -309,7 +309,7 @@ class Programs(unittest.TestCase):
             stderr=subprocess.STDOUT, timeout=60, check=False)
         self.assertEqual((made.returncode, made.stdout), (0, ""))
         return subprocess.run(
-            [path], env=environment(LD_PRELOAD=build.preload(), **env),
+            [path], env=environment(LD_PRELOAD=proc.plain(build.preload()), **env),
             stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
             check=False).returncode
 

@@ -36,21 +36,32 @@ import results as keeping
 import runner as running
 from build import proc
 
+MOST = 10 ** 9
 
 
 def number(name, default, least=0):
     value = os.environ.get(name) or str(int(default))
-    if not value.isdigit() or int(value) < least:
-        proc.usage("%s=%s: must be a whole number from %d on"
-                   % (name, value, least))
+    if not proc.whole(value, least, MOST):
+        proc.usage("%s=%s: must be a whole number from %d to %d"
+                   % (name, value[:20], least, MOST))
     return int(value)
 
 
 class Mutate:
     def __init__(self, project, listed):
+        # all of them before what takes its time
         self.quick = number("MUTATE_QUICK", 0)
         fuzz_seconds = number("MUTATE_FUZZ_SECONDS", 2)
         self.jobs = number("JOBS", proc.NCPU, 1)
+        self.seconds = number("MUTATE_SECONDS", 0)
+        self.limit = number("MUTATE_LIMIT", 0)
+        compare = number("MUTATE_COMPARE", not self.quick)
+        self.alive = number("MUTATE_ALIVE", 0)
+        self.size, self.seed = number("MUTATE_SAMPLE", 0), number("SEED", 1)
+        self.only = os.environ.get("FILE", "").rstrip("/")
+        if self.only and not any(self.below(path)
+                                 for path in project.sources()):
+            proc.usage("FILE=%s: nothing there is mutated" % self.only)
         self.build = building.Build(project, fuzz_seconds and not self.quick,
                                     self.jobs)
         self.witnesses = project.witnesses()
@@ -63,33 +74,30 @@ class Mutate:
         self.all = {mutant.id: (source, point, mutant)
                     for source in self.build.sources
                     for point in source.points for mutant in point.mutants}
-        self.seconds = number("MUTATE_SECONDS", 0)
-        self.limit = number("MUTATE_LIMIT", 0)
-        compare = number("MUTATE_COMPARE", not self.quick)
         self.runner = running.Runner(self.build, self.quick, compare,
                                      fuzz_seconds, keeping.Odds(self.results))
 
     def selected(self):
         """Ids; if they are a sample any first part of them is one, too."""
-        ids = list(self.all)
-        only = os.environ.get("FILE", "").rstrip("/")
-        if only:
-            ids = [i for i in ids if self.all[i][0].path == only or
-                   self.all[i][0].path.startswith(only + "/")]
-            if not ids:
-                proc.usage("FILE=%s: nothing there is mutated" % only)
+        ids = [i for i in self.all if self.below(self.all[i][0].path)]
+        if not ids:
+            proc.usage("FILE=%s: nothing there is mutated" % self.only)
         named = os.environ.get("MUTATE_ID", "")
         ids = [i for i in ids if named in i]
         if not ids:
             proc.usage("MUTATE_ID=%s: no mutant has such a name" % named)
-        if number("MUTATE_ALIVE", 0):
+        if self.alive:
             ids = [i for i in ids if self.results.latest.get(i, {}).get(
                 "result") == keeping.SURVIVED]
-        size = number("MUTATE_SAMPLE", 0)
-        if size:
-            ids = random.Random(number("SEED", 1)).sample(
-                ids, min(size, len(ids)))
+        if self.size:
+            ids = random.Random(self.seed).sample(
+                ids, min(self.size, len(ids)))
         return ids
+
+    def below(self, path):
+        """Whether a file is what FILE asks for."""
+        return not self.only or path == self.only or \
+            path.startswith(self.only + "/")
 
     def known(self, id):
         return self.results.known(id, self.digests[self.all[id][0].path],
@@ -226,4 +234,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    proc.run_main(main)

@@ -32,9 +32,13 @@ class Results:
         # a line that is cut off was being written when a run was killed
         end = text.rfind("\n") + 1
         self.file.truncate(len(text[:end].encode()))
-        for line in text[:end].splitlines():
-            entry = json.loads(line)
-            self.latest[entry["id"]] = entry
+        for number, line in enumerate(text[:end].splitlines(), 1):
+            try:
+                entry = json.loads(line)
+                self.latest[entry["id"]] = entry
+            except (ValueError, KeyError, TypeError):
+                raise ValueError("%s:%d: not a result" % (path, number)) \
+                    from None
 
     def add(self, entry):
         self.latest[entry["id"]] = entry

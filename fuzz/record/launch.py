@@ -7,6 +7,10 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.path.append(os.path.join(ROOT, "fuzz"))
+
+from proc import plain  # noqa: E402  (fuzz/ has to be in the path first)
+
 
 
 def fixed_addresses():
@@ -27,4 +31,5 @@ def arguments(doc, *names):
     if not os.path.exists(args.lib):
         print(f"{parser.prog}: no {args.lib}: make record", file=sys.stderr)
         sys.exit(2)
+    args.lib = plain(args.lib)
     return args

@@ -12,6 +12,7 @@ import argparse
 import collections
 import glob
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ sys.dont_write_bytecode = True
 
 import seeds
 from encode import SIZE_MAX, SLOTS, class_size
+import launch
 from launch import ROOT
 
 BIG = (1 << 63) - 1 + 10
@@ -50,8 +52,8 @@ def same(got, want, what):
 
 class Tools:
     def __init__(self, build):
-        self.lib = os.path.join(build, "libapb-record.so")
-        self.next = os.path.join(build, "record", "next.so")
+        self.lib = launch.plain(os.path.join(build, "libapb-record.so"))
+        self.next = launch.plain(os.path.join(build, "record", "next.so"))
         self.calls = os.path.join(build, "record", "calls")
         self.dump = os.path.join(build, "record", "ops-dump")
         for path in (self.lib, self.next, self.calls, self.dump):
@@ -68,8 +70,9 @@ class Tools:
         for line in done.stdout.splitlines():
             word = line.split()
             if word[0] == "header":
+                path, *numbers = line.removeprefix("header ").rsplit(" ", 9)
                 ops = []
-                files[word[1]] = (tuple(map(int, word[2:])), ops)
+                files[path] = (tuple(map(int, numbers)), ops)
             else:
                 ops.append(Op(word[0], *map(int, word[1:7])))
         return files
@@ -297,7 +300,7 @@ def exec_(p):
 
 
 def pipeline(p):
-    calls = p.tools.calls
+    calls = shlex.quote(p.tools.calls)
     status, _, stderr = p.start(
         "/bin/sh", "-c", f"{calls} plain 2 | {calls} plain 3; {calls} plain 4",
         APB_RECORD_OUT="%p.ops")

@@ -14,11 +14,11 @@ san-programs-setup:
 
 san-programs: san-programs-setup # real programs under ASan on apb: tests, planted bugs
 	$(Q)$(MAKE) $(PARALLEL) $(PROGRAMS_SAN)
-	$(Q)sanitizers/programs/run.py --build $(O) --jobs $(JOBS)
+	$(Q)sanitizers/programs/run.py --build $(O) --jobs "$$JOBS"
 
 san-fuzz: san-programs-setup # fuzz targets, apb reset after each input, beside ASan's malloc
 	$(Q)$(MAKE) $(PARALLEL) $(PROGRAMS_SAN)
-	$(Q)sanitizers/programs/targets.py --build $(O) --jobs $(JOBS) \
+	$(Q)sanitizers/programs/targets.py --build $(O) --jobs "$$JOBS" \
 		$(if $(ROUNDS),--rounds '$(ROUNDS)')
 
 # ---- tests ------------------------------------------------------------------

@@ -74,7 +74,8 @@ def ldd(box):
         lines = [re.sub(r"\(0x[0-9a-f]+\)", "", line)
                  for line in text.splitlines()]
         return [line for line in lines
-                if not box.library or box.library not in line]
+                if not box.library or
+                os.path.basename(box.library) not in line]
     for program in ("/bin/bash", "/usr/bin/apt-get", PYTHON):
         box.run("ldd", program, strip=strip)
 

@@ -15,10 +15,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))))
+sys.path.insert(0, os.path.join(ROOT, "fuzz"))
+
+import proc  # noqa: E402  (fuzz/ has to be in the path first)
+
 SECONDS = 300
 SHOWN = 1500
 _libc = ctypes.CDLL(None)
@@ -101,7 +106,7 @@ class Box:
     def environment(self, more):
         env = dict(self.env, **more)
         if self.library:
-            env["LD_PRELOAD"] = self.library
+            env["LD_PRELOAD"] = proc.plain(self.library)
         return env
 
     def run(self, *cmd, text="", status=0, cwd=None, strip=None, **env):

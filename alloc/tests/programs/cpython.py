@@ -29,7 +29,7 @@ import tempfile
 import time
 from xml.etree import ElementTree
 
-from box import ROOT, child, kill
+from box import ROOT, child, kill, proc
 
 PYTHON = "/usr/bin/python3"
 LIBRARY = os.path.join(ROOT, "build", "libapb-malloc.so")
@@ -42,7 +42,8 @@ REPEATS = 2
 # is compared: the same without apb.
 FORMS = {
     "plain": (PYTHON, {}),
-    "preload": (PYTHON, {"LD_PRELOAD": LIBRARY, "PYTHONMALLOC": "malloc"}),
+    "preload": (PYTHON, {"LD_PRELOAD": proc.plain(LIBRARY),
+                         "PYTHONMALLOC": "malloc"}),
     "host": (HOST, {}),
 }
 CONTROLS = {

@@ -80,7 +80,8 @@ def run(program, library):
     done = subprocess.run(
         [program], stdin=subprocess.DEVNULL, capture_output=True, text=True,
         errors="replace", timeout=SECONDS, check=False,
-        env=common.environment({"LD_PRELOAD": library} if library else {}))
+        env=common.environment({"LD_PRELOAD": common.plain(library)}
+                               if library else {}))
     words = done.stdout.strip()
     if done.returncode < 0:
         words = "signal %d" % -done.returncode
