@@ -174,6 +174,21 @@ struct apb_heap *apb_thread_attach(void)
 	return heap;
 }
 
+/*
+ * A library that is linked with libapb.a may be closed while threads live that
+ * have used it: they do not call then what is not there any more.  Who has the
+ * lock at exit() may be in the midst of anything.
+ */
+__attribute__((destructor(101))) static void forget_key(void)
+{
+	if (!apb_trylock(&apb_heaps_lock))
+		return;
+	if (key_made)
+		pthread_key_delete(key);
+	key_made = false;
+	apb_unlock(&apb_heaps_lock);
+}
+
 struct apb_heap *apb_thread_swap(struct apb_heap *heap)
 {
 	struct apb_heap *had = apb_tls;

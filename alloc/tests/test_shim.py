@@ -272,6 +272,11 @@ def check_dlopen():
         run([program(name), PROGRAMS, LIBRARY], preload=preload)
 
 
+def check_closed_library():
+    """One with libapb.a in it goes while a thread lives that has used it."""
+    run([program("closes"), program("inside.so")])
+
+
 def check_no_cxx_library():
     """Without a C++ library operator new can but end the process, and says
     so; the form that returns NULL does."""

@@ -7,7 +7,7 @@
 PROGRAMS_ALL_WAYS := semantics startup spawn misuse secure \
 	operators replaced exit
 PROGRAMS := $(addprefix $(O)/programs/,info nocxx othernew.so load load-archive plugin.so \
-	atfork atfork-archive handlers.so $(PROGRAMS_ALL_WAYS) \
+	atfork atfork-archive handlers.so closes inside.so $(PROGRAMS_ALL_WAYS) \
 	$(PROGRAMS_ALL_WAYS:%=%-archive) $(PROGRAMS_ALL_WAYS:%=%-static))
 
 programs.cc = gcc
@@ -37,7 +37,7 @@ $(Q)$(PROGRAM_LD) -g -pthread -o $@ $(filter %.o %.a %.so,$^) \
 	-Wl,-rpath,'$$ORIGIN' $(PROGRAM_FLAGS)
 endef
 
-$(addprefix $(O)/programs/,$(PROGRAMS_ALL_WAYS) load nocxx): \
+$(addprefix $(O)/programs/,$(PROGRAMS_ALL_WAYS) load nocxx closes): \
 		$(O)/programs/%: $(PROGRAM_OBJ)/%.o
 	$(program)
 
@@ -49,6 +49,8 @@ $(O)/programs/%-static: $(PROGRAM_OBJ)/%.o $(O)/libapb-malloc.a
 
 $(O)/programs/%.so: $(PROGRAM_OBJ)/%.o
 	$(program)
+
+$(O)/programs/inside.so: $(O)/libapb.a
 
 # This one calls what libc does not have.
 $(O)/programs/info: $(PROGRAM_OBJ)/info.o $(O)/libapb-malloc.so
