@@ -40,7 +40,8 @@ QUICK_BYTES = 1024
 OUT = "build/matrix"
 TOOLS = ("none", "address", "undefined", "memory", "thread", "leak", "valgrind",
          "helgrind", "drd")
-VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9"]
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9",
+            "--suppressions=sanitizers/harness.supp"]
 VALGRIND_TOOLS = {
     "valgrind": ["--leak-check=no"],
     "helgrind": ["--tool=helgrind"],

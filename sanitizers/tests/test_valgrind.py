@@ -17,7 +17,8 @@ CLIENT = "build/visibility-valgrind-apb/client"
 
 def valgrind(tool, *command):
     done = subprocess.run(
-        ["valgrind", "-q", "--tool=" + tool, "--error-exitcode=9", *command],
+        ["valgrind", "-q", "--tool=" + tool, "--error-exitcode=9",
+         "--suppressions=sanitizers/harness.supp", *command],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=200, check=False)
     return done.returncode, done.stdout
