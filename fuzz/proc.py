@@ -251,13 +251,13 @@ def whole(value, least, largest):
         least <= int(value) <= largest
 
 
-def number(name, default, largest):
-    """A whole number from 1 to @largest out of the environment."""
+def number(name, default, largest, least=1):
+    """A whole number from @least to @largest out of the environment."""
     value = os.environ.get(name, str(default))
-    if not whole(value, 1, largest):
-        usage("%s=%s: must be a whole number from 1 to %d"
+    if not whole(value, least, largest):
+        usage("%s=%s: must be a whole number from %d to %d"
               % (name, value if len(value) <= SHOWN else
-                 value[:SHOWN] + "...", largest))
+                 value[:SHOWN] + "...", least, largest))
     return int(value)
 
 

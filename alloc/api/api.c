@@ -314,7 +314,7 @@ static noinline void overflow_slow(struct apb_bin *bin, struct apb_entry entry)
 	errno = saved_errno;
 }
 
-/* The same when there is no batch for it with room for more than that. */
+/* When there is no batch for it with room for more than that. */
 static noinline void foreign_slow(void *ptr, const struct apb_flat_entry *at)
 {
 	uintptr_t owner = apb_flat_owner(at);

@@ -154,18 +154,20 @@ static inline bool apb_bin_pop(struct apb_bin *bin, struct apb_entry *entry)
 	return true;
 }
 
+static inline bool apb_bin_full(const struct apb_bin *bin)
+{
+	return __builtin_expect(bin->top >= bin->limit, 0);
+}
+
 /*
- * Whether there was room; then the block is not live any more.  Its state is
+ * Into a bin that is not full; then the block is not live any more.  Its state is
  * written as late as may be: the address is known last, and stores wait for
  * those before them.
  */
-static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
+static inline void apb_bin_put(struct apb_bin *bin, struct apb_entry entry)
 {
 	struct apb_entry *top = bin->top;
 
-	if (__builtin_expect(top >= bin->limit, 0))
-		return false;
-	__builtin_prefetch(entry.block, 1);
 	top[1] = entry;
 	__atomic_signal_fence(__ATOMIC_RELEASE);
 	apb_block_died(entry);
@@ -175,6 +177,15 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 	 */
 	__atomic_signal_fence(__ATOMIC_RELEASE);
 	bin->top = top + 1;
+}
+
+/* Whether there was room. */
+static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
+{
+	if (apb_bin_full(bin))
+		return false;
+	__builtin_prefetch(entry.block, 1);
+	apb_bin_put(bin, entry);
 	return true;
 }
 

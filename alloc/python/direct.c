@@ -54,23 +54,13 @@ static inline void fast_free(void *ptr)
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
 	uintptr_t owner = apb_flat_owner(at);
 	struct apb_bin *bin = (struct apb_bin *)owner;
-	struct apb_entry *top, entry;
+	struct apb_entry entry;
 
-	if (unlikely(!apb_heap_owns(apb_tls, owner)))
-		goto slow;
-	top = bin->top;
-	if (unlikely(top >= bin->limit) ||
+	if (unlikely(!apb_heap_owns(apb_tls, owner)) || apb_bin_full(bin) ||
 	    unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
-		goto slow;
-	top[1] = entry;
-	/* in the order of apb_bin_push(), for its reasons */
-	__atomic_signal_fence(__ATOMIC_RELEASE);
-	apb_block_died(entry);
-	__atomic_signal_fence(__ATOMIC_RELEASE);
-	bin->top = top + 1;
-	return;
-slow:
-	apb_free(ptr);
+		apb_free(ptr);
+	else
+		apb_bin_put(bin, entry);
 }
 
 void *PyObject_Malloc(size_t size)

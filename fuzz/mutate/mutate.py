@@ -40,11 +40,10 @@ MOST = 10 ** 9
 
 
 def number(name, default, least=0):
-    value = os.environ.get(name) or str(int(default))
-    if not proc.whole(value, least, MOST):
-        proc.usage("%s=%s: must be a whole number from %d to %d"
-                   % (name, value[:20], least, MOST))
-    return int(value)
+    """What is set to nothing is not set."""
+    if not os.environ.get(name):
+        return int(default)
+    return proc.number(name, default, MOST, least)
 
 
 class Mutate:

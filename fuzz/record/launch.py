@@ -12,7 +12,6 @@ sys.path.append(os.path.join(ROOT, "fuzz"))
 from proc import plain  # noqa: E402  (fuzz/ has to be in the path first)
 
 
-
 def fixed_addresses():
     """Programs that hash by address should do the same every time."""
     addr_no_randomize = 0x0040000

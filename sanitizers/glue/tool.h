@@ -37,7 +37,9 @@
  *                                end of each of its reports
  *   tool_refuse(kind, n, size, stack)  a request is refused: report that, if
  *                                it does so; or true: the layer is to report
- *                                it; only where there is TOOL_REFUSES
+ *                                it; only where there is TOOL_REFUSES.
+ *                                With TOOL_MALLOC_REFUSES its own malloc is
+ *                                asked for the same, and reports it
  *   tool_compares_sizes()        whether a free with a wrong size is to be
  *                                reported; only where there is TOOL_COMPARES
  *   tool_report(print, arg)      make a report: @print says it; then end as
@@ -78,7 +80,15 @@
 #define TOOL_RESET_EACH 0 /* 1: a reset is the death of each block */
 #endif
 
-#ifndef TOOL_REFUSES
+#ifdef TOOL_MALLOC_REFUSES
+static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
+			       size_t size, uint32_t stack)
+{
+	(void)stack;
+	apb_real_refuse(kind, n, size);
+	return false;
+}
+#elif !defined(TOOL_REFUSES)
 static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
 			       size_t size, uint32_t stack)
 {

@@ -22,7 +22,7 @@
 #define TOOL_OPTIONS "LSAN_OPTIONS"
 #define TOOL_DEFAULTS __lsan_default_options
 #define TOOL_STACKS 1
-#define TOOL_REFUSES
+#define TOOL_MALLOC_REFUSES
 #define TOOL_QUARANTINE ((size_t)0)
 #define TOOL_CLOSED_HEADER 0
 #define TOOL_BEFORE "before"
@@ -120,14 +120,6 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	print(arg);
 	if (apb_leak_options()->exitcode)
 		_exit(apb_leak_options()->exitcode);
-}
-
-static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
-			       size_t size, uint32_t stack)
-{
-	(void)stack;
-	apb_real_refuse(kind, n, size);
-	return false;
 }
 
 #endif /* APB_GLUE_TOOL_LEAK_H */

@@ -30,7 +30,7 @@
 /* Each byte is two of the tool's, which are all written. */
 #define TOOL_LARGEST ((size_t)8 << 30)
 #define TOOL_STACKS 1
-#define TOOL_REFUSES
+#define TOOL_MALLOC_REFUSES
 #define TOOL_QUARANTINE ((size_t)0)
 #define TOOL_CLOSED_HEADER 0
 #define TOOL_BEFORE "before"
@@ -145,14 +145,6 @@ static inline void tool_report(void (*print)(void *arg), void *arg)
 	tool_quiet();
 	__msan_warning();
 	tool_loud();
-}
-
-static inline bool tool_refuse(enum apb_glue_refusal kind, size_t n,
-			       size_t size, uint32_t stack)
-{
-	(void)stack;
-	apb_real_refuse(kind, n, size);
-	return false;
 }
 
 static inline void tool_bad_free(const struct apb_glue_free *bad)
