@@ -270,6 +270,12 @@ static void end_accounting(struct emit *e)
 		line(e, "assert(s.recovered == before.recovered);");
 		return;
 	}
+	if (says(e, "failed unmaps")) {
+		line(e, "assert(s.purges == %llu && s.unmap_failures == %llu);",
+		     number_after(e, "purges, not "),
+		     number_after(e, "failed unmaps, not "));
+		return;
+	}
 	line(e, "assert(s.used_bytes == %zu);", bytes);
 	line(e, "assert(s.large == %zu && s.large_bytes == %zu);", large,
 	     of_large);
@@ -309,6 +315,9 @@ static void end_mapped(struct emit *e)
 		"\t       s.large_cached_bytes + s.map_bytes + s.heap_bytes +\n"
 		"\t       s.slop_bytes);");
 	line(e, "assert(s.mapped_bytes <= s.mapped_highwater);");
+	if (says(e, "highwater") && says(e, "the kernel says"))
+		line(e, "assert(s.mapped_highwater <= %llu);",
+		     number_after(e, "the kernel says "));
 	if (is_scripted(e))
 		line(e, "assert(s.mapped_bytes == kernel_mapped);");
 }
