@@ -27,7 +27,7 @@ static const struct workload workloads[] = {
 	{"churn-8K", setup_churn, run_churn, 1 << 19, 7, 10000, 13},
 	{"realloc", setup_realloc, run_realloc, 400000, 7, 0, 0},
 	{"realloc-big", setup_realloc_big, run_realloc_big, 100, 4, 0, 0},
-	{"large", setup_large, run_large, 128, 4, 0, 0},
+	{"large", setup_large, run_large, 128, 24, 0, 0},
 	{"burst", setup_burst, run_burst, 1200000, 3, 0, 0},
 	{"tree", setup_tree, run_tree, 1 << 20, 5, 0, 0},
 };

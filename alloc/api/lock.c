@@ -82,11 +82,17 @@ static void in_child(void)
 
 /*
  * Before other constructors, as prepare handlers run in reverse order; those
- * of libraries that are initialised earlier run with the locks taken.
+ * of libraries that are initialised earlier run with the locks taken, and may
+ * not wait for a thread that allocates.  Where all of the process allocates
+ * here that must not be: see alloc/shim/first.c.
  */
-__attribute__((constructor(101))) static void register_fork_handlers(void)
+__attribute__((constructor(101))) void apb_register_fork_handlers(void)
 {
-	pthread_atfork(before_fork, after_fork, in_child);
+	static bool done;
+
+	if (!done)
+		pthread_atfork(before_fork, after_fork, in_child);
+	done = true;
 }
 
 #include "instrumented.h"

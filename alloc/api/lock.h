@@ -78,4 +78,7 @@ static inline void apb_leave(void)
 void apb_stop(void);
 void apb_resume(void);
 
+/* A constructor; who has an earlier one may call it from there. */
+void apb_register_fork_handlers(void);
+
 #endif /* APB_LOCK_H */

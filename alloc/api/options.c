@@ -343,10 +343,9 @@ void apb_options_parse(const char *list)
 	errno = saved_errno;
 }
 
-void apb_options_init(void)
+static void read_from(char **env)
 {
 	const size_t len = sizeof(VARIABLE) - 1;
-	char **env = environ;
 
 	/* before libc is initialised, or after clearenv(): not now */
 	if (!env ||
@@ -361,10 +360,21 @@ void apb_options_init(void)
 	}
 }
 
-/* At the latest, and before the program's own calls. */
-__attribute__((constructor(101))) static void read_options(void)
+void apb_options_init(void)
 {
-	apb_options_init();
+	read_from(environ);
+}
+
+/*
+ * At the latest, and before the program's own calls.  In libapb-malloc.so it is
+ * before libc's own constructor, which sets environ.
+ */
+__attribute__((constructor(101))) static void
+read_options(int argc, char **argv, char **env)
+{
+	(void)argc;
+	(void)argv;
+	read_from(environ ? environ : env);
 }
 
 #include "instrumented.h"

@@ -34,30 +34,63 @@ static void free_batch(struct apb_batch *batch)
 	apb_leave();
 }
 
-static struct apb_batch *get_batch(struct apb_heap *heap)
+static void push_empty(struct apb_heap *heap, struct apb_batch *batch)
+{
+	batch->next = heap->batches;
+	heap->batches = batch;
+	heap->nr_batches++;
+}
+
+static struct apb_batch *pop_empty(struct apb_heap *heap)
 {
 	struct apb_batch *batch = heap->batches;
 
 	if (batch) {
 		heap->batches = batch->next;
 		heap->nr_batches--;
-		return batch;
 	}
-	apb_enter();
-	batch = apb_meta_alloc(APB_BATCH_SIZE);
-	apb_leave();
 	return batch;
+}
+
+/*
+ * Empty batches come and go several at a time: between a thread that only
+ * frees and one that only allocates the state lock moves for each time.
+ */
+static void get_empty(struct apb_heap *heap)
+{
+	unsigned int n = heap->posted ? APB_BATCHES_KEPT : 1;
+	struct apb_batch *batch;
+
+	apb_enter();
+	for (; n && (batch = apb_meta_alloc(APB_BATCH_SIZE)); n--)
+		push_empty(heap, batch);
+	apb_leave();
+}
+
+static void free_empty(struct apb_heap *heap)
+{
+	struct apb_batch *batch;
+
+	if (!heap->batches)
+		return;
+	apb_enter();
+	while ((batch = pop_empty(heap)))
+		apb_meta_free(batch, APB_BATCH_SIZE);
+	apb_leave();
+}
+
+static struct apb_batch *get_batch(struct apb_heap *heap)
+{
+	if (!heap->batches)
+		get_empty(heap);
+	return pop_empty(heap);
 }
 
 static void keep_batch(struct apb_heap *heap, struct apb_batch *batch)
 {
-	if (heap->nr_batches >= APB_BATCHES_KEPT) {
-		free_batch(batch);
-		return;
-	}
-	batch->next = heap->batches;
-	heap->batches = batch;
-	heap->nr_batches++;
+	if (heap->nr_batches >= APB_BATCHES_KEPT)
+		free_empty(heap);
+	push_empty(heap, batch);
 }
 
 /* ---- the freeing thread ----------------------------------------------- */
@@ -166,18 +199,13 @@ void apb_remote_direct(uintptr_t owner, struct apb_entry entry)
 
 void apb_remote_flush(struct apb_heap *heap)
 {
-	struct apb_batch *batch;
 	unsigned int i;
 
 	for (i = 0; i < APB_NR_OUT; i++)
 		if (heap->out[i].next)
 			post(heap, &heap->out[i], apb_out_count(&heap->out[i]),
 			     false);
-	while ((batch = heap->batches)) {
-		heap->batches = batch->next;
-		heap->nr_batches--;
-		free_batch(batch);
-	}
+	free_empty(heap);
 }
 
 /* ---- the owner -------------------------------------------------------- */

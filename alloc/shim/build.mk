@@ -29,7 +29,8 @@ $(O)/libapb-malloc.so: $(SHIM_OBJS) $(NEW_OBJS) \
 		$(O)/shim/alloc/shim/new_next.o $(SHIM_LD) \
 		$(O)/release/sources
 	$(call say,LD)
-	$(Q)$(CC) $(SHARED) $(LDFLAGS) $(call soname,libapb-malloc) \
+	$(Q)$(CC) $(SHARED) -Wl,-z,initfirst $(LDFLAGS) \
+		$(call soname,libapb-malloc) \
 		-Wl,--version-script=alloc/shim/exports.map \
 		-Wl,--dynamic-list=alloc/shim/replaced.list \
 		-o $@ $(filter %.o,$^) alloc/shim/names.ld
@@ -37,7 +38,8 @@ $(O)/libapb-malloc.so: $(SHIM_OBJS) $(NEW_OBJS) \
 
 # One object, as a second name is for the linker to give; the operators delete
 # that are second names give way to those of the program.
-$(O)/shim/apb-malloc.o: $(SHIM_OBJS) $(SHIM_LD) $(O)/release/sources
+$(O)/shim/apb-malloc.o: $(SHIM_OBJS) $(call objs,shim,alloc/shim/first.c) \
+		$(SHIM_LD) $(O)/release/sources
 	$(call say,LD)
 	$(Q)$(CC) -r -nostdlib -o $@ $(filter %.o,$^) alloc/shim/names.ld
 	$(Q)objcopy --wildcard --weaken-symbol='_Zd*' $@

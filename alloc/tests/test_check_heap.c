@@ -370,7 +370,7 @@ static const struct damage damages[] = {
 	{"heap.out", "listed twice", out_twice},
 	{"heap.out", "live", out_live},
 	{"heap.out", "in another's pool", out_not_of_the_bin},
-	{"heap.out", "0 empty batches, not 1", batches_more},
+	{"heap.out", "2 empty batches, not 3", batches_more},
 	{"heaps.idle", "but attached", idle_attached},
 	{"heaps.idle", "18446744073709551615 idle too many", idle_lost},
 	{"heaps.idle", "3 idle too many", idle_in_a_circle},
@@ -379,11 +379,11 @@ static const struct damage damages[] = {
 	{"heaps.idle", "3 heaps, 2 mapped", heaps_mapped},
 	{"heaps.idle", "9 pools, not 8", pools_more},
 	{"heaps.idle", "7 pools, not 8", pools_fewer},
-	{"meta.used", "3072, not 4096", meta_more},
-	{"meta.used", "0, not 3072", chunk_less},
-	{"meta.bytes", "1 of 1 chunks, 128000 + 2048 bytes", meta_lost},
-	{"meta.bytes", "1 of 2 chunks, 128000 + 3072 bytes", chunks_more},
-	{"meta.bytes", "1 of 1 chunks, 123904 + 3072 bytes", piece_lost},
+	{"meta.used", "5120, not 6144", meta_more},
+	{"meta.used", "0, not 5120", chunk_less},
+	{"meta.bytes", "1 of 1 chunks, 125952 + 4096 bytes", meta_lost},
+	{"meta.bytes", "1 of 2 chunks, 125952 + 5120 bytes", chunks_more},
+	{"meta.bytes", "1 of 1 chunks, 123904 + 5120 bytes", piece_lost},
 };
 
 DAMAGE_TEST(test_pool_geometry, "pool.geometry")

@@ -167,6 +167,26 @@ static void test_neighbours_have_slots(void **ctx)
 	}
 }
 
+/* They are taken one at a time until one was sent off; then by four. */
+static void test_batches_by_four(void **ctx)
+{
+	unsigned int i, round;
+
+	(void)ctx;
+	start(6);
+	apb_free(others_block(5));
+	assert_int_equal(mine->nr_batches, 0);
+	for (round = 0; round < 9; round++) {
+		for (i = 0; i < batch_max(4); i++) {
+			apb_free(others_block(4));
+			assert_int_equal(mine->nr_batches,
+					 round ? 3 - (round - 1) % 4 : 0);
+		}
+		assert_int_equal(mine->posted, round + 1);
+	}
+	finish();
+}
+
 /* Before its thread ends all that it has is sent off, and it keeps nothing. */
 static void test_flush(void **ctx)
 {
@@ -271,8 +291,8 @@ static void test_batches_wait_for_bins(void **ctx)
 			q[nr++] = assert_filled(cls, n);
 			assert_int_equal(other->nr_arrived, 0);
 			assert_null(other->arrived[cls]);
-			assert_int_equal(other->nr_batches,
-					 round < 4 ? round + 1 : 4);
+			/* with the fifth four are given back at once */
+			assert_int_equal(other->nr_batches, round % 4 + 1);
 			assert_whole();
 		}
 		apb_thread_swap(other);
@@ -643,6 +663,7 @@ int main(void)
 		cmocka_unit_test(test_batches_are_filled),
 		cmocka_unit_test(test_torn_slot),
 		cmocka_unit_test(test_neighbours_have_slots),
+		cmocka_unit_test(test_batches_by_four),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_batches_wait_for_bins),
 		cmocka_unit_test(test_batches_are_used_again),

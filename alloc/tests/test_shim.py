@@ -247,6 +247,14 @@ def check_fork_handlers():
     run([program("atfork-archive")])
 
 
+def check_fork_locks():
+    """Of a library whose handler waits for a lock with which another thread
+    allocates: the allocator takes its own after that."""
+    run([program("atlock")])
+    run([program("atlock")], preload=SHIM)
+    run([program("atlock-archive")])
+
+
 def check_operators():
     """Every form of new and delete; the C++ library's are asked though another
     library's come before them."""

@@ -7,7 +7,7 @@
 PROGRAMS_ALL_WAYS := semantics startup spawn misuse secure \
 	operators replaced exit
 PROGRAMS := $(addprefix $(O)/programs/,info nocxx othernew.so load load-archive plugin.so \
-	atfork atfork-archive handlers.so closes inside.so $(PROGRAMS_ALL_WAYS) \
+	atfork atfork-archive handlers.so atlock atlock-archive locks.so closes inside.so $(PROGRAMS_ALL_WAYS) \
 	$(PROGRAMS_ALL_WAYS:%=%-archive) $(PROGRAMS_ALL_WAYS:%=%-static))
 
 programs.cc = gcc
@@ -56,11 +56,19 @@ $(O)/programs/inside.so: $(O)/libapb.a
 $(O)/programs/info: $(PROGRAM_OBJ)/info.o $(O)/libapb-malloc.so
 	$(program)
 
-# Its library's constructor runs before that of anything preloaded.
+# Its library's constructor runs before the allocator's, which is first else.
+$(O)/programs/handlers.so: private PROGRAM_FLAGS += -Wl,-z,initfirst
+
 $(O)/programs/atfork: $(PROGRAM_OBJ)/atfork.o $(O)/programs/handlers.so
 	$(program)
 
 $(O)/programs/atfork-archive: $(O)/programs/handlers.so
+
+# That of this library runs before those of the program and what is preloaded.
+$(O)/programs/atlock: $(PROGRAM_OBJ)/atlock.o $(O)/programs/locks.so
+	$(program)
+
+$(O)/programs/atlock-archive: $(O)/programs/locks.so
 
 .PHONY: shim-test-programs
 shim-test-programs: $(PROGRAMS) $(O)/libapb.so $(O)/libapb-malloc.so

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * A library that registers handlers for fork() in its constructor, which runs
- * before that of a preloaded library: in fork() they run when the allocator
- * has prepared itself, and allocate, and give back.
+ * before all others (-z initfirst), the allocator's too: in fork() they run when
+ * that has prepared itself, and allocate, and give back.
  */
 #include <malloc.h>
 #include <pthread.h>
