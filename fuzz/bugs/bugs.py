@@ -171,8 +171,11 @@ def main():
     if sys.argv[1:] not in ([], ["--table"]):
         proc.usage("usage: bugs.py [--table]")
     if sys.argv[1:]:
-        results.write_table(results.Results(fingerprints()),
-                            sorted(plant.patches(), key=plant.by_number))
+        try:
+            results.write_table(results.Results(fingerprints()),
+                                sorted(plant.patches(), key=plant.by_number))
+        except ValueError as error:
+            proc.usage(str(error))
         return
     seconds = proc.number("BUGS_SECONDS", 60, 10 ** 6)
     jobs = proc.number("JOBS", proc.NCPU, 1024)
