@@ -6,7 +6,8 @@
  * default the real kernel's.  On top of them stand two services: mappings
  * aligned beyond a page, and a release that cannot fail.  A range that the
  * system refuses to unmap becomes an *orphan*: its pages are purged, its
- * first bytes link it into a list, and trim and reset try again.
+ * first bytes link it into a list, and trim, reset and a lack of memory try
+ * again.
  *
  * Invariants (checked by apb_check()):
  *   os.mapped  what the table has handed out and not got back: arenas, large
