@@ -70,7 +70,10 @@ int apb_os_purge(void *addr, size_t size);
 /* Purge what is mapped to make it zeroes: 0, or -1 if it need not be. */
 int apb_os_purge_to_zero(void *addr, size_t size);
 
-/* One remap call: 0 or -1; see struct apb_os. */
+/*
+ * One remap call: 0 or -1; see struct apb_os.  If errno is ENXIO, @new_addr is
+ * not mapped any more, nor counted.
+ */
 int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr);
 
 /* The table's clock, in milliseconds; 0 if it has none. */
