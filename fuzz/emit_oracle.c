@@ -247,6 +247,16 @@ bool oracle_after(struct emit *e, const struct call *c)
 
 /* ---- in the end ------------------------------------------------------- */
 
+/* The statistics may have started anew since, and what is armed, too. */
+static void end_calls(struct emit *e)
+{
+	line(e, "struct apb_fault_stats failed;");
+	line(e, "apb_fault_get(&failed);");
+	line(e, "assert(s.unmap_failures >= failed.failed[APB_OS_UNMAP]);");
+	if (is_scripted(e))
+		line(e, "assert(s.purges <= kernel_purges);");
+}
+
 static void end_accounting(struct emit *e)
 {
 	size_t used[OPS_CLASSES + 1] = {0}, bytes = 0, large = 0, of_large = 0;
@@ -268,6 +278,10 @@ static void end_accounting(struct emit *e)
 	if (says(e, "recovered")) {
 		need(e, PART_BEFORE);
 		line(e, "assert(s.recovered == before.recovered);");
+		return;
+	}
+	if (says(e, "failed unmaps")) {
+		end_calls(e);
 		return;
 	}
 	line(e, "assert(s.used_bytes == %zu);", bytes);
@@ -309,6 +323,9 @@ static void end_mapped(struct emit *e)
 		"\t       s.large_cached_bytes + s.map_bytes + s.heap_bytes +\n"
 		"\t       s.slop_bytes);");
 	line(e, "assert(s.mapped_bytes <= s.mapped_highwater);");
+	if (says(e, "highwater") && says(e, "the kernel says"))
+		line(e, "assert(s.mapped_highwater <= %llu);",
+		     number_after(e, "the kernel says "));
 	if (is_scripted(e))
 		line(e, "assert(s.mapped_bytes == kernel_mapped);");
 }

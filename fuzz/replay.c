@@ -334,7 +334,7 @@ static void parse(struct settings *s, int argc, char **argv)
 	}
 }
 
-int main(int argc, char **argv)
+static int act(int argc, char **argv)
 {
 	struct settings s = {
 		.fork = true,
@@ -359,4 +359,15 @@ int main(int argc, char **argv)
 	if (s.bench)
 		return bench(s.bench, s.threads);
 	return replay(&s, argv + optind);
+}
+
+/* What is not there to be read has not been said. */
+int main(int argc, char **argv)
+{
+	int status = act(argc, argv);
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	perror("apb-replay: standard output");
+	return status ? status : 2;
 }

@@ -126,6 +126,12 @@ void run_learn_failures(struct run *r, const struct failures *before)
 static void set_fault(struct run *r, enum layer layer,
 		      const struct apb_fault *fault)
 {
+	struct apb_fault_stats stats;
+
+	if (layer == LAYER_ALLOCATOR && r->armed[layer]) {
+		r->api->fault_get(&stats);
+		r->layer_unmap_failures += stats.failed[APB_OS_UNMAP];
+	}
 	r->armed[layer] = fault;
 	if (layer == LAYER_KERNEL)
 		simos_fault(fault);
@@ -328,6 +334,8 @@ static void begin(struct run *r, const uint8_t *data, size_t size)
 	r->recovered = 0;
 	r->kept = false;
 	r->unpurged = false;
+	r->was_reset = false;
+	r->old_purges = r->old_unmap_failures = r->layer_unmap_failures = 0;
 	r->reports = 0;
 	r->freed.ptr = 0;
 	memset(&r->op, 0, sizeof(r->op));

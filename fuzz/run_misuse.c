@@ -46,6 +46,7 @@ void run_on_misuse(const struct apb_misuse *m, void *arg)
 	struct run *r = arg;
 
 	r->reports++;
+	r->report = *m;
 	r->report_kind = m->kind;
 	r->report_ptr = m->ptr;
 	/* the allocator aborts when this returns: the last chance to tell */
@@ -182,7 +183,10 @@ static bool pick_wrong_size(struct run *r, struct misuse *u, uint32_t where)
 	if (where % 16 == 0) {
 		u->size = SIZE_MAX - where;
 	} else if (b->cls == MODEL_LARGE) {
-		u->size = b->usable + (where & 1 ? 1 : MODEL_PAGE);
+		/* a page too few, a byte or a page too many */
+		u->size = (where & 3) == 3 ?
+				  b->usable - MODEL_PAGE :
+				  b->usable + (where & 1 ? 1 : MODEL_PAGE);
 	} else {
 		cls = 1 + where % (OPS_CLASSES + 1);
 		if (cls == b->cls)
@@ -279,10 +283,38 @@ static void call(struct run *r, const struct misuse *u)
 			 entry_words[u->entry], errno);
 }
 
+/* Of a live block the report says which it is, and where in it; in @place. */
+static bool tells_place(struct run *r, const struct misuse *u, char *place,
+			size_t size)
+{
+	const unsigned int kinds = BIT(APB_MISUSE_INTERIOR) |
+				   BIT(APB_MISUSE_WRONG_SIZE) |
+				   BIT(APB_MISUSE_WRONG_ALIGN);
+	const struct apb_misuse *m = &r->report;
+	const struct block *b;
+	uintptr_t addr;
+
+	if (u->slot < 0 || u->kinds & ~kinds)
+		return true;
+	b = model_block(&r->model, (unsigned int)u->slot);
+	addr = (uintptr_t)b->ptr;
+	if (b->cls == MODEL_LARGE)
+		snprintf(place, size,
+			 "large block: %#lx, %zu bytes, offset %zu\n",
+			 (unsigned long)addr, b->usable, u->ptr - addr);
+	else
+		snprintf(place, size,
+			 "block: %d of the pool, at %#lx, offset %zu\n",
+			 m->block, (unsigned long)addr, u->ptr - addr);
+	return strstr(m->text, place) && m->class_size == b->usable &&
+	       m->arena == (addr & ~(ARENA - 1));
+}
+
 static void judge(struct run *r, const struct misuse *u)
 {
 	const char *by = entry_words[u->entry];
 	void *ptr = (void *)u->ptr;
+	char place[128];
 
 	if (!r->reports)
 		run_fail(r, "misuse-missed",
@@ -297,6 +329,9 @@ static void judge(struct run *r, const struct misuse *u)
 			 "%p; right are %#x",
 			 by, ptr, u->size, u->align, (int)r->report_kind,
 			 r->report_ptr, u->kinds);
+	else if (!tells_place(r, u, place, sizeof(place)))
+		run_fail(r, "misuse-wrong", "%s(%p): not said to be in %s", by,
+			 ptr, place);
 }
 
 void run_misuse(struct run *r)

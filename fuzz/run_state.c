@@ -32,6 +32,14 @@ static size_t mapped_by_kernel(void)
 	return stats.mapped;
 }
 
+static size_t highwater_of_kernel(void)
+{
+	struct simos_stats stats;
+
+	simos_stats(&stats);
+	return stats.mapped_highwater;
+}
+
 /* ---- statistics ------------------------------------------------------- */
 
 static void check_classes(struct run *r, const struct apb_stats *s)
@@ -120,6 +128,29 @@ static void check_mapped(struct run *r, const struct apb_stats *s)
 	if (s->mapped_bytes > s->mapped_highwater)
 		run_fail(r, "mapped", "%zu bytes mapped, highwater %zu",
 			 s->mapped_bytes, s->mapped_highwater);
+	if (!r->real && !r->was_reset &&
+	    s->mapped_highwater != highwater_of_kernel())
+		run_fail(r, "mapped", "highwater %zu, the kernel says %zu",
+			 s->mapped_highwater, highwater_of_kernel());
+}
+
+/* Calls of the system are counted when they are made, and as they end. */
+static void check_calls(struct run *r, const struct apb_stats *s)
+{
+	uint64_t purges = r->watch.purges - r->old_purges, failures;
+	struct failures f;
+
+	if (r->real)
+		return;
+	run_failures(r, &f);
+	failures = f.n[APB_OS_UNMAP] + r->layer_unmap_failures -
+		   r->old_unmap_failures;
+	if (s->purges != purges || s->unmap_failures != failures)
+		run_fail(r, "accounting",
+			 "%lu purges, not %lu; %lu failed unmaps, not %lu",
+			 (unsigned long)s->purges, (unsigned long)purges,
+			 (unsigned long)s->unmap_failures,
+			 (unsigned long)failures);
 }
 
 /* ---- memory retained -------------------------------------------------- */
@@ -190,6 +221,7 @@ static void read_stats(struct run *r, struct apb_stats *s)
 	check_live(r, s);
 	check_conservation(r, s);
 	check_mapped(r, s);
+	check_calls(r, s);
 	check_dirty(r, s);
 	check_large(r, s);
 	if (s->recovered < r->recovered)
@@ -299,6 +331,10 @@ static void reset(struct run *r)
 	r->recovered = 0;
 	r->kept = false;
 	r->unpurged = false;
+	r->was_reset = true;
+	r->old_purges = r->watch.purges;
+	r->old_unmap_failures = r->watch.failed[APB_OS_UNMAP];
+	r->layer_unmap_failures = 0;
 	mapped = r->real ? 0 : mapped_by_kernel();
 	if (err && r->watch.failed[APB_OS_UNMAP] == refused)
 		run_fail(r, "reset", "failed with errno %d", errno);

@@ -53,12 +53,19 @@ struct run {
 	uint64_t recovered; /* as last seen in the statistics */
 	bool kept; /* an unmap failed since everything was given back */
 	bool unpurged; /* the same for a purge */
+
+	/* what the statistics do not count, as they start anew with a reset */
+	bool was_reset;
+	uint64_t old_purges, old_unmap_failures;
+	/* and what is no longer counted by the allocator's layer of faults */
+	uint64_t layer_unmap_failures;
 	size_t option[OPTION_NR]; /* as they are set */
 
 	/* reports of misuse since the operation began */
 	unsigned int reports;
 	enum apb_misuse_kind report_kind;
 	const void *report_ptr;
+	struct apb_misuse report;
 
 	/* the block freed last; ptr 0: none */
 	struct {

@@ -125,6 +125,16 @@ class EachFault(Folder):
             time.sleep(0.01)
         self.assertEqual([pid for pid in started if lives(pid)], [])
 
+    def test_no_place_for_output(self):
+        """Words that are lost are not taken for success."""
+        for option in ([], ["-v"], ["--each-fault"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run(
+                    [REPLAY, *option, SEED], cwd=proc.ROOT, text=True,
+                    stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual((done.returncode, done.stderr), (
+                2, "apb-replay: standard output: No space left on device\n"))
+
     def test_worker_killed(self):
         with subprocess.Popen(
                 [REPLAY, "--each-fault", SEED], cwd=proc.ROOT, text=True,

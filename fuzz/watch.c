@@ -56,6 +56,7 @@ static int watch_purge(void *ctx, void *addr, size_t size)
 		errno = ENOMEM;
 	}
 	w->failed[APB_OS_PURGE] += err != 0;
+	w->purges += !err;
 	w->purged += err ? 0 : size;
 	return err;
 }

@@ -21,6 +21,7 @@ struct watch {
 	const struct apb_os *os; /* the one behind */
 	struct apb_os ops; /* the one to hand to apb_set_os() */
 	uint64_t failed[APB_OS_NR];
+	uint64_t purges; /* that succeeded */
 	uint64_t purged; /* bytes */
 	struct watch_fault fault;
 	uint64_t calls;

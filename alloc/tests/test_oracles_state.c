@@ -185,6 +185,21 @@ static void tamper(const struct apb_misuse *m, void *arg)
 	handler(&other, arg);
 }
 
+static void misplace(const struct apb_misuse *m, void *arg)
+{
+	struct apb_misuse other = *m;
+	char *at = strstr(other.text, "offset ");
+
+	at[7] = at[7] == '1' ? '2' : '1';
+	handler(&other, arg);
+}
+
+static void lost_set_misuse(apb_misuse_fn fn, void *arg)
+{
+	handler = fn;
+	apb_set_misuse(fn ? misplace : NULL, arg);
+}
+
 static void mistaken_set_misuse(apb_misuse_fn fn, void *arg)
 {
 	handler = fn;
@@ -271,6 +286,24 @@ static void mapped_stats(struct apb_stats *s)
 	s->mapped_highwater += 4096;
 }
 
+static void highwater_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->mapped_highwater += 4096;
+}
+
+static void purges_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->purges++;
+}
+
+static void refusals_stats(struct apb_stats *s)
+{
+	apb_stats(s);
+	s->unmap_failures++;
+}
+
 static void dirty_stats(struct apb_stats *s)
 {
 	apb_stats(s);
@@ -341,6 +374,10 @@ static const struct faulty faulties[] = {
 	 "misuse-wrong",
 	 in_interior,
 	 {.set_misuse = mistaken_set_misuse}},
+	{"report: wrong place",
+	 "misuse-wrong",
+	 in_interior,
+	 {.set_misuse = lost_set_misuse}},
 	{"check: fails", "check", in_mallocs, {.check = failing_check}},
 	{"option: refused",
 	 "option",
@@ -372,6 +409,9 @@ static const struct faulty faulties[] = {
 	{"stats: sum", "conservation", in_mallocs, {.stats = quant_stats}},
 	{"stats: arenas", "conservation", in_mallocs, {.stats = arena_stats}},
 	{"stats: mapped", "mapped", in_mallocs, {.stats = mapped_stats}},
+	{"stats: highwater", "mapped", in_mallocs, {.stats = highwater_stats}},
+	{"stats: purges", "accounting", in_mallocs, {.stats = purges_stats}},
+	{"stats: unmaps", "accounting", in_mallocs, {.stats = refusals_stats}},
 	{"stats: dirty", "dirty", in_no_dirty, {.stats = dirty_stats}},
 	{"stats: bound", "dirty", in_no_dirty, {.stats = bound_stats}},
 	{"stats: cached", "mapped", in_mallocs, {.stats = cached_stats}},

@@ -620,6 +620,46 @@ static void test_end_of_the_main_thread(void **ctx)
 	}
 }
 
+/* ---- statistics ------------------------------------------------------- */
+
+static void *settles(void *arg)
+{
+	void *p[100];
+	size_t i;
+
+	(void)arg;
+	for (i = 0; i < NR_OF(p); i++)
+		p[i] = apb_malloc(48);
+	for (i = 0; i < NR_OF(p); i++)
+		apb_free(p[i]);
+	apb_settle();
+	return NULL;
+}
+
+/* What a heap has counted stays counted when it is unmapped. */
+static void test_counts_outlive_their_heap(void **ctx)
+{
+	struct apb_stats before, after;
+	pthread_t thread;
+
+	(void)ctx;
+	fresh_kernel();
+	/* so that the thread's heap is another */
+	apb_free(apb_malloc(1));
+	apb_settle();
+	pthread_create(&thread, NULL, settles, NULL);
+	pthread_join(thread, NULL);
+	before = stats_now();
+	assert_true(before.settled >= 100);
+	apb_trim();
+	after = stats_now();
+	assert_int_equal(after.heaps, before.heaps - 1);
+	assert_int_equal(after.settled, before.settled);
+	assert_in_range(after.settles, before.settles, before.settles + 2);
+	assert_int_equal(after.recovered, before.recovered);
+	assert_whole();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -636,6 +676,7 @@ int main(void)
 		cmocka_unit_test(test_detached),
 		cmocka_unit_test(test_end_of_the_process),
 		cmocka_unit_test(test_end_of_the_main_thread),
+		cmocka_unit_test(test_counts_outlive_their_heap),
 	};
 
 	return cmocka_run_group_tests_name("thread_end", tests, NULL,

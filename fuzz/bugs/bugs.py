@@ -48,7 +48,7 @@ WANTED = {"libfuzzer": ("libfuzzer", "threads"), "afl": ("afl",),
 
 def choose_bugs():
     """Those that BUG asks for, or all."""
-    names = sorted(plant.patches())
+    names = sorted(plant.patches(), key=plant.by_number)
     chosen = set()
     for wanted in os.environ.get("BUG", "").split():
         matches = [name for name in names
@@ -57,7 +57,7 @@ def choose_bugs():
             proc.usage("BUG=%s: there is no such patch in %s"
                        % (wanted, plant.PATCHES))
         chosen.update(matches)
-    return sorted(chosen) or names
+    return sorted(chosen, key=plant.by_number) or names
 
 
 def choose_corpus():
@@ -171,8 +171,11 @@ def main():
     if sys.argv[1:] not in ([], ["--table"]):
         proc.usage("usage: bugs.py [--table]")
     if sys.argv[1:]:
-        results.write_table(results.Results(fingerprints()),
-                            sorted(plant.patches()))
+        try:
+            results.write_table(results.Results(fingerprints()),
+                                sorted(plant.patches(), key=plant.by_number))
+        except ValueError as error:
+            proc.usage(str(error))
         return
     seconds = proc.number("BUGS_SECONDS", 60, 10 ** 6)
     jobs = proc.number("JOBS", proc.NCPU, 1024)

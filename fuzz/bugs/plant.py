@@ -53,6 +53,12 @@ def patches():
             for name in os.listdir(path(PATCHES)) if name.endswith(".patch")}
 
 
+def by_number(name):
+    """The key that patches are sorted by: their numbers."""
+    number = re.match(r"\d+", name)
+    return int(number[0]) if number else 0, name
+
+
 def header(name, key):
     """What a patch says of itself behind "# Key: ", or ""."""
     if name in CONTROLS:

@@ -199,11 +199,16 @@ def markdown(known, names):
 
 
 def write_table(known, names):
-    """Put the table into the README, in place of the one there."""
+    """Put the table into the README, in place of the one there, which stays if
+    nothing is known."""
     text = plant.content(plant.path(README)).decode()
     pattern = re.compile(re.escape(BEGIN) + ".*" + re.escape(END), re.S)
     if not pattern.search(text):
         raise ValueError("%s has no line %s" % (README, BEGIN))
-    table = "\n".join((BEGIN, markdown(known, names), END))
-    with open(plant.path(README), "w", encoding="utf-8") as file:
+    lines = markdown(known, names)
+    if not lines:
+        raise ValueError("no results of these sources in %s" % FILE)
+    table = "\n".join((BEGIN, lines, END))
+    with open(plant.path(README + ".tmp"), "w", encoding="utf-8") as file:
         file.write(pattern.sub(lambda _match: table, text))
+    os.replace(plant.path(README + ".tmp"), plant.path(README))

@@ -126,6 +126,21 @@ class Figures(Kept):
         self.assertFalse(results.enough("afl", four[:4]))
         self.assertFalse(results.enough("afl", []))
 
+    def test_no_results(self):
+        """Then the table stays as it is."""
+        old = "before\n%s\nold\n%s\nbehind\n" % (results.BEGIN, results.END)
+        with open(self.readme, "w", encoding="utf-8") as file:
+            file.write(old)
+        with self.assertRaises(ValueError):
+            results.write_table(self.known(), sorted(plant.patches()))
+        with open(self.readme, encoding="utf-8") as file:
+            self.assertEqual(file.read(), old)
+
+    def test_order(self):
+        self.assertEqual(sorted(["100-a", "20-b", "none", "99-c"],
+                                key=plant.by_number),
+                         ["none", "20-b", "99-c", "100-a"])
+
     def test_table(self):
         known = self.known(
             *(result(seed=s, seconds=s) for s in (1, 2, 3)),

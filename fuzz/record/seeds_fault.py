@@ -135,6 +135,13 @@ def faults_while_reset(s):
             s.reset()
             s.check()
             s.bulk(30, 64)
+    for n in (1, 3):
+        s.bulk(100, 1024)
+        s.bulk(5, 40960)
+        s.fault(FROM, UNMAP, n, True)
+        s.reset()
+        s.check()
+        s.bulk(30, 64)
     s.trim()
 
 
@@ -155,6 +162,9 @@ def misuse(s, kind):
         for place in (0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 100,
                       1023, 4095, 65535):
             s.misuse(kind, slot=b, val=place << 2 | place % 4)
+    b = s.malloc(50000)
+    for place in range(1, 8):
+        s.misuse(kind, slot=b, val=place << 2)
     s.settle()
     for i in range(8):
         s.misuse(kind, slot=i * 5, val=i * 1021)

@@ -102,46 +102,60 @@ static void test_sizes(void **state)
 	}
 }
 
+static void check_aligned(size_t align, size_t size)
+{
+	char *p = apb_aligned_alloc(align, size);
+
+	assert_non_null(p);
+	assert_int_equal((uintptr_t)p % align, 0);
+	check_open(p, size);
+	apb_free_aligned_sized(p, align, size);
+	check_closed(p, known(size));
+	apb_reset();
+}
+
 static void test_aligned(void **state)
 {
 	size_t align, size;
 
 	(void)state;
 	for (align = 1; align <= (size_t)4 << 20; align *= 2) {
-		for (size = 0; size < SIZE_MAX_TESTED; size = size * 3 + 1) {
-			char *p = apb_aligned_alloc(align, size);
-
-			assert_non_null(p);
-			assert_int_equal((uintptr_t)p % align, 0);
-			check_open(p, size);
-			apb_free_aligned_sized(p, align, size);
-			check_closed(p, known(size));
-			apb_reset();
-		}
+		for (size = 0; size < SIZE_MAX_TESTED; size = size * 3 + 1)
+			check_aligned(align, size);
+		/* what is behind it begins with a page, or an arena */
+		check_aligned(align, align);
 	}
 	assert_null(apb_aligned_alloc(align - 24, 1));
 	assert_int_equal(errno, EINVAL);
 }
 
+static void check_zeroed(size_t size)
+{
+	unsigned char *p = apb_malloc(size);
+	size_t i;
+
+	memset(p, 0xff, size);
+	apb_free(p);
+	apb_set_option(APB_OPT_QUARANTINE, 0);
+	p = apb_calloc(1, size);
+	for (i = 0; i < size; i++)
+		assert_int_equal(p[i], 0);
+	check_open((char *)p, size);
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
+	apb_free(p);
+}
+
 static void test_zeroed(void **state)
 {
 	volatile size_t huge = SIZE_MAX / 2; /* the compiler would know */
-	size_t size, i;
+	size_t size;
 
 	(void)state;
-	for (size = 1; size < SIZE_MAX_TESTED; size = size * 2 + 3) {
-		unsigned char *p = apb_malloc(size);
-
-		memset(p, 0xff, size);
-		apb_free(p);
-		apb_set_option(APB_OPT_QUARANTINE, 0);
-		p = apb_calloc(1, size);
-		for (i = 0; i < size; i++)
-			assert_int_equal(p[i], 0);
-		check_open((char *)p, size);
-		apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
-		apb_free(p);
-	}
+	for (size = 1; size < SIZE_MAX_TESTED; size = size * 2 + 3)
+		check_zeroed(size);
+	/* where the last class ends, whatever the red zone */
+	for (size = APB_MAX_POOLED; size > APB_MAX_POOLED - 1024; size -= 16)
+		check_zeroed(size);
 	assert_null(apb_calloc(huge, 3));
 	assert_int_equal(errno, ENOMEM);
 	apb_reset();
@@ -232,6 +246,33 @@ static void test_quarantine_most(void **state)
 	apb_reset();
 }
 
+/*
+ * More chains than the queue has places for: blocks too large to be joined with
+ * others.  All are held, and all come back.
+ */
+static void test_quarantine_chains(void **state)
+{
+	static char *p[1100];
+	size_t size = (size_t)300 << 10, n = sizeof(p) / sizeof(p[0]), i;
+	struct apb_stats stats;
+
+	(void)state;
+	assert_int_equal(apb_set_option(APB_OPT_QUARANTINE, n * size * 2), 0);
+	for (i = 0; i < n; i++)
+		p[i] = apb_malloc(size);
+	for (i = 0; i < n; i++)
+		apb_free(p[i]);
+	for (i = 0; i < n; i++)
+		check_closed(p[i], size);
+	apb_stats(&stats);
+	assert_int_equal(stats.large, n);
+	apb_trim();
+	apb_stats(&stats);
+	assert_int_equal(stats.large, 0);
+	assert_int_equal(stats.used_bytes, 0);
+	apb_reset();
+}
+
 static size_t resident(void)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
@@ -287,6 +328,14 @@ static void *free_far(void *arg)
 	return NULL;
 }
 
+static void *reset_far(void *arg)
+{
+	(void)arg;
+	apb_thread_set(70001);
+	apb_reset();
+	return NULL;
+}
+
 static void test_thread_numbers(void **state)
 {
 	struct apb_san_block block;
@@ -305,6 +354,12 @@ static void test_thread_numbers(void **state)
 	assert_int_equal(block.state, APB_SAN_DEAD);
 	assert_int_equal(block.born_thread, 70000);
 	assert_int_equal(block.died_thread, (1u << 24) - 1);
+	p = apb_malloc(24);
+	pthread_create(&thread, NULL, reset_far, NULL);
+	pthread_join(thread, NULL);
+	block = found(p);
+	assert_int_equal(block.state, APB_SAN_DEAD);
+	assert_int_equal(block.died_thread, 70001);
 	apb_reset();
 }
 
@@ -362,6 +417,104 @@ static void test_quarantine_ended(void **state)
 		assert_int_equal(stats.arenas, 0);
 	}
 	pthread_key_delete(late);
+	apb_reset();
+}
+
+/*
+ * What a thread has in quarantine when others reset is nobody's: it is not given
+ * back in the place of what is there since.
+ */
+static pthread_barrier_t met;
+
+static void *free_before_reset(void *arg)
+{
+	char *p[20];
+	size_t i;
+
+	(void)arg;
+	for (i = 0; i < 20; i++)
+		p[i] = apb_malloc(100);
+	for (i = 0; i < 20; i++)
+		apb_free(p[i]);
+	pthread_barrier_wait(&met);
+	/* here is a reset */
+	pthread_barrier_wait(&met);
+	apb_free(apb_malloc(100));
+	return NULL;
+}
+
+static void test_quarantine_before_reset(void **state)
+{
+	char *p[60];
+	pthread_t thread;
+	size_t i;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, (size_t)1 << 20);
+	pthread_barrier_init(&met, NULL, 2);
+	pthread_create(&thread, NULL, free_before_reset, NULL);
+	pthread_barrier_wait(&met);
+	apb_reset();
+	for (i = 0; i < 60; i++)
+		p[i] = apb_malloc(100);
+	pthread_barrier_wait(&met);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&met);
+	apb_trim();
+	for (i = 0; i < 60; i++)
+		check_open(p[i], 100);
+	assert_int_equal(apb_check(NULL), 0);
+	apb_reset();
+}
+
+/* A large block that was given back at once is known as long as nothing else is
+ * there, to its last byte. */
+static void test_stale(void **state)
+{
+	size_t size = (size_t)700 << 10;
+	struct apb_san_block block;
+	char *p;
+
+	(void)state;
+	/* there it is malloc's, and gone */
+	if (APB_SAN_VALGRIND)
+		skip();
+	apb_set_option(APB_OPT_QUARANTINE, 0);
+	p = apb_malloc(size);
+	apb_free(p);
+	check_closed(p, size);
+	block = found(p + size - 1);
+	assert_ptr_equal(block.addr, p);
+	assert_int_equal(block.state, APB_SAN_DEAD);
+	apb_reset();
+}
+
+/* Whatever the system refuses meanwhile. */
+static void test_errno(void **state)
+{
+	const struct apb_fault fault = {
+		.mode = APB_FAULT_FROM,
+		.calls = 1u << APB_OS_UNMAP | 1u << APB_OS_PURGE,
+		.n = 1,
+	};
+	void *p[4];
+	size_t i;
+
+	(void)state;
+	apb_set_option(APB_OPT_QUARANTINE, 0);
+	apb_set_option(APB_OPT_LARGE_CACHE, 0);
+	for (i = 0; i < 4; i++)
+		p[i] = apb_aligned_alloc(16, 50000);
+	apb_fault_set(&fault);
+	errno = 4711;
+	apb_free(p[0]);
+	apb_free_sized(p[1], 50000);
+	apb_free_aligned_sized(p[2], 16, 50000);
+	apb_free(NULL);
+	assert_int_equal(apb_usable_size(p[3]), 50000);
+	assert_int_equal(errno, 4711);
+	apb_fault_set(NULL);
+	apb_set_option(APB_OPT_LARGE_CACHE, (size_t)64 << 20);
 	apb_reset();
 }
 
@@ -486,6 +639,23 @@ static void test_reset(void **state)
 	}
 }
 
+/* To their last byte, wherever in a pool of whatever size they are. */
+static void test_reset_closes(void **state)
+{
+	static const size_t sizes[] = {16, 600, 5000, 20000, 100000};
+	char *p[40];
+	size_t i, k;
+
+	(void)state;
+	for (k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+		for (i = 0; i < sizeof(p) / sizeof(p[0]); i++)
+			p[i] = apb_malloc(sizes[k]);
+		apb_reset();
+		for (i = 0; i < sizeof(p) / sizeof(p[0]); i++)
+			check_closed(p[i], sizes[k]);
+	}
+}
+
 static bool is_found(const void *addr, struct apb_san_block *block)
 {
 	return apb_san_find(addr, block) == &apb_track_pool;
@@ -590,12 +760,17 @@ int main(void)
 		cmocka_unit_test(test_quarantine_threads),
 		cmocka_unit_test(test_thread_numbers),
 		cmocka_unit_test(test_quarantine_ended),
+		cmocka_unit_test(test_quarantine_before_reset),
+		cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_other_stack),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_reset_closes),
 		cmocka_unit_test(test_strangers),
 		cmocka_unit_test(test_classes),
 		cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_quarantine_chains),
 	};
 
 	/* quoted, and with others, as users may write it */
