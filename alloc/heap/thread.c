@@ -169,9 +169,12 @@ struct apb_heap *apb_thread_attach(void)
 		return without_heap();
 	apb_tls = heap;
 	/* may allocate: from the heap just set */
-	if (key_made)
-		pthread_setspecific(key, heap);
-	return heap;
+	if (!key_made || !pthread_setspecific(key, heap) ||
+	    apb_single_threaded())
+		return heap;
+	/* no memory, so nor would its end be seen now */
+	apb_thread_end();
+	return without_heap();
 }
 
 /*

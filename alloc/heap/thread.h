@@ -9,7 +9,8 @@
  * A thread that is about to end may go on allocating after its heap is gone
  * (other destructors run after ours); it then uses the common heap, under its
  * lock, as does one for which there was no memory, or whose end would not be
- * seen, as the process has no key for thread-specific data left.
+ * seen, as the process has no key for thread-specific data left, or no memory
+ * for what it leads to.
  *
  * Invariant (checked by apb_check()):
  *   heaps.idle   every heap is on the list; those without a thread, and only

@@ -189,6 +189,20 @@ static int move(struct apb_large *large, struct apb_large *to)
 	return 0;
 }
 
+/*
+ * The pages of a block did not move to @to: what it was to become is to be
+ * copied there, unless the system has lost that.
+ */
+static bool is_lost(struct apb_large *to)
+{
+	if (errno != ENXIO)
+		return false;
+	errno = ENOMEM;
+	delist(to);
+	apb_map_clear(to->addr);
+	return true;
+}
+
 void *apb_large_resize(struct apb_large *large, size_t size, bool *copy)
 {
 	struct apb_large *to = NULL;
@@ -219,8 +233,11 @@ void *apb_large_resize(struct apb_large *large, size_t size, bool *copy)
 		return NULL;
 	enlist(to, size);
 	to->grown = grown;
-	if (!*copy)
-		*copy = !whole || move(large, to);
+	if (*copy || (whole && !move(large, to)))
+		return (void *)to->addr;
+	if (whole && is_lost(to))
+		return NULL;
+	*copy = true;
 	return (void *)to->addr;
 }
 

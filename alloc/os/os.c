@@ -59,13 +59,18 @@ static int kernel_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
 		return 0;
 	}
 	/*
-	 * The target is unmapped before the move; if it is the move that
+	 * Many kernels unmap the target before the move; if it is the move that
 	 * failed it has to be mapped again (if not, this fails and does no
-	 * harm): nothing may have changed.
+	 * harm): nothing may have changed.  A process that has more than it may
+	 * have since (setrlimit()) does not get it back.
 	 */
-	mmap(new_addr, new_size, PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	errno = ENOMEM;
+	if (mmap(new_addr, new_size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+		 0) == MAP_FAILED &&
+	    errno != EEXIST && msync(new_addr, new_size, MS_ASYNC))
+		errno = ENXIO;
+	else
+		errno = ENOMEM;
 	return -1;
 }
 
@@ -236,8 +241,11 @@ int apb_os_purge_to_zero(void *addr, size_t size)
 int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr)
 {
 	if (faulty(APB_OS_REMAP) ||
-	    ops()->remap(ops()->ctx, addr, old_size, new_size, new_addr))
+	    ops()->remap(ops()->ctx, addr, old_size, new_size, new_addr)) {
+		if (new_addr && errno == ENXIO)
+			account(-(ptrdiff_t)new_size);
 		return -1;
+	}
 	/* with @new_addr, its @new_size bytes were accounted for before */
 	if (new_addr)
 		account(-(ptrdiff_t)old_size);

@@ -6,7 +6,8 @@
  * default the real kernel's.  On top of them stand two services: mappings
  * aligned beyond a page, and a release that cannot fail.  A range that the
  * system refuses to unmap becomes an *orphan*: its pages are purged, its
- * first bytes link it into a list, and trim and reset try again.
+ * first bytes link it into a list, and trim, reset and a lack of memory try
+ * again.
  *
  * Invariants (checked by apb_check()):
  *   os.mapped  what the table has handed out and not got back: arenas, large
@@ -69,7 +70,10 @@ int apb_os_purge(void *addr, size_t size);
 /* Purge what is mapped to make it zeroes: 0, or -1 if it need not be. */
 int apb_os_purge_to_zero(void *addr, size_t size);
 
-/* One remap call: 0 or -1; see struct apb_os. */
+/*
+ * One remap call: 0 or -1; see struct apb_os.  If errno is ENXIO, @new_addr is
+ * not mapped any more, nor counted.
+ */
 int apb_os_remap(void *addr, size_t old_size, size_t new_size, void *new_addr);
 
 /* The table's clock, in milliseconds; 0 if it has none. */

@@ -72,6 +72,7 @@ bool apb_retain_drop(void)
 
 	apb_large_uncache();
 	apb_arena_unmap_spares();
+	apb_os_retry_orphans();
 	return apb_state.os.mapped < mapped;
 }
 

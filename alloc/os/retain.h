@@ -128,8 +128,9 @@ static inline size_t apb_retain_grown(size_t level)
 }
 
 /*
- * There is no memory: unmap all that is retained as whole mappings.  Returns
- * whether that was anything, so that it is worth asking again.
+ * There is no memory: unmap all that is retained as whole mappings, and what
+ * could not be unmapped before.  Returns whether that was anything, so that it
+ * is worth asking again.
  */
 bool apb_retain_drop(void);
 

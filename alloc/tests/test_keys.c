@@ -1,16 +1,35 @@
 // SPDX-License-Identifier: MIT
 /*
  * Unit tests of a process that has no key for thread-specific data left when it
- * comes to the allocator: the end of a thread cannot be seen, so none gets a
- * heap that would be lost.
+ * comes to the allocator, or no memory for the data: the end of a thread cannot
+ * be seen, so none gets a heap that would be lost.
  */
+#define _GNU_SOURCE /* RTLD_NEXT */
 #include "testlib.h"
 
+#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 
 static pthread_key_t keys[PTHREAD_KEYS_MAX];
 static size_t nr_keys;
+
+/* glibc's has to allocate for keys beyond the first 32. */
+static bool no_memory;
+/* For what the thread does itself: sanitizers have data of their own. */
+static __thread bool refused;
+
+int pthread_setspecific(pthread_key_t key, const void *value)
+{
+	static int (*set)(pthread_key_t key, const void *value);
+
+	if (refused)
+		return ENOMEM;
+	if (!set)
+		set = (int (*)(pthread_key_t, const void *))(uintptr_t)dlsym(
+			RTLD_NEXT, "pthread_setspecific");
+	return set(key, value);
+}
 
 /* A thread that allocates; whether it has a heap. */
 static void *allocates(void *arg)
@@ -18,11 +37,13 @@ static void *allocates(void *arg)
 	void *p[100];
 	size_t i;
 
+	refused = no_memory;
 	for (i = 0; i < NR_OF(p); i++)
 		p[i] = apb_malloc(1 + i * 10);
 	for (i = 0; i < NR_OF(p); i++)
 		apb_free(p[i]);
 	*(bool *)arg = apb_tls != &apb_empty_heap;
+	refused = false;
 	return NULL;
 }
 
@@ -65,10 +86,31 @@ static void test_no_key_left(void **ctx)
 		pthread_key_delete(keys[--nr_keys]);
 }
 
+static void test_no_memory_for_the_data(void **ctx)
+{
+	unsigned int i;
+
+	(void)ctx;
+	fresh_kernel();
+	no_memory = true;
+	for (i = 0; i < 5; i++)
+		assert_false(thread_has_heap());
+	/* one that was given up, and that of all who have none */
+	assert_int_equal(apb_state.heaps.nr, 2);
+	assert_int_equal(stats_now().used_bytes, 0);
+	assert_whole();
+	no_memory = false;
+	for (i = 0; i < 5; i++)
+		assert_true(thread_has_heap());
+	assert_int_equal(apb_state.heaps.nr, 2);
+	assert_whole();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_key_left),
+		cmocka_unit_test(test_no_memory_for_the_data),
 	};
 
 	return cmocka_run_group_tests_name("keys", tests, NULL, test_teardown);

@@ -544,6 +544,37 @@ static void test_tail_becomes_an_orphan(void **ctx)
 	}
 }
 
+/* Where memory lacks it is tried again: for a large block, and for an arena. */
+static void test_lack_of_memory_returns_orphans(void **ctx)
+{
+	static const size_t sizes[] = {MIB, 16};
+	unsigned int k, i;
+
+	(void)ctx;
+	for (k = 0; k < KERNELS; k++) {
+		for (i = 0; i < NR_OF(sizes); i++) {
+			char *p;
+
+			fresh_kernel_nr(k);
+			apb_set_option(APB_OPT_LARGE_CACHE, 0);
+			p = apb_malloc(MIB);
+			fault_arm(APB_FAULT_ONCE, UNMAPS, 1);
+			apb_free(p);
+			assert_int_equal(stats_now().slop_bytes, MIB);
+			fault_arm(APB_FAULT_ONCE, MAPS, 1);
+			p = apb_malloc(sizes[i]);
+			assert_non_null(p);
+			assert_int_equal(failed(APB_OS_MAP), 1);
+			assert_int_equal(stats_now().slop_bytes, 0);
+			assert_int_equal(stats_now().recovered, 1);
+			assert_whole();
+			apb_free(p);
+			apb_trim();
+			assert_none_left();
+		}
+	}
+}
+
 static void test_reset_returns_orphans(void **ctx)
 {
 	void *p;
@@ -579,6 +610,7 @@ int main(void)
 		cmocka_unit_test(test_no_memory_for_the_map),
 		cmocka_unit_test(test_orphans),
 		cmocka_unit_test(test_tail_becomes_an_orphan),
+		cmocka_unit_test(test_lack_of_memory_returns_orphans),
 		cmocka_unit_test(test_reset_returns_orphans),
 	};
 

@@ -125,10 +125,65 @@ static void test_every_call_may_fail(void **ctx)
 	assert_true(hit > 100);
 }
 
+/* ---- a move that loses what it was to move to --------------------------- */
+
+static unsigned int losses; /* to come */
+
+static int losing_remap(void *ctx, void *addr, size_t old_size, size_t new_size,
+			void *new_addr)
+{
+	(void)ctx;
+	(void)addr;
+	(void)old_size;
+	errno = ENOMEM;
+	if (!new_addr || !losses)
+		return -1;
+	losses--;
+	assert_int_equal(apb_os_kernel.unmap(NULL, new_addr, new_size), 0);
+	errno = ENXIO;
+	return -1;
+}
+
+/* The block stays; it is tried again after that, as there may be memory now. */
+static void test_lost_target(void **ctx)
+{
+	struct apb_os os = apb_os_kernel;
+	unsigned int n;
+
+	(void)ctx;
+	os.remap = losing_remap;
+	for (n = 0; n <= 2; n++) {
+		char *p, *q;
+
+		fresh_kernel();
+		assert_int_equal(apb_set_os(&os), 0);
+		apb_state.larges.retain.extra = APB_LARGE_CACHE_DEFAULT;
+		losses = n;
+		p = apb_malloc(2 * MIB);
+		fill(p, 2 * MIB, n);
+		/* below it, where it cannot grow */
+		apb_free(apb_malloc(8 * MIB));
+		errno = 0;
+		q = apb_realloc(p, 4 * MIB);
+		assert_int_equal(losses, 0);
+		assert_int_equal(!q, n == 2);
+		assert_int_equal(errno, n == 2 ? ENOMEM : errno);
+		q = q ? q : p;
+		assert_true(filled(q, 2 * MIB, n));
+		assert_int_equal(stats_now().large, 1);
+		assert_whole();
+		apb_free(q);
+		apb_trim();
+		assert_int_equal(apb_state.os.mapped, 0);
+	}
+	assert_int_equal(apb_set_os(NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_call_may_fail),
+		cmocka_unit_test(test_lost_target),
 	};
 
 	return cmocka_run_group_tests_name("large-faults", tests, NULL,

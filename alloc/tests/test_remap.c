@@ -3,10 +3,34 @@
  * Unit tests of pages that the real kernel does not move: it unmaps the target
  * first, and yet nothing may have changed.
  */
-#define _GNU_SOURCE /* mincore() */
+#define _GNU_SOURCE /* mincore(), mremap() */
 #include "testlib.h"
 
+#include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* As kernels before Linux 6.17: the target is gone when the move fails. */
+static bool fails_late;
+
+void *mremap(void *addr, size_t old_size, size_t new_size, int flags, ...)
+{
+	void *new_addr;
+	va_list ap;
+
+	va_start(ap, flags);
+	new_addr = va_arg(ap, void *);
+	va_end(ap);
+	if (fails_late) {
+		munmap(new_addr, new_size);
+		errno = ENOMEM;
+		return MAP_FAILED;
+	}
+	return (void *)syscall(SYS_mremap, addr, old_size, new_size, flags,
+			       new_addr);
+}
 
 static unsigned char *map(size_t pages)
 {
@@ -46,6 +70,39 @@ static void test_refused_move(void **ctx)
 	munmap(to, 8 * APB_PAGE);
 }
 
+/* It is not, and the target is mapped again; or the process may have no more. */
+static void test_late_refusal(void **ctx)
+{
+	unsigned char *from = map(4), *to = map(8), in_core[8];
+	struct rlimit old, limit;
+	bool limited;
+	int err;
+
+	(void)ctx;
+	memset(from, 7, 4 * APB_PAGE);
+	assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+	limit = old;
+	limit.rlim_cur = MIB;
+	for (limited = false;; limited = true) {
+		assert_int_equal(setrlimit(RLIMIT_AS, limited ? &limit : &old),
+				 0);
+		fails_late = true;
+		assert_int_equal(apb_os_kernel.remap(NULL, from, 4 * APB_PAGE,
+						     8 * APB_PAGE, to),
+				 -1);
+		err = errno;
+		fails_late = false;
+		assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+		assert_int_equal(err, limited ? ENXIO : ENOMEM);
+		assert_true(all_bytes(from, 4 * APB_PAGE, 7));
+		if (limited)
+			break;
+		assert_usable(to, 8);
+	}
+	assert_int_equal(mincore(to, 8 * APB_PAGE, in_core), -1);
+	munmap(from, 4 * APB_PAGE);
+}
+
 /* All of it moves, to pages that were others'. */
 static void test_move(void **ctx)
 {
@@ -78,6 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused_move),
+		cmocka_unit_test(test_late_refusal),
 		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_advice),
 	};

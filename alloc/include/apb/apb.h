@@ -198,7 +198,8 @@ APB_API int apb_reset(void);
  *	system that cannot do the latter fails with EFAULT.  With @new_addr NULL
  *	it is done in place.  Else the pages move to @new_addr, which is a
  *	mapped range of @new_size bytes and is replaced; the old range is
- *	unmapped.  Added pages are zero.  0, or -1 with errno (nothing changed).
+ *	unmapped.  Added pages are zero.  0, or -1 with errno (nothing changed,
+ *	but that after ENXIO the range at @new_addr is unmapped).
  * @now: milliseconds since any moment, never less than before, at the price
  *	of a few instructions.  NULL: no clock; see APB_OPT_PURGE_DELAY.
  * @advise: recommend (@huge) or rule out huge pages for a mapped range; may
