@@ -189,7 +189,7 @@ class Options(unittest.TestCase):
             with open(path, "w", encoding="utf-8") as file:
                 file.write("# these\nleak:%s\n" % pattern)
             got, output, _ = self.leaks(
-                {"LSAN_OPTIONS": "suppressions=" + path})
+                {"LSAN_OPTIONS": "suppressions='%s'" % path})
             self.assertEqual(got, status, pattern + "\n" + output)
             if status == 0:
                 self.assertRegex(output, r"Suppressions used:\n.*\n +3 +120 %s"
@@ -208,7 +208,7 @@ class Fuzzing(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0, done.stdout)
         self.assertIn("Direct leak of 21 byte(s) in 1 object(s)", done.stdout)
         self.assertIn("deadly signal", done.stdout)
-        artifact = re.search(r"Test unit written to (\S+)", done.stdout)[1]
+        artifact = re.search(r"Test unit written to (.+)", done.stdout)[1]
         with open(artifact, "rb") as file:
             self.assertEqual(file.read()[:1], b"L")
         os.unlink(artifact)
