@@ -65,7 +65,7 @@ def main():
     reports()
     bad = ran = 0
     # in files: some tests look at what stderr gets
-    env = proc.environment(UBSAN_OPTIONS="log_path=%s" % os.path.join(
+    env = proc.environment(UBSAN_OPTIONS="log_path='%s'" % os.path.join(
         ROOT, OUT, "report"))
     for cmd in programs(args.quick):
         status, output = proc.run(cmd, SECONDS, env)
