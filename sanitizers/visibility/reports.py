@@ -30,9 +30,9 @@ SOURCES = {name for name in os.listdir(os.path.dirname(
     os.path.abspath(__file__))) if name.endswith(".c")}
 
 # "#1 0x55 in f file.c:1:2" of ASan, "#1 f file.c:1:2 (client+0x1)" of TSan,
-# "by 0x55: f (file.c:1)" of valgrind.
+# "by 0x55: f (file.c:1)" of valgrind.  There may be blanks in a file's path.
 FRAME = re.compile(
-    r"^\s*#\d+ (?:0x[0-9a-f]+ in )?(?P<fn>\S+) (?P<file>\S+?):\d+(?::\d+)?"
+    r"^\s*#\d+ (?:0x[0-9a-f]+ in )?(?P<fn>\S+) (?P<file>.+?):\d+(?::\d+)?"
     r"(?: \(.*)?$|"
     r"^\s*(?:at|by) 0x[0-9A-F]+: (?P<fn2>\S+) \((?P<file2>[^:()]+):\d+\)$")
 ANY_FRAME = re.compile(r"^\s*(?:#\d+ \S|(?:at|by) 0x[0-9A-F]+: )")

@@ -128,6 +128,13 @@ class Reports(unittest.TestCase):
                 self.assertEqual(reports.line_of(
                     reports.parse(tool, text, status)), fields)
 
+    def test_blanks_in_paths(self):
+        for tool, text, status, fields in SAMPLES:
+            with self.subTest(tool):
+                text = text.replace("/src/", "/my src/a b/")
+                self.assertEqual(reports.line_of(
+                    reports.parse(tool, text, status)), fields)
+
     def test_silence(self):
         for tool, *_ in SAMPLES:
             self.assertEqual(reports.parse(tool, "ready\n", 0),
