@@ -206,6 +206,8 @@ __attribute__((destructor(101))) static void print_stats(void)
 	add(&line, ", at exit", SIZE_MAX);
 	end_line(&line, stats_to.fd);
 	apb_stats_print(stats_to.fd);
+	/* the process may go on: it is a library that is closed */
+	want_stats(false);
 }
 
 /* ---- options ---------------------------------------------------------- */

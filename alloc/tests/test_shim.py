@@ -283,6 +283,7 @@ def check_dlopen():
 def check_closed_library():
     """One with libapb.a in it goes while a thread lives that has used it."""
     run([program("closes"), program("inside.so")])
+    run([program("closes"), program("inside.so")], options="stats=1")
 
 
 def check_no_cxx_library():

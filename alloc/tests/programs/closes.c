@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Closes a library that has an allocator in it while a thread lives that has
- * used it: closes LIBRARY
+ * used it: closes LIBRARY.  Nor are files left open, if it printed statistics.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -12,6 +13,18 @@
 
 static void *lib;
 static pthread_barrier_t barrier;
+
+#define FILES 1024
+
+static unsigned int open_files(void)
+{
+	unsigned int n = 0;
+	int fd;
+
+	for (fd = 0; fd < FILES; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
 
 static void *user(void *arg)
 {
@@ -28,6 +41,7 @@ int main(int argc, char **argv)
 {
 	pthread_t id;
 	pid_t pid;
+	unsigned int files = open_files();
 	int status, i;
 
 	EXPECT(argc == 2);
@@ -39,6 +53,7 @@ int main(int argc, char **argv)
 		pthread_barrier_wait(&barrier);
 		EXPECT(!dlclose(lib));
 		EXPECT(!dlopen(argv[1], RTLD_NOW | RTLD_NOLOAD));
+		EXPECT(open_files() == files);
 		pthread_barrier_wait(&barrier);
 		EXPECT(!pthread_join(id, NULL));
 		pid = fork();
