@@ -4,31 +4,26 @@
  * comes to the allocator, or no memory for the data: the end of a thread cannot
  * be seen, so none gets a heap that would be lost.
  */
-#define _GNU_SOURCE /* RTLD_NEXT */
 #include "testlib.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 
 static pthread_key_t keys[PTHREAD_KEYS_MAX];
 static size_t nr_keys;
 
-/* glibc's has to allocate for keys beyond the first 32. */
+/* Refused to what a thread does itself: sanitizers have data of their own. */
 static bool no_memory;
-/* For what the thread does itself: sanitizers have data of their own. */
 static __thread bool refused;
 
-int pthread_setspecific(pthread_key_t key, const void *value)
-{
-	static int (*set)(pthread_key_t key, const void *value);
+/* glibc's under its other name, as these call it before all else works. */
+extern __typeof__(pthread_setspecific) glibc_setspecific;
+__asm__(".symver glibc_setspecific, __pthread_setspecific@GLIBC_2.2.5");
 
-	if (refused)
-		return ENOMEM;
-	if (!set)
-		set = (int (*)(pthread_key_t, const void *))(uintptr_t)dlsym(
-			RTLD_NEXT, "pthread_setspecific");
-	return set(key, value);
+/* It has to allocate for keys beyond the first 32. */
+UNINSTRUMENTED int pthread_setspecific(pthread_key_t key, const void *value)
+{
+	return refused ? ENOMEM : glibc_setspecific(key, value);
 }
 
 /* A thread that allocates; whether it has a heap. */

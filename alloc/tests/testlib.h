@@ -22,6 +22,13 @@
 #include "simos.h"
 #include "state.h"
 
+/* Of a function that a tool's run time calls before it is ready for that. */
+#ifdef __clang__
+#define UNINSTRUMENTED __attribute__((disable_sanitizer_instrumentation))
+#else
+#define UNINSTRUMENTED __attribute__((no_sanitize("thread")))
+#endif
+
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 #define NR_OF(a) (sizeof(a) / sizeof((a)[0]))
