@@ -180,9 +180,10 @@ def install(args):
         try:
             entry.write(new)
             os.rename(new, path)
-        except OSError:
+        except OSError as error:
             if os.path.lexists(new):
                 os.unlink(new)
+            error.filename = error.filename or path  # a write has none
             raise
         print("  INSTALL  " + path)
 

@@ -286,6 +286,19 @@ class Files(Case):
             self.assertIn(line, lines[0])
 
 
+    def test_no_room(self):
+        """What could not be written is named, and nothing half of it is left."""
+        with tempfile.TemporaryDirectory() as top:
+            self.must(["make", "all"])
+            status, output = run(["sh", "-c", 'ulimit -f 200; exec "$@"', "sh",
+                                  "make", "install", "TOOLS=", "PREFIX=/usr",
+                                  "DESTDIR=" + top])
+            self.assertEqual(status, 2, output)
+            self.assertRegex(output, "(?m)^apb: install: %s/usr/lib/libapb"
+                             r"\S+: File too large$" % re.escape(top))
+            self.assertFalse([name for name in tree(top) if ".new-" in name])
+
+
 class Installed(Case):
     """Programs elsewhere."""
 
