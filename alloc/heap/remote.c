@@ -71,12 +71,14 @@ static void free_empty(struct apb_heap *heap)
 {
 	struct apb_batch *batch;
 
-	if (!heap->batches)
-		return;
-	apb_enter();
-	while ((batch = pop_empty(heap)))
-		apb_meta_free(batch, APB_BATCH_SIZE);
-	apb_leave();
+	if (heap->batches) {
+		apb_enter();
+		while ((batch = pop_empty(heap)))
+			apb_meta_free(batch, APB_BATCH_SIZE);
+		apb_leave();
+	}
+	/* in a forked child that of another thread may have been off by one */
+	heap->nr_batches = 0;
 }
 
 static struct apb_batch *get_batch(struct apb_heap *heap)
