@@ -282,6 +282,15 @@ PLAIN = re.compile(r"[\w@%+=,./-]*")
 _links = {}  # by path
 
 
+def put(path, data):
+    """Whole, or not at all."""
+    with open(path + ".tmp", "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".tmp", path)
+
+
 def plain(path):
     """A name of @path that neither a shell splits (libFuzzer's merge starts
     itself by one) nor LD_PRELOAD: its own, or that of a link to it."""

@@ -149,12 +149,7 @@ def shows(build, source):
 
 def write(path, text):
     """Whole or not at all."""
-    path = os.path.join(proc.ROOT, path)
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".tmp", path)
+    proc.put(os.path.join(proc.ROOT, path), text.encode())
 
 
 def read(path):

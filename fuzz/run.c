@@ -246,7 +246,7 @@ static void after_op(struct run *r, const struct failures *before)
 	if (r->reports)
 		run_fail(r, "misuse-false",
 			 "a correct call was reported as misuse of kind %d, %p",
-			 (int)r->report_kind, r->report_ptr);
+			 (int)r->report.kind, r->report.ptr);
 	violation = r->real ? NULL : simos_violation();
 	if (violation)
 		run_fail(r, "os-violation", "%s", violation);

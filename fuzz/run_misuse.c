@@ -47,8 +47,6 @@ void run_on_misuse(const struct apb_misuse *m, void *arg)
 
 	r->reports++;
 	r->report = *m;
-	r->report_kind = m->kind;
-	r->report_ptr = m->ptr;
 	/* the allocator aborts when this returns: the last chance to tell */
 	if (m->kind == APB_MISUSE_CORRUPT)
 		run_fail(r, "corrupt", "%p is said to be corrupt", m->ptr);
@@ -323,12 +321,12 @@ static void judge(struct run *r, const struct misuse *u)
 	else if (r->reports > 1)
 		run_fail(r, "misuse-wrong", "%s(%p): %u reports", by, ptr,
 			 r->reports);
-	else if (!(u->kinds & BIT(r->report_kind)) || r->report_ptr != ptr)
+	else if (!(u->kinds & BIT(r->report.kind)) || r->report.ptr != ptr)
 		run_fail(r, "misuse-wrong",
 			 "%s(%p), size %zu, align %zu: reported as kind %d, "
 			 "%p; right are %#x",
-			 by, ptr, u->size, u->align, (int)r->report_kind,
-			 r->report_ptr, u->kinds);
+			 by, ptr, u->size, u->align, (int)r->report.kind,
+			 r->report.ptr, u->kinds);
 	else if (!tells_place(r, u, place, sizeof(place)))
 		run_fail(r, "misuse-wrong", "%s(%p): not said to be in %s", by,
 			 ptr, place);
@@ -353,8 +351,8 @@ void run_misuse(struct run *r)
 	judge(r, &u);
 	if (r->failed)
 		return;
-	run_note(r, ": reported as kind %d", (int)r->report_kind);
-	feedback_misuse(r->report_kind, u.entry);
+	run_note(r, ": reported as kind %d", (int)r->report.kind);
+	feedback_misuse(r->report.kind, u.entry);
 	r->reports = 0;
 	if (compare)
 		r->api->stats(&after);

@@ -24,20 +24,12 @@ void run_self_check(struct run *r)
 		run_fail(r, "check", "%s: %s", v.invariant, v.text);
 }
 
-static size_t mapped_by_kernel(void)
+static struct simos_stats kernel_stats(void)
 {
 	struct simos_stats stats;
 
 	simos_stats(&stats);
-	return stats.mapped;
-}
-
-static size_t highwater_of_kernel(void)
-{
-	struct simos_stats stats;
-
-	simos_stats(&stats);
-	return stats.mapped_highwater;
+	return stats;
 }
 
 /* ---- statistics ------------------------------------------------------- */
@@ -122,16 +114,16 @@ static void check_mapped(struct run *r, const struct apb_stats *s)
 			 "%zu bytes mapped, but %zu in arenas, large blocks, "
 			 "slack behind them, cache, map, heaps and slop",
 			 s->mapped_bytes, sum);
-	if (!r->real && s->mapped_bytes != mapped_by_kernel())
+	if (!r->real && s->mapped_bytes != kernel_stats().mapped)
 		run_fail(r, "mapped", "%zu bytes mapped, the kernel says %zu",
-			 s->mapped_bytes, mapped_by_kernel());
+			 s->mapped_bytes, kernel_stats().mapped);
 	if (s->mapped_bytes > s->mapped_highwater)
 		run_fail(r, "mapped", "%zu bytes mapped, highwater %zu",
 			 s->mapped_bytes, s->mapped_highwater);
 	if (!r->real && !r->was_reset &&
-	    s->mapped_highwater != highwater_of_kernel())
+	    s->mapped_highwater != kernel_stats().mapped_highwater)
 		run_fail(r, "mapped", "highwater %zu, the kernel says %zu",
-			 s->mapped_highwater, highwater_of_kernel());
+			 s->mapped_highwater, kernel_stats().mapped_highwater);
 }
 
 /* Calls of the system are counted when they are made, and as they end. */
@@ -259,7 +251,7 @@ static uint64_t refusals(const struct run *r)
 
 static void trim(struct run *r)
 {
-	size_t before = r->real ? 0 : mapped_by_kernel(), after, got;
+	size_t before = r->real ? 0 : kernel_stats().mapped, after, got;
 	uint64_t refused = refusals(r), purged = r->watch.purged;
 	/* the running thread keeps its heap, if that is not the static one */
 	size_t own = r->head.threads > 1 && !r->phase ? HEAP_BYTES : 0;
@@ -267,7 +259,7 @@ static void trim(struct run *r)
 
 	got = r->api->trim();
 	run_note(r, " = %zu bytes", got);
-	after = r->real ? 0 : mapped_by_kernel();
+	after = r->real ? 0 : kernel_stats().mapped;
 	purged = r->watch.purged - purged;
 	/* whatever was refused: that is not given back */
 	if (!r->real && (after > before || got < before - after ||
@@ -335,7 +327,7 @@ static void reset(struct run *r)
 	r->old_purges = r->watch.purges;
 	r->old_unmap_failures = r->watch.failed[APB_OS_UNMAP];
 	r->layer_unmap_failures = 0;
-	mapped = r->real ? 0 : mapped_by_kernel();
+	mapped = r->real ? 0 : kernel_stats().mapped;
 	if (err && r->watch.failed[APB_OS_UNMAP] == refused)
 		run_fail(r, "reset", "failed with errno %d", errno);
 	else if (!r->real && (err != 0) != (mapped != 0))
@@ -374,7 +366,7 @@ static void check_drained(struct run *r)
 	/* heaps that were given up may have blocks waiting for a trim */
 	if (r->failed || r->kept || r->head.threads > 1)
 		return;
-	if (!r->real && mapped_by_kernel() < ARENA)
+	if (!r->real && kernel_stats().mapped < ARENA)
 		return;
 	read_stats(r, &stats);
 	if (!r->failed && stats.arenas != stats.spares)
@@ -441,7 +433,7 @@ void run_end(struct run *r)
 	if (r->reports)
 		run_fail(r, "misuse-false",
 			 "a correct free was reported as misuse of kind %d, %p",
-			 (int)r->report_kind, r->report_ptr);
+			 (int)r->report.kind, r->report.ptr);
 	violation = r->real ? NULL : simos_violation();
 	if (violation)
 		run_fail(r, "os-violation", "%s", violation);

@@ -63,9 +63,7 @@ struct run {
 
 	/* reports of misuse since the operation began */
 	unsigned int reports;
-	enum apb_misuse_kind report_kind;
-	const void *report_ptr;
-	struct apb_misuse report;
+	struct apb_misuse report; /* the last one */
 
 	/* the block freed last; ptr 0: none */
 	struct {

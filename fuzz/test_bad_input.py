@@ -47,7 +47,7 @@ class Folder(unittest.TestCase):
         return os.path.join(self.folder, *names)
 
     def file(self, name, data=ZEROES):
-        triage.put(self.path(name), data)
+        proc.put(self.path(name), data)
         return self.path(name)
 
     def refused(self, *command, words="", lines=1, **env):

@@ -47,7 +47,7 @@ def failing(mallocs):
 
 def put(name, data, when=None):
     path = os.path.join(proc.ROOT, FOLDER, name)
-    triage.put(path, data)
+    proc.put(path, data)
     if when:
         os.utime(path, (when, when))
     return path

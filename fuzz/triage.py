@@ -56,15 +56,6 @@ def contents(path):
         return file.read()
 
 
-def put(path, data):
-    """Whole, or not at all."""
-    with open(path + ".tmp", "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".tmp", path)
-
-
 def operations(path):
     """Number of records: 8 bytes each, behind a header of as many."""
     return max(0, os.path.getsize(path) // 8 - 1)
@@ -151,8 +142,8 @@ class Finding:
 
     def save(self, **changes):
         self.meta.update(changes)
-        put(self.path("meta.json"),
-            (json.dumps(self.meta, indent=1, sort_keys=True) + "\n").encode())
+        proc.put(self.path("meta.json"),
+                 (json.dumps(self.meta, indent=1, sort_keys=True) + "\n").encode())
 
     @property
     def signature(self):
@@ -198,7 +189,7 @@ class Finding:
             return None
         if not self.has("input") or \
                 operations(inputs[0]) < operations(self.path("input")):
-            put(self.path("input"), contents(inputs[0]))
+            proc.put(self.path("input"), contents(inputs[0]))
         return self.path("input")
 
     def operations(self):
@@ -213,7 +204,7 @@ class Finding:
         digest = hashlib.sha1(data).hexdigest()
         os.makedirs(self.path("inputs"), exist_ok=True)
         if not self.has("inputs/" + digest):
-            put(self.path("inputs/" + digest), data)
+            proc.put(self.path("inputs/" + digest), data)
         when = "%.3f" % when
         if any("%.3f" % row[0] == when and row[1] == digest
                for row in self.seen()):
@@ -327,10 +318,10 @@ class Store:
         self._minimise(finding, small, among, seconds)
         again = Replayed(finding.path("minimised"), builds)
         if not again.alike(wanted):
-            put(finding.path("minimised"), contents(small))
+            proc.put(finding.path("minimised"), contents(small))
             again = Replayed(small, builds)
-        put(finding.path("report.txt"), again.output.encode())
-        put(finding.path("stack.txt"), stack(again.output).encode())
+        proc.put(finding.path("report.txt"), again.output.encode())
+        proc.put(finding.path("stack.txt"), stack(again.output).encode())
         changes = {"of": of, "fixed": False, "no_program": "", "how": "",
                    "verified": False,
                    "replay": shlex.join(
@@ -359,7 +350,7 @@ class Store:
             if status == 0:
                 return
         if not finding.has("minimised"):
-            put(finding.path("minimised"), contents(small))
+            proc.put(finding.path("minimised"), contents(small))
 
     def file_all(self):
         """File what engines left; returns the findings, each once."""

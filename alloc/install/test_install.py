@@ -285,7 +285,6 @@ class Files(Case):
             self.assertEqual(len(lines), 1, output)
             self.assertIn(line, lines[0])
 
-
     def test_no_room(self):
         """What could not be written is named, and nothing half of it is left."""
         with tempfile.TemporaryDirectory() as top:

@@ -48,7 +48,7 @@ WANTED = {"libfuzzer": ("libfuzzer", "threads"), "afl": ("afl",),
 
 def choose_bugs():
     """Those that BUG asks for, or all."""
-    names = sorted(plant.patches(), key=plant.by_number)
+    names = list(plant.patches())
     chosen = set()
     for wanted in os.environ.get("BUG", "").split():
         matches = [name for name in names
@@ -57,7 +57,7 @@ def choose_bugs():
             proc.usage("BUG=%s: there is no such patch in %s"
                        % (wanted, plant.PATCHES))
         chosen.update(matches)
-    return sorted(chosen, key=plant.by_number) or names
+    return [name for name in names if name in chosen] or names
 
 
 def choose_corpus():
@@ -173,7 +173,7 @@ def main():
     if sys.argv[1:]:
         try:
             results.write_table(results.Results(fingerprints()),
-                                sorted(plant.patches(), key=plant.by_number))
+                                list(plant.patches()))
         except ValueError as error:
             proc.usage(str(error))
         return

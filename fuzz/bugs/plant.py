@@ -47,16 +47,17 @@ def content(name):
 # ---- what there is ----------------------------------------------------------
 
 
-def patches():
-    """Their names, NN-name, and the file of each."""
-    return {name[:-len(".patch")]: os.path.join(PATCHES, name)
-            for name in os.listdir(path(PATCHES)) if name.endswith(".patch")}
-
-
 def by_number(name):
     """The key that patches are sorted by: their numbers."""
     number = re.match(r"\d+", name)
     return int(number[0]) if number else 0, name
+
+
+def patches():
+    """Their names, NN-name, in this order, and the file of each."""
+    return {name[:-len(".patch")]: os.path.join(PATCHES, name)
+            for name in sorted(os.listdir(path(PATCHES)), key=by_number)
+            if name.endswith(".patch")}
 
 
 def header(name, key):

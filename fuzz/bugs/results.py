@@ -12,6 +12,7 @@ import os
 import re
 
 import plant
+import proc
 import runs
 
 FILE = "build/bugs/results.jsonl"
@@ -209,6 +210,5 @@ def write_table(known, names):
     if not lines:
         raise ValueError("no results of these sources in %s" % FILE)
     table = "\n".join((BEGIN, lines, END))
-    with open(plant.path(README + ".tmp"), "w", encoding="utf-8") as file:
-        file.write(pattern.sub(lambda _match: table, text))
-    os.replace(plant.path(README + ".tmp"), plant.path(README))
+    proc.put(plant.path(README),
+             pattern.sub(lambda _match: table, text).encode())

@@ -127,18 +127,13 @@ def faults_in_both_layers(s):
 
 def faults_while_reset(s):
     """A reset that cannot unmap all it wants to."""
-    for n in (1, 2, 5):
-        for in_kernel in (False, True):
-            s.bulk(100, 1024)
-            s.bulk(5, 40960)
-            s.fault(ONCE, UNMAP, n, in_kernel)
-            s.reset()
-            s.check()
-            s.bulk(30, 64)
-    for n in (1, 3):
+    for mode, n, in_kernel in (
+            (ONCE, 1, False), (ONCE, 1, True), (ONCE, 2, False),
+            (ONCE, 2, True), (ONCE, 5, False), (ONCE, 5, True),
+            (FROM, 1, True), (FROM, 3, True)):
         s.bulk(100, 1024)
         s.bulk(5, 40960)
-        s.fault(FROM, UNMAP, n, True)
+        s.fault(mode, UNMAP, n, in_kernel)
         s.reset()
         s.check()
         s.bulk(30, 64)
