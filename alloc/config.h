@@ -103,6 +103,9 @@
 /* Colours of an arena's pools follow each other at this distance. */
 #define APB_COLOUR_STEP 37u
 
+/* Bytes of a bin; bins are in a heap's first page, that of class 0 first. */
+#define APB_BIN_SHIFT 4
+
 /* A refill takes so many bytes of blocks at most, but a few blocks at least. */
 #define APB_REFILL_BYTES APB_PAGE
 #define APB_REFILL_MIN 4

@@ -499,11 +499,8 @@ static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 }
 
 /* A block that was live before it was copied, for whichever heap. */
-static void free_copied(void *ptr, const struct apb_flat_entry *at,
-			struct apb_entry entry)
+static void free_copied(void *ptr, uintptr_t owner, struct apb_entry entry)
 {
-	uintptr_t owner = apb_flat_owner(at);
-
 	/* if another thread has freed it meanwhile, apb_free() tells of it */
 	if (likely(apb_heap_owns(apb_tls, owner)) &&
 	    likely(apb_entry_live(entry)))
@@ -516,7 +513,9 @@ static void free_copied(void *ptr, const struct apb_flat_entry *at,
 static noinline void *realloc_other(void *ptr, size_t size, const char *call)
 {
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	uintptr_t owner = apb_flat_owner(at);
 	struct apb_entry entry;
+	unsigned int cls;
 	size_t old;
 	void *p;
 
@@ -524,18 +523,19 @@ static noinline void *realloc_other(void *ptr, size_t size, const char *call)
 		return apb_malloc(size);
 	if (!size)
 		size = 1;
-	if (unlikely(!apb_flat_owner(at)) ||
+	if (unlikely(!owner) ||
 	    unlikely(!apb_flat_live(at, (uintptr_t)ptr, &entry)))
 		return realloc_slow(ptr, size, call);
-	old = apb_class_size(apb_flat_class(at));
+	cls = apb_bin_class(owner);
+	old = apb_class_size(cls);
 	/* of a request of 0 bytes */
-	if (unlikely(size == 1) && apb_flat_class(at) == apb_class_of(1))
+	if (unlikely(size == 1) && cls == apb_class_of(1))
 		return ptr;
 	p = apb_malloc(size);
 	if (unlikely(!p))
 		return NULL;
 	memcpy(p, ptr, size < old ? size : old);
-	free_copied(ptr, at, entry);
+	free_copied(ptr, owner, entry);
 	return p;
 }
 
@@ -543,12 +543,13 @@ static noinline void *realloc_other(void *ptr, size_t size, const char *call)
 static inline void *realloc_from(void *ptr, size_t size, const char *call)
 {
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	uintptr_t owner = apb_flat_owner(at);
 	struct apb_entry entry;
 
 	/* the class of 0 bytes is no pool's */
-	if (likely(size <= APB_MAX_POOLED) && likely(apb_flat_owner(at)) &&
+	if (likely(size <= APB_MAX_POOLED) && likely(owner) &&
 	    likely(apb_flat_live(at, (uintptr_t)ptr, &entry)) &&
-	    apb_class_of(size) == apb_flat_class(at))
+	    apb_class_of(size) == apb_bin_class(owner))
 		return ptr;
 	return realloc_other(ptr, size, call);
 }

@@ -74,13 +74,7 @@ static size_t nr_entries(const struct apb_pool *pool)
 static bool is_of(const struct apb_flat_entry *entry,
 		  const struct apb_pool *pool)
 {
-	return entry->owner && entry->minus_base == -pool->base;
-}
-
-/* They are in the same arena. */
-static int32_t states_of(const struct apb_pool *pool)
-{
-	return (int32_t)((uintptr_t)pool->states - pool->base);
+	return entry->owner && entry->base == pool->base;
 }
 
 void apb_flat_set(const struct apb_pool *pool)
@@ -95,16 +89,11 @@ void apb_flat_set(const struct apb_pool *pool)
 	for (end = entry + nr_entries(pool); entry < end; entry++) {
 		if (entry->owner)
 			continue;
-		__atomic_store_n(&entry->minus_base, -pool->base,
+		__atomic_store_n(&entry->base, pool->base, __ATOMIC_RELAXED);
+		__atomic_store_n(&entry->reciprocal, pool->reciprocal,
 				 __ATOMIC_RELAXED);
-		__atomic_store_n(&entry->inverse, pool->inverse,
+		__atomic_store_n(&entry->states, pool->states,
 				 __ATOMIC_RELAXED);
-		__atomic_store_n(&entry->states, states_of(pool),
-				 __ATOMIC_RELAXED);
-		__atomic_store_n(&entry->count, pool->count, __ATOMIC_RELAXED);
-		__atomic_store_n(&entry->rotate, pool->rotate,
-				 __ATOMIC_RELAXED);
-		__atomic_store_n(&entry->cls, pool->cls, __ATOMIC_RELAXED);
 		__atomic_store_n(&entry->owner, pool->owner, __ATOMIC_RELAXED);
 	}
 }
@@ -132,10 +121,9 @@ static bool is_shared(void)
 static bool is_copy(const struct apb_flat_entry *entry,
 		    const struct apb_pool *pool)
 {
-	return entry->owner == pool->owner && entry->inverse == pool->inverse &&
-	       entry->states == states_of(pool) &&
-	       entry->count == pool->count && entry->rotate == pool->rotate &&
-	       entry->cls == pool->cls;
+	return entry->owner == pool->owner &&
+	       entry->reciprocal == pool->reciprocal &&
+	       entry->states == pool->states;
 }
 
 bool apb_flat_right(const struct apb_pool *pool)
@@ -148,7 +136,7 @@ bool apb_flat_right(const struct apb_pool *pool)
 
 	for (; apb_flat.mask && entry < end; entry++) {
 		bool here = entry->owner &&
-			    -entry->minus_base - start < apb_pool_bytes(pool);
+			    entry->base - start < apb_pool_bytes(pool);
 
 		if (here ? !is_of(entry, pool) || !is_copy(entry, pool) : must)
 			return false;

@@ -28,12 +28,9 @@
 
 struct apb_flat_entry {
 	uintptr_t owner; /* the pool's; 0: none */
-	uintptr_t minus_base; /* what makes an address a distance */
-	uint64_t inverse;
-	int32_t states; /* as seen from the base */
-	uint16_t count;
-	uint8_t rotate;
-	uint8_t cls;
+	uintptr_t base;
+	uint64_t reciprocal;
+	uint8_t *states;
 };
 
 static_assert(sizeof(struct apb_flat_entry) == (size_t)1
@@ -70,11 +67,6 @@ static inline uintptr_t apb_flat_owner(const struct apb_flat_entry *entry)
 	return __atomic_load_n(&entry->owner, __ATOMIC_RELAXED);
 }
 
-static inline unsigned int apb_flat_class(const struct apb_flat_entry *entry)
-{
-	return __atomic_load_n(&entry->cls, __ATOMIC_RELAXED);
-}
-
 #if APB_CHECKS
 /*
  * Whether a live block of the pool that has the entry @at starts at @addr, and
@@ -83,19 +75,15 @@ static inline unsigned int apb_flat_class(const struct apb_flat_entry *entry)
 static inline bool apb_flat_live(const struct apb_flat_entry *at,
 				 uintptr_t addr, struct apb_entry *block)
 {
-	uintptr_t minus_base =
-		__atomic_load_n(&at->minus_base, __ATOMIC_RELAXED);
-	intptr_t states = __atomic_load_n(&at->states, __ATOMIC_RELAXED);
-	uint64_t index =
-		apb_quotient(addr + minus_base,
-			     __atomic_load_n(&at->inverse, __ATOMIC_RELAXED),
-			     __atomic_load_n(&at->rotate, __ATOMIC_RELAXED));
+	uintptr_t base = __atomic_load_n(&at->base, __ATOMIC_RELAXED);
+	uint64_t reciprocal =
+		__atomic_load_n(&at->reciprocal, __ATOMIC_RELAXED);
+	uint64_t index;
 
-	if (__builtin_expect(
-		    index >= __atomic_load_n(&at->count, __ATOMIC_RELAXED), 0))
+	if (!apb_quotient(addr - base, reciprocal, &index))
 		return false;
 	block->block = (void *)addr;
-	block->state = (uint8_t *)((uintptr_t)states - minus_base) + index;
+	block->state = __atomic_load_n(&at->states, __ATOMIC_RELAXED) + index;
 	return __builtin_expect(apb_state_get(block->state) == APB_STATE_LIVE,
 				1);
 }
@@ -106,7 +94,7 @@ static inline bool apb_flat_live(const struct apb_flat_entry *at,
 	block->block = (void *)addr;
 	/* not what shares the entry with the pool */
 	return __builtin_expect(
-		addr + __atomic_load_n(&at->minus_base, __ATOMIC_RELAXED) <
+		addr - __atomic_load_n(&at->base, __ATOMIC_RELAXED) <
 			(uintptr_t)1 << APB_POOL_SHIFT_BIG,
 		1);
 }

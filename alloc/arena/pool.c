@@ -38,17 +38,6 @@ size_t apb_pool_remainder(const struct apb_pool *pool)
 	       pool->count * apb_class_size(pool->cls);
 }
 
-/* Inverse of an odd number modulo 2^64, by Newton's iteration. */
-static uint64_t inverse_of(uint64_t odd)
-{
-	uint64_t x = odd * 3 ^ 2; /* right in the low 5 bits */
-	int bits;
-
-	for (bits = 5; bits < 64; bits *= 2)
-		x *= 2 - odd * x;
-	return x;
-}
-
 /*
  * The offset of block 0: whole cache lines, as far as the remainder of the pool
  * offers them on the page of the last block, so that none costs a page.  Blocks
@@ -150,16 +139,14 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	size_t size = apb_class_size(cls);
 	size_t bytes = apb_pool_bytes(pool);
 	size_t offset = colour_offset(bytes, size, colour);
-	unsigned int rotate = (unsigned int)__builtin_ctzl(size);
 	size_t count = (bytes - offset) / size;
 
 	if (count > APB_MAX_BLOCKS)
 		count = APB_MAX_BLOCKS;
 	pool->base = apb_pool_start(pool) + offset;
-	pool->inverse = inverse_of(size >> rotate);
+	pool->reciprocal = UINT64_MAX / size + 1;
 	pool->count = (uint16_t)count;
 	pool->states = get_states(pool, count);
-	pool->rotate = (uint8_t)rotate;
 	pool->cls = (uint8_t)cls;
 	pool->used = 0;
 	pool->node.pprev = NULL;
@@ -173,7 +160,8 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 		pool->start = (uint16_t)(colour * APB_COLOUR_STEP % count);
 	fill_bits(apb_pool_bits(pool), (unsigned int)count);
 	if (APB_CHECKS)
-		memset(pool->states, APB_STATE_NEVER, count);
+		memset(pool->states, APB_STATE_NEVER,
+		       lines_of(count) * APB_CACHE_LINE);
 	pool->owner = (uintptr_t)&heap->bin[cls];
 	apb_flat_set(pool);
 }

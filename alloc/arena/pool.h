@@ -32,21 +32,27 @@
  * The owner word is the address of the bin that the pool's blocks go to: one
  * load and one comparison answer whose a block is and where it goes.
  *
- * The check of a pointer: with d the block size, d = 2^k * m, m odd, and i
- * the inverse of m modulo 2^64, ror((p - base) * i, k) is the quotient if d
- * divides p - base, and at least 2^64 / d otherwise (Granlund & Montgomery,
- * "Division by Invariant Integers using Multiplication", 1994, section 9).
- * One comparison with @count thus proves that p is the start of a block; a
- * negative or wild distance fails it too.
+ * The check of a pointer: with d the block size, n = p - base and the
+ * reciprocal r = ceil(2^64 / d), n * r is q * 2^64 + f.  If n = q * d for a
+ * q < 2^32, then f < r, as r * d < 2^64 + d; and if f < r and q < 2^32, then
+ * n = q * d: it is not less as q * d * (r * d - 2^64) < 2^64, and q * d + 1 is
+ * r too much (Lemire, Kaser & Kurz, "Faster Remainder by Direct Computation",
+ * 2019, have it for small n).  So two comparisons prove that p is the start of
+ * block q; a negative or wild distance has a q that is too large.
+ *
+ * There the bound on q may be the same for all pools: behind the state bytes of
+ * a pool's blocks, up to that bound or to where no address of the pool leads,
+ * stands a byte that is never LIVE.
  *
  * Invariants (checked by apb_check()):
- *   pool.geometry      base, count, inverse and rotation fit class and slot
+ *   pool.geometry      base, count and reciprocal fit class and slot
  *   pool.bits          the bitmap has no bit beyond count, and none in a word
  *                      below hint
  *   pool.conservation  used and the bits of the bitmap add up to count
  *   pool.used          used >= 1: a pool without a block out is put back
  *   pool.state         a block in the pool is not LIVE; those that are out
- *                      and in no list are LIVE
+ *                      and in no list are LIVE; nor is what stands behind the
+ *                      last one's LIVE
  *   pool.partial       on its heap's partial list exactly if it has a block
  */
 #ifndef APB_POOL_H
@@ -69,10 +75,9 @@ enum {
 struct apb_pool {
 	uintptr_t owner; /* address of the heap's bin, or 0: unused */
 	uintptr_t base; /* block 0 */
-	uint64_t inverse;
+	uint64_t reciprocal; /* of the block size, times 2^64 */
 	uint8_t *states; /* of block 0 */
 	uint16_t count;
-	uint8_t rotate;
 	uint8_t cls;
 	uint16_t used; /* blocks that are out */
 	uint16_t swept; /* heap/sparse.h: how many were out then, or 0 */
@@ -116,13 +121,19 @@ static inline struct apb_pool *apb_pool_of(uintptr_t addr, unsigned int shift)
 			->pool;
 }
 
-/* See above; @inverse and @rotate are of the block size. */
-static inline uint64_t apb_quotient(uintptr_t distance, uint64_t inverse,
-				    unsigned int rotate)
+/*
+ * See above: whether @distance is a multiple of the block size, as far as a pool
+ * may have blocks, and which.
+ */
+static inline bool apb_quotient(uintptr_t distance, uint64_t reciprocal,
+				uint64_t *index)
 {
-	uint64_t q = distance * inverse;
+	__extension__ unsigned __int128 product =
+		(unsigned __int128)distance * reciprocal;
 
-	return q >> (rotate & 63) | q << (-rotate & 63);
+	*index = (uint64_t)(product >> 64);
+	return __builtin_expect((uint64_t)product < reciprocal, 1) &&
+	       __builtin_expect(*index < APB_MAX_BLOCKS, 1);
 }
 
 /*
@@ -132,13 +143,23 @@ static inline uint64_t apb_quotient(uintptr_t distance, uint64_t inverse,
 static inline uint64_t apb_pool_index(const struct apb_pool *pool,
 				      uintptr_t addr)
 {
-	return apb_quotient(addr - pool->base, pool->inverse, pool->rotate);
+	uint64_t index;
+
+	if (apb_quotient(addr - pool->base, pool->reciprocal, &index))
+		return index;
+	return UINT64_MAX;
 }
 
 /* Whether it is a pool, and in use; what stands in an arena's header is not. */
 static inline bool apb_pool_in_use(const struct apb_pool *pool)
 {
 	return pool->owner && pool->owner != APB_ARENA_GUARD;
+}
+
+/* The class of blocks that go to the bin @owner. */
+static inline unsigned int apb_bin_class(uintptr_t owner)
+{
+	return (unsigned int)(owner & (APB_PAGE - 1)) >> APB_BIN_SHIFT;
 }
 
 static inline uint8_t apb_state_get(const uint8_t *state)

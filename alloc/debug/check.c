@@ -269,10 +269,8 @@ static void check_geometry(struct check *c, const struct apb_pool *pool)
 	expect(c, !(pool->base & (align - 1)), "pool.geometry", pool,
 	       "blocks of %zu bytes start at %#lx", size,
 	       (unsigned long)pool->base);
-	expect(c,
-	       1u << pool->rotate == (size & -size) &&
-		       pool->inverse * (size >> pool->rotate) == 1,
-	       "pool.geometry", pool, "inverse and rotation of %zu", size);
+	expect(c, pool->reciprocal - 1 == UINT64_MAX / size, "pool.geometry",
+	       pool, "reciprocal of %zu", size);
 }
 
 static void check_bits(struct check *c, const struct apb_pool *pool)
@@ -297,6 +295,9 @@ static void check_states(struct check *c, const struct apb_pool *pool)
 {
 	const uint64_t *bits = apb_pool_bits(pool);
 	unsigned int i, listed = pool->scratch, live = 0;
+	/* whether an address of the pool leads to what stands there */
+	bool behind = APB_CHECKS && pool->count < APB_MAX_BLOCKS &&
+		      apb_pool_remainder(pool);
 
 	for (i = 0; i < pool->count && APB_CHECKS; i++) {
 		uint8_t state = apb_state_get(apb_pool_state(pool, i)) & ~TAG;
@@ -309,6 +310,10 @@ static void check_states(struct check *c, const struct apb_pool *pool)
 		expect(c, !(bits[i / 64] >> i % 64 & 1), "pool.state", pool,
 		       "block %u is live, and in the pool", i);
 	}
+	expect(c,
+	       !behind ||
+		       apb_state_get(apb_pool_state(pool, i)) != APB_STATE_LIVE,
+	       "pool.state", pool, "live behind the last block, %u", i);
 	expect(c,
 	       c->all_listed && APB_CHECKS ? live + listed == pool->used :
 					     live + listed <= pool->used,

@@ -47,6 +47,9 @@ struct apb_bin {
 	struct apb_entry *limit; /* top when the bin is full */
 };
 
+static_assert(sizeof(struct apb_bin) == (size_t)1 << APB_BIN_SHIFT,
+	      "bins are found by a shift");
+
 /* What only slow paths need to know of a bin. */
 struct apb_bin_info {
 	struct apb_entry *base; /* below the first */

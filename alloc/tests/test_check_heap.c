@@ -12,8 +12,8 @@ DAMAGE(base_of_next_block, POKE(sc.full->base, sc.full->base + 2 * SIZE))
 DAMAGE(one_block_fewer, POKE(sc.full->count, (uint16_t)(sc.full->count - 1)))
 DAMAGE(one_block_more, POKE(sc.full->count, (uint16_t)(sc.full->count + 1)))
 DAMAGE(no_blocks, POKE(sc.full->count, 0))
-DAMAGE(wrong_inverse, POKE(sc.full->inverse, sc.full->inverse + 2))
-DAMAGE(wrong_rotation, POKE(sc.full->rotate, 5))
+DAMAGE(reciprocal_less, POKE(sc.full->reciprocal, sc.full->reciprocal - 1))
+DAMAGE(reciprocal_more, POKE(sc.full->reciprocal, sc.full->reciprocal + 1))
 DAMAGE(class_0, POKE(sc.full->cls, 0))
 DAMAGE(class_57, POKE(sc.full->cls, APB_NR_CLASSES + 1))
 
@@ -25,8 +25,7 @@ static void class_of_another_kind(void)
 	POKE(pool->owner, (uintptr_t)&own()->bin[40]);
 	POKE(pool->cls, 40);
 	POKE(pool->base, apb_pool_start(pool));
-	POKE(pool->inverse, 1);
-	POKE(pool->rotate, 11);
+	POKE(pool->reciprocal, UINT64_C(1) << 53);
 	POKE(pool->count, 8);
 	POKE(pool->used, 8);
 }
@@ -284,8 +283,8 @@ static const struct damage damages[] = {
 	{"pool.geometry", "255 blocks of 64 bytes from 0 on", one_block_fewer},
 	{"pool.geometry", "257 blocks of 64 bytes from 0 on", one_block_more},
 	{"pool.geometry", "class 4, 0 blocks", no_blocks},
-	{"pool.geometry", "inverse and rotation of 64", wrong_inverse},
-	{"pool.geometry", "inverse and rotation of 64", wrong_rotation},
+	{"pool.geometry", "reciprocal of 64", reciprocal_less},
+	{"pool.geometry", "reciprocal of 64", reciprocal_more},
 	{"pool.geometry", "class 0, 256 blocks", class_0},
 	{"pool.geometry", "class 57, 256 blocks", class_57},
 	{"pool.geometry", "class 40 in an arena of kind 0",

@@ -5,12 +5,8 @@
  */
 #include "checkscene.h"
 
-/* All is right for 1 << 11 bytes, but the class has five times 1 << 9. */
-static void rotation_beyond(void)
-{
-	POKE(sc.medium->rotate, 11);
-	POKE(sc.medium->inverse, 1);
-}
+/* All is right for 2048 bytes, but the class has 2560. */
+DAMAGE(reciprocal_of_another, POKE(sc.medium->reciprocal, UINT64_C(1) << 53))
 
 DAMAGE(base_far_beyond, POKE(sc.full->base, sc.full->base + MIB))
 
@@ -261,7 +257,7 @@ static const struct damage damages[] = {
 	{"pool.geometry", "class 4, 513 blocks", blocks_513},
 	{"heap.sparse", "place 0", sparse_in_two_heaps},
 	{"heap.sparse", "place 1", sparse_in_two_places},
-	{"pool.geometry", "inverse and rotation of 2560", rotation_beyond},
+	{"pool.geometry", "reciprocal of 2560", reciprocal_of_another},
 	{"pool.geometry", "256 blocks of 64 bytes from 1048576 on",
 	 base_far_beyond},
 	{"heap.out", "3 empty batches, not 2", batches_in_a_circle},

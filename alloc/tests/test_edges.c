@@ -264,10 +264,9 @@ static void test_header_is_no_pool(void **ctx)
 	was = *arena;
 	pool = (struct apb_pool *)arena;
 	pool->base = (uintptr_t)arena;
-	pool->inverse = 1;
+	pool->reciprocal = UINT64_MAX;
 	pool->states = (uint8_t *)(uintptr_t)&live;
 	pool->count = 1;
-	pool->rotate = 0;
 	pool->cls = 7;
 	assert_int_equal(pool->owner, APB_ARENA_GUARD);
 	apb_set_misuse(note_misuse, NULL);

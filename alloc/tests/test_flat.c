@@ -64,14 +64,10 @@ static void test_entries_are_copies(void **ctx)
 		     addr += ENTRY) {
 			at = apb_flat_at(addr);
 			assert_int_equal(at->owner, pool->owner);
-			assert_int_equal(-at->minus_base, pool->base);
-			assert_int_equal(at->inverse, pool->inverse);
-			assert_int_equal(at->count, pool->count);
-			assert_int_equal(at->rotate, pool->rotate);
-			assert_int_equal(at->cls, pool->cls);
-			assert_ptr_equal(
-				(uint8_t *)(pool->base + (uintptr_t)at->states),
-				pool->states);
+			assert_int_equal(at->base, pool->base);
+			assert_int_equal(at->reciprocal, pool->reciprocal);
+			assert_ptr_equal(at->states, pool->states);
+			assert_int_equal(apb_bin_class(at->owner), pool->cls);
 			assert_ptr_equal(apb_flat_at(addr + ENTRY - 1), at);
 		}
 		assert_ptr_not_equal(apb_flat_at(addr), apb_flat_at(start));
@@ -136,15 +132,12 @@ static void test_check_sees_damage(void **ctx)
 	} while (0)
 	DAMAGED(owner, 0);
 	DAMAGED(owner, entry->owner + sizeof(struct apb_bin));
-	DAMAGED(minus_base, entry->minus_base - 16);
-	DAMAGED(inverse, entry->inverse + 2);
+	DAMAGED(base, entry->base + 16);
+	DAMAGED(reciprocal, entry->reciprocal + 2);
 	DAMAGED(states, entry->states + 1);
-	DAMAGED(count, (uint16_t)(entry->count + 1));
-	DAMAGED(rotate, (uint8_t)(entry->rotate + 1));
-	DAMAGED(cls, (uint8_t)(entry->cls + 1));
 	/* one that names an unused pool */
 	damaged = *entry;
-	damaged.minus_base -= ENTRY;
+	damaged.base += ENTRY;
 	assert_violated(entry + 1, damaged);
 	apb_free(p);
 }
@@ -401,21 +394,21 @@ static void test_entries_stay(void **ctx)
 	entry = apb_flat_at(apb_pool_start(first));
 	assert_ptr_equal(entry, apb_flat_at(apb_pool_start(second)));
 	assert_true(first->owner && second->owner);
-	if (entry->minus_base != -first->base) {
+	if (entry->base != first->base) {
 		struct apb_pool *other = first;
 
 		first = second;
 		second = other;
 	}
-	assert_int_equal(entry->minus_base, -first->base);
+	assert_int_equal(entry->base, first->base);
 	apb_flat_clear(second);
 	assert_int_equal(entry->owner, first->owner);
 	apb_flat_clear(first);
 	assert_int_equal(entry->owner, 0);
 	apb_flat_set(second);
-	assert_int_equal(entry->minus_base, -second->base);
+	assert_int_equal(entry->base, second->base);
 	apb_flat_set(first);
-	assert_int_equal(entry->minus_base, -second->base);
+	assert_int_equal(entry->base, second->base);
 	assert_whole();
 	apb_set_misuse(NULL, NULL);
 	fresh_kernel();

@@ -142,10 +142,22 @@ static void test_index_of_aliases(void **ctx)
 	}
 }
 
+/* Where the product is about a multiple of 2^64. */
+static void check_near(const struct apb_pool *pool, uint64_t multiple)
+{
+	__extension__ unsigned __int128 product =
+		(unsigned __int128)(multiple % pool->reciprocal) << 64;
+	uint64_t distance = (uint64_t)(product / pool->reciprocal);
+	int i;
+
+	for (i = -2; i <= 2; i++)
+		check_address(pool, pool->base + distance + (uint64_t)i);
+}
+
 /*
- * What the multiplication maps to a small number: q times the inverse of the
- * inverse.  For every small index there is one address only, and it is a
- * block's.
+ * For every small index there is one address only, and it is a block's: also
+ * where the product is a little less or more than a multiple of 2^64, which
+ * few random numbers lead to.
  */
 static void test_index_of_random_addresses(void **ctx)
 {
@@ -162,6 +174,53 @@ static void test_index_of_random_addresses(void **ctx)
 			check_address(pool, pool->base + SIZE(cls) * rnd(&r));
 			check_address(pool, pool->base - SIZE(cls) * (rnd(&r) %
 								      65536));
+			check_near(pool, rnd(&r));
+		}
+	}
+}
+
+/*
+ * The bound on an index is the same for all pools: where it leads behind the last
+ * block nothing is live, whatever was there before and is beside it.
+ */
+static void test_nothing_behind_is_live(void **ctx)
+{
+	unsigned int cls, n;
+
+	(void)ctx;
+	for (cls = 1; cls <= APB_NR_CLASSES; cls++) {
+		unsigned int nr = nr_slots(apb_class_kind(cls));
+
+		empty_arena(cls);
+		memset((char *)arena + APB_FEW_STATES_OFFSET, APB_STATE_LIVE,
+		       APB_PAGE - APB_FEW_STATES_OFFSET);
+		memset((char *)arena + APB_STATES_OFFSET, APB_STATE_LIVE,
+		       APB_META_BYTES - APB_STATES_OFFSET);
+		for (n = 0; n < nr; n++) {
+			struct apb_pool *pool = next_pool(cls, n, n);
+
+			memset(pool->states, APB_STATE_LIVE, pool->count);
+		}
+		for (n = 0; n < nr; n++) {
+			struct apb_pool *pool = apb_arena_pool(
+				arena, first_slot(arena->kind) + n);
+			uintptr_t end =
+				apb_pool_start(pool) + apb_pool_bytes(pool);
+			uintptr_t addr = pool->base;
+			uint64_t i, behind = 0;
+
+			while (addr += SIZE(cls), addr < end) {
+				if (!apb_quotient(addr - pool->base,
+						  pool->reciprocal, &i) ||
+				    i < pool->count)
+					continue;
+				assert_int_equal(i, pool->count);
+				assert_int_equal(
+					apb_state_get(pool->states + i),
+					APB_STATE_NEVER);
+				behind++;
+			}
+			assert_in_range(behind, 0, 1);
 		}
 	}
 }
@@ -589,6 +648,7 @@ int main(void)
 		cmocka_unit_test(test_index_of_every_address),
 		cmocka_unit_test(test_index_of_aliases),
 		cmocka_unit_test(test_index_of_random_addresses),
+		cmocka_unit_test(test_nothing_behind_is_live),
 		cmocka_unit_test(test_geometry),
 		cmocka_unit_test(test_colours_are_distinct),
 		cmocka_unit_test(test_first_blocks_are_apart),

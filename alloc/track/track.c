@@ -243,12 +243,13 @@ APB_UNINSTRUMENTED static noinline struct apb_note *note_slow(const void *ptr)
 APB_UNINSTRUMENTED static inline struct apb_note *note_of(const void *ptr)
 {
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
+	uintptr_t owner = apb_flat_owner(at);
 	struct apb_entry entry;
 	unsigned int shift;
 	char *block;
 
-	if (likely(apb_flat_owner(at))) {
-		shift = shift_of_class(apb_class_size(apb_flat_class(at)));
+	if (likely(owner)) {
+		shift = shift_of_class(apb_class_size(apb_bin_class(owner)));
 		block = (char *)ptr - ((size_t)1 << shift);
 		if (likely(apb_flat_live(at, (uintptr_t)block, &entry))) {
 			struct apb_note *note = apb_note_at(block);

@@ -70,21 +70,13 @@ static const struct member state_members[] = {
 };
 
 static const struct member pool_members[] = {
-	MEMBER(struct apb_pool, owner),
-	MEMBER(struct apb_pool, base),
-	MEMBER(struct apb_pool, inverse),
-	MEMBER(struct apb_pool, states),
-	MEMBER(struct apb_pool, count),
-	MEMBER(struct apb_pool, rotate),
-	MEMBER(struct apb_pool, cls),
-	MEMBER(struct apb_pool, used),
-	MEMBER(struct apb_pool, swept),
-	MEMBER(struct apb_pool, node),
-	MEMBER(struct apb_pool, hint),
-	MEMBER(struct apb_pool, scratch),
-	MEMBER(struct apb_pool, start),
-	MEMBER(struct apb_pool, sparse),
-	{0},
+	MEMBER(struct apb_pool, owner),	     MEMBER(struct apb_pool, base),
+	MEMBER(struct apb_pool, reciprocal), MEMBER(struct apb_pool, states),
+	MEMBER(struct apb_pool, count),	     MEMBER(struct apb_pool, cls),
+	MEMBER(struct apb_pool, used),	     MEMBER(struct apb_pool, swept),
+	MEMBER(struct apb_pool, node),	     MEMBER(struct apb_pool, hint),
+	MEMBER(struct apb_pool, scratch),    MEMBER(struct apb_pool, start),
+	MEMBER(struct apb_pool, sparse),     {0},
 };
 
 static void say_member(const struct member *m, const char *of, size_t at,
