@@ -166,6 +166,43 @@ void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 	apb_flat_set(pool);
 }
 
+/* Whether there are several bits, one after the other. */
+static inline bool is_row(uint64_t bits)
+{
+	return (bits & (bits - 1)) && !(bits & (bits + (bits & -bits)));
+}
+
+/*
+ * The blocks of a word whose bits @some are, as far as there is room, into what
+ * lies between @to and @end, from its end; returns the bits that are left.
+ *
+ * In a fresh pool they follow each other, and the processor sees that for
+ * itself.  Those that were left over are scattered, and about to be written.
+ */
+static inline uint64_t take_bits(const struct apb_pool *at, size_t size,
+				 size_t word, uint64_t some,
+				 struct apb_entry *to, struct apb_entry **end)
+{
+	size_t i = word * 64 + (size_t)__builtin_ctzll(some);
+	struct apb_entry entry = apb_entry_make(at, at->base + i * size, i);
+	struct apb_entry *p = *end;
+
+	if (is_row(some)) {
+		for (; some && p > to; some &= some - 1) {
+			*--p = entry;
+			entry = apb_entry_next(entry, size);
+		}
+	} else {
+		for (; some && p > to; some &= some - 1) {
+			i = word * 64 + (size_t)__builtin_ctzll(some);
+			*--p = apb_entry_make(at, at->base + i * size, i);
+			__builtin_prefetch(p->block, 1);
+		}
+	}
+	*end = p;
+	return some;
+}
+
 /*
  * Take blocks from number @from on, up to @left, into @to from its end; returns
  * how many are still wanted.
@@ -187,16 +224,10 @@ static unsigned int take_from(struct apb_pool *pool, struct apb_entry *to,
 	}
 	for (; end > to && word < words; word++, below = 0) {
 		uint64_t some = bits[word] & ~below;
-		size_t first = (size_t)word * 64;
 
-		for (; some && end > to; some &= some - 1) {
-			size_t i = first + (size_t)__builtin_ctzll(some);
-
-			*--end = apb_entry_make(&at, at.base + i * size, i);
-			/* it is about to be written */
-			__builtin_prefetch(end->block, 1);
-		}
-		bits[word] = some | (bits[word] & below);
+		if (some)
+			bits[word] ^= some ^ take_bits(&at, size, word, some,
+						       to, &end);
 		if (!from)
 			pool->hint = (uint16_t)word;
 	}
@@ -218,22 +249,34 @@ unsigned int apb_pool_take(struct apb_pool *pool, struct apb_entry *to,
 	return n;
 }
 
+static inline void put_bits(struct apb_pool *pool, unsigned int word,
+			    uint64_t mask)
+{
+	apb_pool_bits(pool)[word] |= mask;
+	if (word < pool->hint)
+		pool->hint = (uint16_t)word;
+}
+
 size_t apb_pool_put(struct apb_pool *pool, const struct apb_entry *entry,
 		    size_t n)
 {
 	uintptr_t start = apb_pool_start(pool), bytes = apb_pool_bytes(pool);
-	uint64_t *bits = apb_pool_bits(pool);
-	unsigned int hint = pool->hint;
+	unsigned int word = (unsigned int)apb_entry_index(pool, *entry) / 64;
+	uint64_t mask = 0;
 	size_t k = 0;
 
 	do {
 		unsigned int i = (unsigned int)apb_entry_index(pool, entry[k]);
 
-		bits[i / 64] |= UINT64_C(1) << i % 64;
-		if (i / 64 < hint)
-			hint = i / 64;
+		/* a word's at once: each would wait for the store of the last */
+		if (i / 64 != word) {
+			put_bits(pool, word, mask);
+			word = i / 64;
+			mask = 0;
+		}
+		mask |= UINT64_C(1) << i % 64;
 	} while (++k < n && ((uintptr_t)entry[k].block ^ start) < bytes);
-	pool->hint = (uint16_t)hint;
+	put_bits(pool, word, mask);
 	pool->used = (uint16_t)(pool->used - k);
 	return k;
 }

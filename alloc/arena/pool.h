@@ -231,6 +231,13 @@ static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
 	return (struct apb_entry){(void *)addr, apb_pool_state(pool, index)};
 }
 
+/* The block behind it in its pool, of blocks of @size bytes. */
+static inline struct apb_entry apb_entry_next(struct apb_entry entry,
+					      size_t size)
+{
+	return (struct apb_entry){(char *)entry.block + size, entry.state + 1};
+}
+
 /* Make the block of an entry live; returns it. */
 static inline void *apb_block_born(struct apb_entry entry)
 {
@@ -302,6 +309,12 @@ static inline struct apb_entry apb_entry_make(const struct apb_pool *pool,
 	(void)pool;
 	(void)index;
 	return (struct apb_entry){(void *)addr};
+}
+
+static inline struct apb_entry apb_entry_next(struct apb_entry entry,
+					      size_t size)
+{
+	return (struct apb_entry){(char *)entry.block + size};
 }
 
 static inline void *apb_block_born(struct apb_entry entry)

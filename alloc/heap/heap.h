@@ -187,7 +187,6 @@ static inline bool apb_bin_push(struct apb_bin *bin, struct apb_entry entry)
 {
 	if (apb_bin_full(bin))
 		return false;
-	__builtin_prefetch(entry.block, 1);
 	apb_bin_put(bin, entry);
 	return true;
 }

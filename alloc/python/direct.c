@@ -48,7 +48,6 @@ static inline void *fast_malloc(size_t size)
 	return apb_malloc(size);
 }
 
-/* No prefetch of the block: what frees it has just read its reference count. */
 static inline void fast_free(void *ptr)
 {
 	const struct apb_flat_entry *at = apb_flat_at((uintptr_t)ptr);
