@@ -103,7 +103,7 @@
 /* Colours of an arena's pools follow each other at this distance. */
 #define APB_COLOUR_STEP 37u
 
-/* Bytes of a bin; bins are in a heap's first page, that of class 0 first. */
+/* A bin has 16 bytes; bins are in a heap's first page, that of class 0 first. */
 #define APB_BIN_SHIFT 4
 
 /* A refill takes so many bytes of blocks at most, but a few blocks at least. */
@@ -242,6 +242,13 @@ static_assert((APB_FLAT_CHUNK >> APB_FLAT_ENTRY_SHIFT << APB_POOL_SHIFT_SMALL) %
 			      0 &&
 		      APB_FLAT_BYTES_MIN % (APB_FLAT_CHUNK * 64) == 0,
 	      "chunks of the flat map are of whole arenas");
+static_assert(
+	APB_MAX_BLOCKS * APB_MAX_POOLED + ((size_t)1 << APB_POOL_SHIFT_BIG) <=
+		APB_FLAT_BYTES_MIN >>
+		APB_FLAT_ENTRY_SHIFT << APB_POOL_SHIFT_SMALL,
+	"what shares an entry with a pool is further away than its blocks");
+static_assert(APB_MAX_POOLED <= (size_t)1 << 16,
+	      "a number of a block, below 2^32, by a reciprocal is exact");
 static_assert(APB_RETAIN_LESSON >= 1 && APB_RETAIN_LESSON <= 64,
 	      "what is missed is learnt, and by and by");
 static_assert(APB_MAX_BLOCKS <= APB_BITS_WORDS * 64,

@@ -498,7 +498,9 @@ static noinline void *realloc_slow(void *ptr, size_t size, const char *call)
 	return NULL;
 }
 
-/* A block that was live before it was copied, for whichever heap. */
+/*
+ * A block that was live, and @owner's, before it was copied, for whichever heap.
+ */
 static void free_copied(void *ptr, uintptr_t owner, struct apb_entry entry)
 {
 	/* if another thread has freed it meanwhile, apb_free() tells of it */

@@ -8,14 +8,18 @@
  * Entries copy what the pool's descriptor has; the map and the descriptors
  * remain what counts.  The table covers less than the address space, and an
  * address beyond shares its entry with others: an entry is of the pool whose
- * base it has, and the check of a block's address compares all of it.  A pool
- * whose entry is taken by another has none.  Frees of its blocks then take the
- * slow path, which asks the map, as all do where no table can be had.
+ * base it has, and what shares it is so far from that base that it cannot be
+ * one of a pool's blocks, whatever their size.  A pool whose entry is taken by
+ * another has none.  Frees of its blocks then take the slow path, which asks
+ * the map, as all do where no table can be had.
  *
  * Entries are written under the state lock.  Their accesses are atomic, as a
  * free of a block that shares an entry may read it while it is written; relaxed,
  * as who frees a block of the pool has the block from one who saw the pool set
- * up, and any mixture of two pools' words fails the comparison of the base.
+ * up, and to who frees another every base that the entry ever had is too far
+ * away.  A block that two threads free at once while its pool is put back and
+ * set up anew may be taken for one of the new pool: no program may do that, and
+ * it is not always told.
  *
  * Invariant:
  *   flat.entry  an entry with an owner is as the descriptor of a pool in use

@@ -133,6 +133,10 @@ static void fill_bits(uint64_t *bits, unsigned int count)
 		bits[words] = (UINT64_C(1) << count % 64) - 1;
 }
 
+/*
+ * All of the state lines is reset: what stands behind the last block's byte, in
+ * the same line unless the blocks fill the pool, must not be LIVE (pool.h).
+ */
 void apb_pool_init(struct apb_pool *pool, struct apb_heap *heap,
 		   unsigned int cls, unsigned int colour)
 {
@@ -177,7 +181,8 @@ static inline bool is_row(uint64_t bits)
  * lies between @to and @end, from its end; returns the bits that are left.
  *
  * In a fresh pool they follow each other, and the processor sees that for
- * itself.  Those that were left over are scattered, and about to be written.
+ * itself.  Those that were left over are mostly scattered, and about to be
+ * written.
  */
 static inline uint64_t take_bits(const struct apb_pool *at, size_t size,
 				 size_t word, uint64_t some,

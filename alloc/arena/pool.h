@@ -32,17 +32,17 @@
  * The owner word is the address of the bin that the pool's blocks go to: one
  * load and one comparison answer whose a block is and where it goes.
  *
- * The check of a pointer: with d the block size, n = p - base and the
+ * The check of a pointer: with d <= 2^16 the block size, n = p - base and the
  * reciprocal r = ceil(2^64 / d), n * r is q * 2^64 + f.  If n = q * d for a
  * q < 2^32, then f < r, as r * d < 2^64 + d; and if f < r and q < 2^32, then
  * n = q * d: it is not less as q * d * (r * d - 2^64) < 2^64, and q * d + 1 is
  * r too much (Lemire, Kaser & Kurz, "Faster Remainder by Direct Computation",
- * 2019, have it for small n).  So two comparisons prove that p is the start of
- * block q; a negative or wild distance has a q that is too large.
+ * 2019, have it for small n).  So two comparisons prove that p is where block
+ * q starts, if there is one; a negative or wild distance has too large a q.
  *
- * There the bound on q may be the same for all pools: behind the state bytes of
- * a pool's blocks, up to that bound or to where no address of the pool leads,
- * stands a byte that is never LIVE.
+ * On the fast path the bound on q is the same for all pools, as the state byte
+ * that stands behind those of a pool's blocks is never LIVE, if there is an
+ * address in the pool that leads to it.
  *
  * Invariants (checked by apb_check()):
  *   pool.geometry      base, count and reciprocal fit class and slot
@@ -137,8 +137,8 @@ static inline bool apb_quotient(uintptr_t distance, uint64_t reciprocal,
 }
 
 /*
- * Index of the block that starts at @addr; a number beyond every pool's count
- * if none does.
+ * Index of the block that starts at @addr; if none does, a number that is not
+ * less than the pool's count.
  */
 static inline uint64_t apb_pool_index(const struct apb_pool *pool,
 				      uintptr_t addr)

@@ -30,6 +30,9 @@ static void class_of_another_kind(void)
 	POKE(pool->used, 8);
 }
 
+/* 25 blocks of 2560 bytes, and 1536 bytes in which none fits. */
+DAMAGE(live_behind, POKE(sc.medium->states[25], APB_STATE_LIVE))
+
 /* Bit @i of @pool's bitmap is flipped. */
 static void flip(struct apb_pool *pool, unsigned int i)
 {
@@ -310,6 +313,7 @@ static const struct damage damages[] = {
 	{"pool.state", "127 of block 0", wild_state},
 	{"pool.state", "block 0 is live, and in the pool", live_in_the_pool},
 	{"pool.state", "block 1 is live, and in the pool", live_put_back},
+	{"pool.state", "live behind the last block, 25", live_behind},
 	{"pool.used", "no block out", none_used},
 	{"pool.partial", "wrongly on the partial list", full_on_partial},
 	{"pool.partial", "not on the partial list", not_on_partial},

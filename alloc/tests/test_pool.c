@@ -179,6 +179,26 @@ static void test_index_of_random_addresses(void **ctx)
 	}
 }
 
+/* The descriptor tells of its blocks only, whatever states are before and behind. */
+static void assert_not_live(const struct apb_pool *pool)
+{
+	uint8_t *before = pool->states - 1,
+		*behind = pool->states + pool->count;
+	uint8_t was_before = *before, was_behind = *behind;
+	uint64_t i;
+
+	*before = *behind = APB_STATE_LIVE;
+	assert_true(apb_block_live(pool, pool->base, &i));
+	assert_int_equal(i, 0);
+	assert_false(apb_block_live(pool, pool->base + 1, &i));
+	assert_false(apb_block_live(pool, pool->base - 16, &i));
+	assert_false(apb_block_live(pool, pool->base - SIZE(pool->cls), &i));
+	assert_false(apb_block_live(
+		pool, pool->base + pool->count * SIZE(pool->cls), &i));
+	*before = was_before;
+	*behind = was_behind;
+}
+
 /*
  * The bound on an index is the same for all pools: where it leads behind the last
  * block nothing is live, whatever was there before and is beside it.
@@ -221,6 +241,7 @@ static void test_nothing_behind_is_live(void **ctx)
 				behind++;
 			}
 			assert_in_range(behind, 0, 1);
+			assert_not_live(pool);
 		}
 	}
 }
@@ -581,6 +602,14 @@ static void model_put(struct model *m, const bool *which)
 		entry[n++] = apb_entry_make(
 			m->pool, m->pool->base + i * SIZE(m->pool->cls), i);
 		m->in[i] = true;
+	}
+	/* in any order */
+	for (i = 0; i < n && m->nr % 2; i++) {
+		struct apb_entry *other = &entry[i * 2654435761u % n];
+		struct apb_entry was = entry[i];
+
+		entry[i] = *other;
+		*other = was;
 	}
 	if (!n)
 		return;

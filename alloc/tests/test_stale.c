@@ -72,6 +72,7 @@ static void test_behind_the_last_block(void **ctx)
 		char *p = apb_malloc(size);
 		struct apb_pool *pool = pool_of(p);
 		char *end = (char *)pool->base + pool->count * size;
+		uint8_t was;
 
 		/* else it is the next pool's */
 		if (pool_of(end - 1) != pool ||
@@ -88,6 +89,12 @@ static void test_behind_the_last_block(void **ctx)
 		assert_int_equal(times_told, 3);
 		assert_int_equal(apb_usable_size(end), 0);
 		assert_int_equal(times_told, 4);
+		/* who asks the descriptor does not rely on what is there */
+		was = pool->states[pool->count];
+		pool->states[pool->count] = APB_STATE_LIVE;
+		assert_int_equal(apb_usable_size(end), 0);
+		assert_int_equal(times_told, 5);
+		pool->states[pool->count] = was;
 	}
 	assert_in_range(tried, 20, APB_NR_CLASSES);
 	assert_whole();
