@@ -44,14 +44,13 @@ static void add(struct line *line, const char *s, size_t len)
 static void add_number(struct line *line, unsigned long value)
 {
 	char digits[24];
-	char *p = digits + sizeof(digits) - 1;
+	char *end = digits + sizeof(digits), *p = end;
 
-	*p = '\0';
 	do {
 		*--p = (char)('0' + value % 10);
 		value /= 10;
 	} while (value);
-	add(line, p, SIZE_MAX);
+	add(line, p, (size_t)(end - p));
 }
 
 static void write_all(int fd, const char *s, size_t len)

@@ -172,7 +172,7 @@ void make_scene(void)
 	assert_int_equal(sc.partial->used, sc.partial->count - 6);
 	assert_true(sc.binned->used > 4);
 	assert_true(apb_pool_has(sc.binned));
-	assert_int_equal(sc.single->used, 1 + bin_length(55));
+	assert_int_equal(sc.single->used, 1 + bin_length(sc.single->cls));
 	assert_int_equal(apb_state.larges.nr_cached, 1);
 	assert_true(sc.arena->dirty && sc.arena->dirty != sc.arena->unused);
 	assert_int_equal(sc.other->kind, 1);

@@ -127,6 +127,16 @@ DAMAGE(bin_into_unused, bin_names_block((char *)sc.arena + MIB - 64))
 DAMAGE(bin_off_block, bin_names_block((char *)bin()->top->block + 16))
 DAMAGE(bin_high_bits,
        bin_names_block((void *)((uintptr_t)bin()->top->block | 1ul << 47)))
+
+/* One block more than the pool of these has, on its remainder. */
+static void bin_behind(void)
+{
+	struct apb_bin *last = &own()->bin[sc.single->cls];
+
+	POKE(last->top[1], entry_of(sc.single, sc.single->count));
+	POKE(last->top, last->top + 1);
+}
+
 DAMAGE(bin_wrong_state, POKE(bin()->top->state, bin()->top->state + 1))
 DAMAGE(bin_twice, bin_names(bin()->top[-1]))
 DAMAGE(bin_has_live, bin_names(entry_of(sc.full, 3)))
@@ -326,6 +336,7 @@ static const struct damage damages[] = {
 	{"bin.entries", "no block of class 4", bin_off_block},
 	{"bin.entries", "no block of class 4", bin_high_bits},
 	{"bin.entries", "no block of class 4", bin_wrong_state},
+	{"bin.entries", "no block of class 54", bin_behind},
 	{"bin.entries", "listed twice", bin_twice},
 	{"bin.entries", "live", bin_has_live},
 	{"bin.entries", "live", bin_live},

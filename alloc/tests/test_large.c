@@ -575,6 +575,24 @@ static void test_lack_of_memory_returns_orphans(void **ctx)
 	}
 }
 
+/* What is refused while a trim is at it, it tries again. */
+static void test_trim_tries_again(void **ctx)
+{
+	unsigned int k;
+
+	(void)ctx;
+	for (k = 0; k < KERNELS; k++) {
+		fresh_kernel_nr(k);
+		apb_set_option(APB_OPT_LARGE_CACHE, 0);
+		apb_free(apb_malloc(100000));
+		/* of the map's leaf */
+		fault_arm(APB_FAULT_ONCE, UNMAPS, 1);
+		apb_trim();
+		assert_int_equal(failed(APB_OS_UNMAP), 1);
+		assert_none_left();
+	}
+}
+
 static void test_reset_returns_orphans(void **ctx)
 {
 	void *p;
@@ -611,6 +629,7 @@ int main(void)
 		cmocka_unit_test(test_orphans),
 		cmocka_unit_test(test_tail_becomes_an_orphan),
 		cmocka_unit_test(test_lack_of_memory_returns_orphans),
+		cmocka_unit_test(test_trim_tries_again),
 		cmocka_unit_test(test_reset_returns_orphans),
 	};
 

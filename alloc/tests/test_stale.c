@@ -6,7 +6,7 @@
  */
 #include "testreport.h"
 
-#include "arena/pool.h"
+#include "arena/flat.h"
 
 #define NR 4000
 
@@ -80,6 +80,10 @@ static void test_behind_the_last_block(void **ctx)
 			    apb_pool_bytes(pool))
 			continue;
 		tried++;
+		was = pool->states[pool->count];
+		/* there the next pool's begin: it is out of bounds */
+		if (pool->count == APB_MAX_BLOCKS)
+			pool->states[pool->count] = APB_STATE_LIVE;
 		times_told = 0;
 		apb_free(end);
 		assert_int_equal(times_told, 1);
@@ -90,7 +94,6 @@ static void test_behind_the_last_block(void **ctx)
 		assert_int_equal(apb_usable_size(end), 0);
 		assert_int_equal(times_told, 4);
 		/* who asks the descriptor does not rely on what is there */
-		was = pool->states[pool->count];
 		pool->states[pool->count] = APB_STATE_LIVE;
 		assert_int_equal(apb_usable_size(end), 0);
 		assert_int_equal(times_told, 5);
@@ -98,6 +101,39 @@ static void test_behind_the_last_block(void **ctx)
 	}
 	assert_in_range(tried, 20, APB_NR_CLASSES);
 	assert_whole();
+}
+
+/*
+ * A pool that is not in use has what its blocks had, and another pool may have its
+ * state bytes by now: what is there is not asked.
+ */
+static void test_pool_not_in_use(void **ctx)
+{
+	struct apb_flat_entry *entry;
+	struct apb_pool *pool;
+	uintptr_t owner;
+	char *p;
+
+	(void)ctx;
+	fresh_sim(1, 0);
+	apb_set_misuse(note_misuse, NULL);
+	p = apb_malloc(100);
+	pool = pool_of(p);
+	owner = pool->owner;
+	entry = (struct apb_flat_entry *)(uintptr_t)apb_flat_at((uintptr_t)p);
+	assert_int_equal(entry->owner, owner);
+	pool->owner = entry->owner = 0;
+	times_told = 0;
+	apb_free(p);
+	assert_int_equal(times_told, 1);
+	assert_int_equal(apb_usable_size(p), 0);
+	assert_int_equal(times_told, 2);
+	assert_null(apb_realloc(p, 1));
+	assert_int_equal(times_told, 3);
+	pool->owner = entry->owner = owner;
+	assert_whole();
+	apb_free(p);
+	assert_int_equal(times_told, 3);
 }
 
 /*
@@ -140,6 +176,7 @@ int main(void)
 		cmocka_unit_test(test_unmapped_arenas),
 		cmocka_unit_test(test_unmapped_large),
 		cmocka_unit_test(test_behind_the_last_block),
+		cmocka_unit_test(test_pool_not_in_use),
 		cmocka_unit_test(test_places_of_states),
 	};
 
