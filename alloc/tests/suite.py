@@ -13,7 +13,9 @@ step counts as one.  What does not exist fails.  The last line is
 import glob
 import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -97,13 +99,36 @@ def exported_names():
     return "%d names" % len(names)
 
 
+def compiled_of(patch):
+    """The files to compile for it: what it changes, and where headers go."""
+    with open(patch, encoding="utf-8") as file:
+        names = re.findall(r"^\+\+\+ b/(\S+)", file.read(), re.M)
+    return sorted({"alloc/api/api.c" if name.endswith(".h") else name
+                   for name in names})
+
+
 def planted_bugs():
-    """make bugs takes longer than there is time; that the patches apply is
-    seen at once."""
-    patches = sorted(glob.glob(os.path.join(ROOT, "fuzz/bugs/*.patch")))
+    """make bugs takes longer than there is time; that the patches apply, and
+    what comes of them compiles, is seen soon."""
+    patches = sorted(glob.glob(os.path.join(ROOT, "fuzz/bugs/*.patch")) +
+                     glob.glob(os.path.join(ROOT, "fuzz/explore/bugs/*.patch")))
     expect(patches, "missing: fuzz/bugs/*.patch")
-    for patch in patches:
-        runs(["patch", "--dry-run", "-p1", "-s", "-f", "-F0", "-i", patch], 20)
+    with tempfile.TemporaryDirectory() as tree:
+        shutil.copytree(os.path.join(ROOT, "alloc"),
+                        os.path.join(tree, "alloc"),
+                        ignore=shutil.ignore_patterns("tests"))
+        folders = [os.path.join(tree, "alloc/include"),
+                   os.path.join(tree, "alloc"), os.path.join(ROOT, "fuzz"),
+                   os.path.join(ROOT, "sanitizers")]
+        for patch in patches:
+            apply = ["patch", "-d", tree, "-p1", "-s", "-f", "-F0",
+                     "--no-backup-if-mismatch", "-i", patch]
+            runs(apply, 20)
+            runs(["clang-19", "-fsyntax-only", "-std=gnu11", "-Wall", "-Wextra",
+                  "-Werror", "-DAPB_TRACK=0", *["-I" + f for f in folders],
+                  *[os.path.join(tree, name) for name in compiled_of(patch)]],
+                 60)
+            runs([*apply, "-R"], 20)
     return "%d patches" % len(patches)
 
 
@@ -323,7 +348,7 @@ def steps():
         yield ("build with %s, -Werror" % compiler,
                lambda compiler=compiler: build_with(compiler))
     yield "names exported", exported_names
-    yield "planted bugs apply", planted_bugs
+    yield "planted bugs apply, and compile", planted_bugs
     yield "style", lambda: runs(["alloc/tests/style.py"], 60) and None
     yield from unit_test_steps()
     yield from sanitizer_test_steps()
